@@ -1,0 +1,152 @@
+"""The files of a run that hold its weights and all that an exact resume needs.
+
+    RUN/run.json            the full configuration
+    RUN/config.json         the model's, and
+    RUN/model.safetensors   the best weights: what VideoCVAE.from_pretrained(RUN) loads
+    RUN/last.safetensors    the last weights, the optimiser's moments, the progress
+
+Tensors are safetensors, everything else is JSON: loading runs no code. Each file is written aside
+and renamed, so a kill at any moment leaves the one before.
+"""
+
+import json
+import os
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from foreframe.config import to_dict
+from foreframe.errors import ForeframeError
+from foreframe.files import write_json
+from foreframe.model import VideoCVAE
+from foreframe.weights import load_into, read_tensors, write_tensors
+
+RUN_CONFIG = "run.json"
+LAST = "last.safetensors"
+LAST_GOOD = "last-good.safetensors"
+BEST = "model.safetensors"
+HISTORY = "history.json"
+
+_MODEL, _OPTIMIZER = "model.", "optimizer."
+
+
+@dataclass
+class Progress:
+    """Where a training stands; with the seed, this is all its state beside the tensors."""
+
+    epoch: int = 0
+    """Epoch under way (from 0)."""
+    step: int = 0
+    """Steps done of that epoch."""
+    totals: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
+    """Sums of loss, mse and kld over those steps."""
+    seconds: float = 0.0
+    """Training time spent on those steps."""
+    best_psnr: float | None = None
+    """Best validation PSNR so far, dB."""
+    collapsed_validations: int = 0
+    """Validations in a row that looked like a collapse."""
+    history: list[dict[str, Any]] = field(default_factory=list)
+    """One row for each epoch done."""
+
+
+def save_best(run: Path, model: VideoCVAE) -> None:
+    """Write the weights that ``VideoCVAE.from_pretrained(run)`` will load."""
+    write_tensors(run / BEST, model.state_dict())
+    write_json(run / "config.json", to_dict(model.config))
+
+
+def save_last(
+    run: Path, model: VideoCVAE, optimizer: torch.optim.Optimizer, progress: Progress
+) -> None:
+    """Write everything a resume needs, in one file."""
+    tensors: dict[str, Tensor] = {_MODEL + name: t for name, t in model.state_dict().items()}
+    for name, parameter in model.named_parameters():
+        for moment, value in optimizer.state[parameter].items():
+            tensors[f"{_OPTIMIZER}{moment}.{name}"] = value
+    write_tensors(run / LAST, tensors, {"progress": json.dumps(to_dict(progress))})
+
+
+def load_last(run: Path, model: VideoCVAE, optimizer: torch.optim.Optimizer) -> Progress:
+    """Restore ``model`` and ``optimizer`` in place from the run's last checkpoint.
+
+    Raises:
+        ForeframeError: no such file, a damaged one, or one of another configuration.
+    """
+    path = run / LAST
+    tensors, metadata = read_tensors(path)
+    try:
+        progress = Progress(**json.loads(metadata["progress"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ForeframeError(
+            f"{path}: holds no progress to resume from ({error}); "
+            "it was not written by a training of this version."
+        ) from error
+    weights = {
+        name.removeprefix(_MODEL): t for name, t in tensors.items() if name.startswith(_MODEL)
+    }
+    load_into(model, weights, path)
+    moments: dict[str, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith(_OPTIMIZER):
+            moment, name = key.removeprefix(_OPTIMIZER).split(".", 1)
+            moments.setdefault(name, {})[moment] = value
+    state = optimizer.state_dict()
+    for index, (name, parameter) in enumerate(model.named_parameters()):
+        state["state"][index] = {
+            # Same memory order as the weights: a fused Adam walks all of them side by side.
+            moment: torch.empty_like(parameter, device="cpu").copy_(value)
+            if value.shape == parameter.shape
+            else value
+            for moment, value in moments.get(name, {}).items()
+        }
+    optimizer.load_state_dict(state)
+    return progress
+
+
+def keep_last_as_good(run: Path) -> None:
+    """Keep the last checkpoint also as ``last-good.safetensors``; costs no copy where links work."""
+    good, aside = run / LAST_GOOD, run / f".{LAST_GOOD}.part"
+    aside.unlink(missing_ok=True)
+    try:
+        os.link(run / LAST, aside)
+    except OSError:
+        shutil.copyfile(run / LAST, aside)
+    os.replace(aside, good)
+
+
+def load_model(run: Path, device: torch.device | str = "cpu") -> VideoCVAE:
+    """The best model of a run folder, ready to predict.
+
+    Raises:
+        ForeframeError: not a run folder, or its weights are damaged or of another configuration.
+    """
+    for name in ("config.json", BEST):
+        if not (run / name).is_file():
+            there = "the folder does not exist" if not run.exists() else "the folder has none"
+            raise ForeframeError(
+                f"{run / name}: a trained run is needed here and {there}. "
+                "Train one with: foreframe train RECIPE --data DIR --out RUN."
+            )
+    read_json(run / "config.json")
+    return VideoCVAE.from_pretrained(run).to(device)
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file of a run.
+
+    Raises:
+        ForeframeError: missing or not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ForeframeError(f"{path}: no such file. Is this the folder of a run?") from error
+    except (OSError, ValueError) as error:
+        raise ForeframeError(
+            f"{path}: cannot be read as JSON ({error}). Restore it from a copy."
+        ) from error

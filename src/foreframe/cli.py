@@ -1,0 +1,375 @@
+"""The command line: nothing but wiring."""
+
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
+
+import foreframe
+from foreframe.config import to_dict
+from foreframe.device import DeviceName
+from foreframe.errors import ForeframeError
+from foreframe.model import ModelConfig
+from foreframe.recipes import RECIPES, recipe
+from foreframe.terminal import counting, say, show_card, show_schedules, training_display
+from foreframe.train import (
+    Interrupted,
+    RunConfig,
+    TrainConfig,
+    check_config,
+    saved_config,
+    start,
+)
+
+_CORES = os.cpu_count() or 1
+_RECIPE_HELP = f"Where the settings start from: {', '.join(RECIPES)}, or the run.json of a run."
+
+
+@dataclass(frozen=True)
+class Simulate:
+    """Simulate a robot pushing objects: a dataset in the lab's layout, with its splits."""
+
+    out: Positional[Path]
+    """New folder of the dataset (or one that was begun with the same settings)."""
+    sequences: int = 480
+    """Sequences in all, of 30 frames each."""
+    workers: int = _CORES
+    """Processes that simulate side by side; they do not change what is made."""
+    seed: int = 0
+    """The same seed makes the same files."""
+
+    def run(self) -> None:
+        from foreframe.data.push.simulate import simulate
+
+        with counting("simulating") as progress:
+            simulate(
+                self.out,
+                sequences=self.sequences,
+                workers=self.workers,
+                seed=self.seed,
+                progress=progress,
+            )
+        say(f"{self.out}: {self.sequences} sequences")
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a model: foreframe train RECIPE --data DIR --out RUN, and any field changed by a flag."""
+
+    recipe: Annotated[Positional[str], arg(metavar="RECIPE", help=_RECIPE_HELP)]
+    data: Path
+    """Root of the dataset: the lab's layout, or stores."""
+    out: Path
+    """The run folder."""
+    resume: bool = False
+    """Go on with the run in --out, exactly as if it had never stopped; its saved settings count."""
+    init_from: Path | None = None
+    """A run whose weights this one starts from (fine-tuning)."""
+    device: DeviceName = "auto"
+    """Where to compute; auto takes CUDA, then Apple's MPS, then the CPU."""
+    stop_on_collapse: bool = False
+    """End the training when the model collapses, instead of warning only."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    def run(self) -> None:
+        config = RunConfig(_recipe_config(self.recipe).recipe, self.model, self.train)
+        if self.resume:
+            config = _resumed(config, _recipe_config(self.recipe), self.out)
+        with training_display(config) as listener:
+            training = start(
+                config,
+                self.data,
+                self.out,
+                resume=self.resume,
+                init_from=self.init_from,
+                device=self.device,
+                listener=listener,
+            )
+            try:
+                training.fit(stop_on_collapse=self.stop_on_collapse)
+            except Interrupted as interruption:
+                words = ["foreframe", "train", self.recipe, "--data", str(self.data)]
+                words += ["--out", str(self.out), "--resume"]
+                say(f"Stopped and saved. Go on with: {shlex.join(words)}")
+                raise SystemExit(130) from interruption
+        say(f"{self.out}: best validation PSNR {training.progress.best_psnr:.2f} dB")
+        say(f"Next: foreframe evaluate {self.out} --data {self.data}")
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Score a run on held-out sequences beside its baselines; writes evaluation.json into the run."""
+
+    run_folder: Annotated[Positional[Path], arg(metavar="RUN", help="The run folder.")]
+    data: Path
+    """Root of the dataset."""
+    split: Literal["test", "validate", "train"] = "test"
+    """Split to score."""
+    n_past: int = 2
+    """Given frames."""
+    n_future: int = 10
+    """Predicted frames."""
+    limit: int | None = None
+    """Score only the first sequences."""
+    seed: int = 0
+    """Seed of z."""
+    device: DeviceName = "auto"
+    """Where to compute."""
+    out: Path | None = None
+    """Folder of the card, by default the run's."""
+
+    def run(self) -> None:
+        from foreframe.evaluate import Protocol, evaluate
+
+        protocol = Protocol(
+            n_past=self.n_past, n_future=self.n_future, split=self.split, seed=self.seed
+        )
+        with counting("evaluating") as progress:
+            card = evaluate(
+                self.run_folder,
+                self.data,
+                protocol,
+                limit=self.limit,
+                device=self.device,
+                command=shlex.join(["foreframe", *sys.argv[1:]]),
+                out=self.out,
+                log=say,
+                progress=progress,
+            )
+        show_card(card)
+
+
+@dataclass(frozen=True)
+class Predict:
+    """Imagine futures of one recorded sequence: a GIF, a strip of every step, the frames as PNG."""
+
+    run_folder: Annotated[Positional[Path], arg(metavar="RUN", help="The run folder.")]
+    sequence: Path
+    """Folder of the sequence: 0.png, 1.png, ... and its CSV files."""
+    out: Path | None = None
+    """New folder for what is written; by default RUN/predictions/<the sequence's name>."""
+    samples: int = 4
+    """Futures."""
+    n_past: int = 2
+    """Given frames."""
+    n_future: int | None = None
+    """Frames to predict; by default to the end of the recording."""
+    seed: int = 0
+    """Seed of z."""
+    device: DeviceName = "auto"
+    """Where to compute."""
+
+    def run(self) -> None:
+        from foreframe.predict import predict
+
+        name = "-".join(self.sequence.resolve().parts[-3:])
+        done = predict(
+            self.run_folder,
+            self.sequence,
+            self.out or self.run_folder / "predictions" / name,
+            samples=self.samples,
+            n_past=self.n_past,
+            n_future=self.n_future,
+            seed=self.seed,
+            device=self.device,
+        )
+        listed = ", ".join(f"{value:.2f}" for value in done.psnr)
+        say(f"{done.folder}: prediction.gif, strip.png, sample-<k>/; PSNR of the samples: {listed} dB")
+
+
+@dataclass(frozen=True)
+class Report:
+    """Write RUN/report.html, one self-contained page."""
+
+    run_folder: Annotated[Positional[Path], arg(metavar="RUN", help="The run folder.")]
+
+    def run(self) -> None:
+        from foreframe.report import write_report
+
+        say(str(write_report(self.run_folder)))
+
+
+@dataclass(frozen=True)
+class Schedules:
+    """Show what a configuration will do, epoch by epoch: KL weight, teacher forcing, learning rate."""
+
+    recipe: Annotated[Positional[str], arg(metavar="RECIPE", help=_RECIPE_HELP)] = "demo"
+    plot: Path | None = None
+    """Draw them into this PNG or SVG file instead of printing them."""
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    def run(self) -> None:
+        from foreframe.schedules import kl_weight, learning_rate, teacher_forcing_ratio
+        from foreframe.visuals import schedule_plot
+
+        check_config(RunConfig(self.recipe, train=self.train))
+        train, epochs = self.train, self.train.epochs
+        steps = epochs * train.steps_per_epoch
+        rows = [
+            (
+                epoch,
+                kl_weight(epoch, train.kl, epochs),
+                teacher_forcing_ratio(epoch, train.forcing, epochs),
+                learning_rate(epoch * train.steps_per_epoch, train.rate, steps),
+            )
+            for epoch in range(epochs)
+        ]
+        if self.plot is None:
+            show_schedules(rows)
+        else:
+            schedule_plot(self.plot, [row[1] for row in rows], [row[2] for row in rows])
+            say(str(self.plot))
+
+
+@dataclass(frozen=True)
+class Demo:
+    """All of it once, in minutes: simulate, train, evaluate, predict, report; goes on from what is there."""
+
+    out: Path = Path("runs/demo")
+    """The run folder."""
+    data: Path = Path("data/push")
+    """Folder of the simulated dataset."""
+    sequences: int = 480
+    """Simulated sequences in all."""
+    workers: int = _CORES
+    """Processes that simulate side by side."""
+    fresh: bool = False
+    """Remove the run and the dataset first."""
+    device: DeviceName = "auto"
+    """Where to compute."""
+    model: ModelConfig = field(default_factory=lambda: recipe("demo").model)
+    train: TrainConfig = field(default_factory=lambda: recipe("demo").train)
+
+    def run(self) -> None:
+        from foreframe.demo import run_demo
+
+        page = run_demo(
+            RunConfig("demo", self.model, self.train),
+            self.data,
+            self.out,
+            sequences=self.sequences,
+            workers=self.workers,
+            device=self.device,
+            fresh=self.fresh,
+        )
+        say(f"Open {page} in a browser.")
+
+
+COMMANDS = {
+    "demo": Demo,
+    "simulate": Simulate,
+    "train": Train,
+    "evaluate": Evaluate,
+    "predict": Predict,
+    "report": Report,
+    "schedules": Schedules,
+}
+
+
+def _recipe_config(name: str) -> RunConfig:
+    """A recipe by its name, or the configuration saved in a run's run.json."""
+    if name.endswith(".json"):
+        return saved_config(Path(name).parent)
+    return recipe(name)
+
+
+def _resumed(asked: RunConfig, defaults: RunConfig, run: Path) -> RunConfig:
+    """The saved configuration of ``run``, unless a flag asks for something else."""
+    saved = saved_config(run)
+    flat_saved, flat_asked, flat_defaults = (_flat(to_dict(c)) for c in (saved, asked, defaults))
+    changed = [
+        f"--{name.rsplit('.', 1)[-1].replace('_', '-')} is {flat_saved[name]} there"
+        for name, value in flat_asked.items()
+        if value != flat_defaults[name] and value != flat_saved[name]
+    ]
+    if saved.recipe != asked.recipe:
+        changed.insert(0, f"its recipe is {saved.recipe}")
+    if changed:
+        raise ForeframeError(
+            f"{run}: a resumed run keeps its settings: {'; '.join(changed)}. Leave these options "
+            "out, or start a new run from these weights: --init-from."
+        )
+    return saved
+
+
+def _flat(values: dict[str, object], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat.update(_flat(value, f"{prefix}{key}."))
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def _parse(words: Sequence[str]) -> object:
+    usage = f"foreframe {{{','.join(COMMANDS)}}}"
+    if not words or words[0] in ("-h", "--help"):
+        say(f"usage: {usage} [--help]\n\n{foreframe.__doc__}\n")
+        for name, command in COMMANDS.items():
+            say(f"  {name:10s} {(command.__doc__ or '').strip()}")
+        raise SystemExit(0 if words else 2)
+    if words[0] == "--version":
+        say(f"foreframe {foreframe.__version__}")
+        raise SystemExit(0)
+    if words[0] not in COMMANDS:
+        raise ForeframeError(f"{words[0]}: unknown command; known: {', '.join(COMMANDS)}.")
+    command, rest = COMMANDS[words[0]], list(words[1:])
+    default: dict[str, object] = {}
+    if command in (Train, Schedules):
+        # The recipe comes first: its values are the defaults that the other words change.
+        named = bool(rest) and not rest[0].startswith("-")
+        if not named and command is Train and not {"-h", "--help"} & set(rest):
+            raise ForeframeError(
+                "train: the recipe comes first: foreframe train RECIPE --data DIR --out RUN; "
+                f"known recipes: {', '.join(RECIPES)}."
+            )
+        config = _recipe_config(rest[0]) if named else recipe("demo")
+        default = {"train": config.train}
+        if command is Train:
+            default["model"] = config.model
+    annotated = OmitArgPrefixes[FlagCreatePairsOff[command]]  # type: ignore[valid-type]
+    return tyro.cli(
+        annotated,
+        prog=f"foreframe {words[0]}",
+        args=rest,
+        default=_with_defaults(command, default) if default else None,
+    )
+
+
+def _with_defaults(command: type, values: dict[str, object]) -> object:
+    blank = {
+        Train: {"recipe": tyro.MISSING, "data": tyro.MISSING, "out": tyro.MISSING},
+        Schedules: {},
+    }[command]
+    return replace(command(**blank), **values)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command; a user's mistake is one line on standard error and exit status 2."""
+    words = sys.argv[1:] if arguments is None else arguments
+    try:
+        _parse(words).run()  # type: ignore[attr-defined]
+    except ForeframeError as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    except BrokenPipeError:
+        # Whoever read the output (head, a pager) has gone: nothing is left to say.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+    except OSError as error:
+        where = "" if error.filename is None else f"{error.filename}: "
+        _fail(f"{where}{error.strerror or error}. Check the path, its permissions and the free space.")
+
+
+def _fail(message: str) -> None:
+    print(f"foreframe: error: {message}", file=sys.stderr)
+    raise SystemExit(2)

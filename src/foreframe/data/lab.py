@@ -1,0 +1,212 @@
+"""The lab's layout: a folder of PNG frames and two CSV files for each sequence.
+
+    ROOT/{train,validate,test}/SHARD/N/0.png, 1.png, ...
+                                       actions.csv                a row for each frame, no header
+                                       endeffector_positions.csv  a row for each frame, no header
+
+Frame files are not zero-padded: they are ordered by number, never by name.
+"""
+
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+from PIL import Image
+
+from foreframe.errors import ForeframeError
+from foreframe.files import whole_folder
+
+SPLITS = ("train", "validate", "test")
+ACTIONS, POSITIONS = "actions.csv", "endeffector_positions.csv"
+
+_NUMBER = re.compile(r"(\d+)")
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """One recording of T frames.
+
+    Attributes:
+        frames: [T, H, W, 3], RGB.
+        actions: [T, A] or None; row t acts between frame t and t + 1.
+        positions: [T, P] or None; row t is the end effector at frame t.
+    """
+
+    frames: UInt8[np.ndarray, "time height width 3"]
+    actions: Float32[np.ndarray, "time action"] | None = None
+    positions: Float32[np.ndarray, "time position"] | None = None
+
+
+def natural_key(name: str) -> list[tuple[int, int, str]]:
+    """Sort key under which 9 comes before 10, inside any name."""
+    return [
+        (0, int(part), "") if part.isdigit() else (1, 0, part) for part in _NUMBER.split(name) if part
+    ]
+
+
+def list_sequences(root: Path, split: str) -> list[Path]:
+    """Folders of a split's sequences: shards in natural order, then sequences by number.
+
+    Raises:
+        ForeframeError: the root or the split is missing or empty.
+    """
+    if not root.is_dir():
+        raise ForeframeError(
+            f"{root}: {'is not a folder' if root.exists() else 'no such folder'}. "
+            "Give the root of a dataset, the folder that holds train, validate and test."
+        )
+    folder = root / split
+    if not folder.is_dir():
+        found = sorted(path.name for path in root.iterdir() if not path.name.startswith("."))
+        raise ForeframeError(
+            f"{folder}: no such folder; {root} holds {', '.join(found[:6]) or 'nothing'}. "
+            f"A dataset has the folders {', '.join(SPLITS)}, each with SHARD/N/0.png, 1.png, ..."
+        )
+    sequences = [
+        sequence
+        for shard in sorted(_folders(folder), key=lambda path: natural_key(path.name))
+        for sequence in sorted(_folders(shard), key=lambda path: natural_key(path.name))
+    ]
+    if not sequences:
+        raise ForeframeError(
+            f"{folder}: the split is empty. Expected folders SHARD/N/ with 0.png, 1.png, ..., "
+            f"{ACTIONS} and {POSITIONS}."
+        )
+    return sequences
+
+
+def _folders(parent: Path) -> list[Path]:
+    return [path for path in parent.iterdir() if path.is_dir() and not path.name.startswith(".")]
+
+
+def read_sequence(folder: Path) -> Sequence:
+    """Read and check one sequence.
+
+    Raises:
+        ForeframeError: names the file (and row) that is missing, superfluous or unreadable.
+    """
+    if not folder.is_dir():
+        raise ForeframeError(f"{folder}: no such folder. Give the folder that holds 0.png, 1.png.")
+    actions, positions = (_read_csv(folder / name) for name in (ACTIONS, POSITIONS))
+    files = _frame_files(folder)
+    for name, rows in ((ACTIONS, actions), (POSITIONS, positions)):
+        if rows is not None and len(rows) != len(files):
+            raise ForeframeError(
+                f"{folder / name}: {len(rows)} rows, but the folder holds {len(files)} frames "
+                f"(0.png to {len(files) - 1}.png). One row belongs to each frame: remove the "
+                "superfluous frames or rows, or add those that are missing."
+            )
+    frames = [_read_frame(file) for file in files]
+    for file, frame in zip(files, frames, strict=True):
+        if frame.shape != frames[0].shape:
+            size, first = (f"{f.shape[1]}x{f.shape[0]}" for f in (frame, frames[0]))
+            raise ForeframeError(
+                f"{file}: is {size} pixels, but {files[0].name} is {first}. "
+                "All frames of a sequence must have one size."
+            )
+    return Sequence(np.stack(frames), actions, positions)
+
+
+def _frame_files(folder: Path) -> list[Path]:
+    numbered: dict[int, Path] = {}
+    for path in folder.iterdir():
+        if path.suffix.lower() != ".png" or path.name.startswith("."):
+            continue
+        if not path.stem.isdecimal():
+            raise ForeframeError(
+                f"{path}: frame files are called by their number (0.png, 1.png, ...). "
+                "Rename or remove this one."
+            )
+        number = int(path.stem)
+        if number in numbered:
+            raise ForeframeError(
+                f"{path}: frame {number} is there twice, also as {numbered[number].name}. Remove one."
+            )
+        numbered[number] = path
+    if not numbered:
+        raise ForeframeError(f"{folder}: holds no frames. Expected 0.png, 1.png, ...")
+    missing = set(range(max(numbered) + 1)) - numbered.keys()
+    if missing:
+        raise ForeframeError(
+            f"{folder / f'{min(missing)}.png'}: is missing, the frames go on to "
+            f"{max(numbered)}.png. Add it, or remove the whole sequence."
+        )
+    return [numbered[number] for number in sorted(numbered)]
+
+
+def _read_frame(path: Path) -> np.ndarray:
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ForeframeError(
+            f"{path}: cannot be read as a PNG ({error}). Restore it, or remove its sequence."
+        ) from error
+
+
+def _read_csv(path: Path) -> np.ndarray | None:
+    if not path.exists():
+        return None
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ForeframeError(f"{path}: cannot be read as text ({error}).") from error
+    while lines and not lines[-1].strip():
+        lines.pop()
+    if not lines:
+        raise ForeframeError(f"{path}: is empty; one row for each frame is expected.")
+    rows: list[list[float]] = []
+    for number, line in enumerate(lines, 1):
+        try:
+            row = [float(cell) for cell in line.split(",")]
+        except ValueError as error:
+            raise ForeframeError(
+                f"{path}, row {number}: {line.strip()[:60]!r} is not a row of numbers divided by "
+                "commas (and there is no header row)."
+            ) from error
+        if not all(math.isfinite(value) for value in row):
+            raise ForeframeError(
+                f"{path}, row {number}: holds a value that is not a finite number. "
+                "Repair it, or remove the sequence."
+            )
+        if rows and len(row) != len(rows[0]):
+            raise ForeframeError(
+                f"{path}, row {number}: {len(row)} columns, but row 1 has {len(rows[0])}."
+            )
+        rows.append(row)
+    return np.array(rows, np.float32)
+
+
+def write_sequence(
+    folder: Path,
+    frames: UInt8[np.ndarray, "time height width 3"],
+    actions: Float32[np.ndarray, "time action"] | None,
+    positions: Float32[np.ndarray, "time position"] | None = None,
+) -> None:
+    """Write one sequence, the whole folder or nothing; numbers come back as the same float32.
+
+    Args:
+        folder: new folder of the sequence.
+        frames: [T, H, W, 3].
+        actions: [T, A], or None to write no file.
+        positions: [T, P], or None to write no file.
+
+    Raises:
+        ForeframeError: the parts disagree in length, or the folder cannot be written.
+    """
+    for name, rows in ((ACTIONS, actions), (POSITIONS, positions)):
+        if rows is not None and len(rows) != len(frames):
+            raise ForeframeError(
+                f"{folder / name}: {len(rows)} rows for {len(frames)} frames; one row a frame."
+            )
+    with whole_folder(folder) as aside:
+        for t, frame in enumerate(frames):
+            # Level 1 takes a third of the default's time for files a tenth larger.
+            Image.fromarray(frame).save(aside / f"{t}.png", compress_level=1)
+        for name, rows in ((ACTIONS, actions), (POSITIONS, positions)):
+            if rows is not None:
+                # Nine significant digits are enough for any float32 to come back exactly.
+                np.savetxt(aside / name, rows, fmt="%.9g", delimiter=",")

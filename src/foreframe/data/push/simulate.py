@@ -1,0 +1,237 @@
+"""A whole dataset of simulated robot pushing, in the lab's layout, made by several processes."""
+
+import json
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from foreframe.data.lab import SPLITS, write_sequence
+from foreframe.errors import ForeframeError
+from foreframe.files import write_json
+
+GENERATOR = "foreframe simulated robot pushing, version 1"
+"""The number goes up when the same seed no longer gives the same files."""
+
+SHARD = 256
+"""Sequences in one folder, as in the lab's data."""
+
+_DESCRIPTION = "dataset.json"
+_MAY_DIFFER = ("foreframe", "sequences", "complete")
+_Job = tuple[Path, int, int, int, int]
+
+
+def _sequence_folder(out: Path, split: int, number: int) -> Path:
+    first = number // SHARD * SHARD
+    return out / SPLITS[split] / f"push_{first}_to_{first + SHARD - 1}" / str(number)
+
+
+def _describe(counts: tuple[int, int, int], seed: int, size: int) -> dict[str, Any]:
+    # Imported here and below, not above: the other commands must work without MuJoCo.
+    from foreframe import __version__
+    from foreframe.data.push import actions, camera, episode, scene
+    from foreframe.data.push.mujoco_import import mujoco
+
+    return {
+        "generator": GENERATOR,
+        "foreframe": __version__,
+        "mujoco": mujoco.__version__,
+        "seed": seed,
+        "sequences": dict(zip(SPLITS, counts, strict=True)),
+        "complete": False,
+        "frames": episode.FRAMES,
+        "size": [size, size],
+        "frame_interval_seconds": episode.INTERVAL,
+        "units": "metres, radians, kilograms",
+        "actions": list(actions.COLUMNS),
+        "actions_held_frames": actions.HOLD,
+        "alignment": "action t acts between frame t and frame t + 1; position t is at frame t",
+        "positions": ["x", "y", "z"],
+        "camera": {
+            "position": list(camera.POSITION),
+            "look_at": list(camera.LOOK_AT),
+            "vertical_field_of_view_degrees": camera.FIELD_OF_VIEW,
+            "position_jitter": camera.JITTER,
+            "noise": episode.NOISE,
+        },
+        "hidden": {
+            "mass_log_uniform": list(scene.MASS),
+            "friction_log_uniform": list(scene.FRICTION),
+            "centre_of_mass_sigma": scene.CENTRE_OF_MASS,
+        },
+    }
+
+
+def _check_out(out: Path, wanted: dict[str, Any]) -> None:
+    """Refuse a folder that holds anything but the beginning of the dataset that is asked for."""
+    path = out / _DESCRIPTION
+    for part in (out, *out.parents):
+        if part.is_file():
+            raise ForeframeError(f"{part}: is a file; name a folder for the dataset.")
+    try:
+        if not out.exists() or not any(not entry.name.startswith(".") for entry in out.iterdir()):
+            return
+        if not path.exists():
+            raise ForeframeError(
+                f"{out}: holds other files and no {_DESCRIPTION}, so it is not a simulated "
+                "dataset; choose an empty folder or a new one."
+            )
+        found = json.loads(path.read_text(encoding="utf-8"))
+        before = found["sequences"]
+        less = [split for split in SPLITS if before[split] > wanted["sequences"][split]]
+    except OSError as error:
+        raise ForeframeError(f"{out}: cannot be read ({error.strerror}).") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise ForeframeError(
+            f"{path}: is not a description of a simulated dataset; "
+            "choose another folder or remove this one."
+        ) from error
+    other = [key for key in wanted if key not in _MAY_DIFFER and found.get(key) != wanted[key]]
+    if other or less:
+        what = "; ".join(
+            [f"{key} {found.get(key)!r} there, {wanted[key]!r} now" for key in other]
+            + [
+                f"{split}: {before[split]} sequences there, {wanted['sequences'][split]} now"
+                for split in less
+            ]
+        )
+        raise ForeframeError(
+            f"{out}: holds a dataset simulated with other settings ({what}); "
+            "choose another folder or remove this one."
+        )
+
+
+def _make(job: _Job) -> None:
+    from foreframe.data.push.episode import simulate_sequence
+
+    out, split, number, seed, size = job
+    episode = simulate_sequence(seed, split, number, size=size)
+    folder = _sequence_folder(out, split, number)
+    write_sequence(folder, episode.frames, episode.actions, episode.positions)
+
+
+def _ignore_interrupt() -> None:
+    # Ctrl-C reaches every process of the terminal: the parent alone decides what to do.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Processes started meanwhile never see Ctrl-C, not even while they still import."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@contextmanager
+def _finished(jobs: list[_Job], workers: int) -> Iterator[Iterator[None]]:
+    """Yield an iterator that steps on whenever a sequence is written."""
+    if workers == 1 or len(jobs) <= 1:
+        yield map(_make, jobs)
+        return
+    # Spawned, not forked: a fork of a process that runs threads (PyTorch's) may hang.
+    pool = ProcessPoolExecutor(
+        min(workers, len(jobs)), mp_context=get_context("spawn"), initializer=_ignore_interrupt
+    )
+    try:
+        with _interrupts_ignored():
+            futures = [pool.submit(_make, job) for job in jobs]
+        yield (future.result() for future in as_completed(futures))
+    except BrokenProcessPool as error:
+        raise ForeframeError(
+            "A simulating process died (out of memory?); what it had written is kept. "
+            "Run the same command again, perhaps with fewer --workers."
+        ) from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _counts(sequences: int, validate: int | None, test: int | None) -> tuple[int, int, int]:
+    default = max(1, sequences // 10)
+    validate = default if validate is None else validate
+    test = default if test is None else test
+    if validate < 1 or test < 1 or sequences - validate - test < 1:
+        raise ForeframeError(
+            f"--sequences {sequences}: leaves {sequences - validate - test} for training, "
+            f"{validate} for validation and {test} for testing; each split needs at least 1."
+        )
+    return sequences - validate - test, validate, test
+
+
+def simulate(
+    out: Path,
+    *,
+    sequences: int,
+    workers: int | None = None,
+    seed: int = 0,
+    validate: int | None = None,
+    test: int | None = None,
+    size: int = 64,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Write ``sequences`` simulated sequences of 30 frames, or what is still missing of them.
+
+    Sequence k of a split depends on ``seed``, the split and k only, so the same seed gives the
+    same files whatever ``workers``, and a larger dataset begins with the smaller one.
+
+    Args:
+        out: folder for the dataset: ``OUT/{train,validate,test}/push_0_to_255/<n>/`` and
+            ``OUT/dataset.json``. Sequences that are there from a run with the same settings stay.
+        sequences: how many in all splits together.
+        workers: processes; every available core by default.
+        seed: >= 0.
+        validate: how many of them for validation; a tenth by default, at least one.
+        test: how many of them for testing; a tenth by default, at least one.
+        size: height and width of the frames in pixels, an even number.
+        progress: called with (sequences there, sequences in all) at the start and after each.
+
+    Raises:
+        ForeframeError: the numbers make no sense, ``out`` holds something else, MuJoCo is
+            missing, or a file could not be written.
+        KeyboardInterrupt: after the processes have ended; what is written is whole and stays.
+    """
+    out = Path(out)
+    counts = _counts(sequences, validate, test)
+    workers = available_cores() if workers is None else workers
+    if workers < 1:
+        raise ForeframeError(f"--workers {workers}: at least 1 is needed.")
+    if seed < 0:
+        raise ForeframeError(f"--seed {seed}: must be 0 or more.")
+    if size < 16 or size % 2:
+        raise ForeframeError(f"--size {size}: must be an even number of pixels, 16 or more.")
+    description = _describe(counts, seed, size)
+    _check_out(out, description)
+    write_json(out / _DESCRIPTION, description)
+    jobs = [
+        (out, split, number, seed, size)
+        for split, count in enumerate(counts)
+        for number in range(count)
+        if not _sequence_folder(out, split, number).is_dir()
+    ]
+    done = sequences - len(jobs)
+    if progress is not None:
+        progress(done, sequences)
+    with _finished(jobs, workers) as finished:
+        for _ in finished:
+            done += 1
+            if progress is not None:
+                progress(done, sequences)
+    write_json(out / _DESCRIPTION, {**description, "complete": True})

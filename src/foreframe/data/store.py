@@ -1,0 +1,223 @@
+"""Store: sequences packed into a few memory-mapped arrays, so that nothing is decoded twice.
+
+    STORE/frames.bin      uint8   [N, H, W, 3], the frames of all sequences one after another
+    STORE/actions.bin     float32 [N, A], if there are actions
+    STORE/positions.bin   float32 [N, P], if there are positions
+    STORE/meta.json       format, shapes, lengths and names of the sequences, where they came from
+
+The arrays are bare, in C order and little-endian, so that they can be written as a stream; their
+shapes stand in meta.json.
+"""
+
+import json
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import foreframe
+from foreframe.data.lab import Sequence
+from foreframe.errors import ForeframeError
+from foreframe.files import whole_folder, write_json
+
+FORMAT = 1
+META = "meta.json"
+
+
+class Store:
+    """A packed split: ``len(store)`` sequences, ``store[i]`` a ``Sequence`` of views into the maps.
+
+    Cheap to open and to send to another process: the arrays are mapped when first used.
+
+    Args:
+        folder: of the store.
+
+    Raises:
+        ForeframeError: not a store, of an unknown format, or its files do not fit together.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            self.meta: dict[str, Any] = json.loads((folder / META).read_text(encoding="utf-8"))
+            found = self.meta["format"]
+            self.lengths = np.array(self.meta["lengths"], np.int64)
+            self.names: list[str] = self.meta["names"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise self._damaged(f"{META} cannot be read: {error}") from error
+        if found != FORMAT:
+            raise ForeframeError(
+                f"{folder}: store format {found}; this version reads {FORMAT}. "
+                "Delete the folder, and it is made anew from its source."
+            )
+        self.starts = np.concatenate([[0], self.lengths.cumsum()])
+        # Asked once here, so that a truncated file is found at the door and not in mid-training.
+        for name in ("frames", "actions", "positions"):
+            self._map(name)
+
+    def _damaged(self, what: str) -> ForeframeError:
+        return ForeframeError(
+            f"{self.folder}: the packed data are damaged ({what}). "
+            "Delete this folder, and it is made anew from its source."
+        )
+
+    def _map(self, name: str) -> np.ndarray | None:
+        row = (*self.meta["size"], 3) if name == "frames" else (self.meta["widths"][name],)
+        if None in row:
+            return None
+        path = self.folder / f"{name}.bin"
+        dtype = np.dtype(np.uint8 if name == "frames" else "<f4")
+        shape = (int(self.starts[-1]), *row)
+        expected = math.prod(shape) * dtype.itemsize
+        found = path.stat().st_size if path.is_file() else None
+        if found != expected:
+            raise self._damaged(f"{path.name}: {found or 'no'} bytes, {expected} expected")
+        return np.memmap(path, dtype, "r", shape=shape)
+
+    @cached_property
+    def frames(self) -> np.ndarray:
+        """All frames, [N, H, W, 3] uint8."""
+        frames = self._map("frames")
+        assert frames is not None
+        return frames
+
+    @cached_property
+    def actions(self) -> np.ndarray | None:
+        """All actions, [N, A] float32."""
+        return self._map("actions")
+
+    @cached_property
+    def positions(self) -> np.ndarray | None:
+        """All positions, [N, P] float32."""
+        return self._map("positions")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"folder": self.folder}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["folder"])  # type: ignore[misc]
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __getitem__(self, index: int) -> Sequence:
+        start, stop = self.starts[index], self.starts[index + 1]
+        actions, positions = (
+            None if part is None else part[start:stop] for part in (self.actions, self.positions)
+        )
+        return Sequence(self.frames[start:stop], actions, positions)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the frames."""
+        return tuple(self.meta["size"])
+
+    @property
+    def action_dim(self) -> int | None:
+        """Numbers in an action; None without actions."""
+        width: int | None = self.meta["widths"]["actions"]
+        return width
+
+    @property
+    def position_dim(self) -> int | None:
+        """Numbers in a position; None without positions."""
+        width: int | None = self.meta["widths"]["positions"]
+        return width
+
+
+class StoreWriter:
+    """Takes sequences one at a time; use through ``write_store``."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._files = {"frames": open(folder / "frames.bin", "wb")}
+        self._widths: dict[str, int | None] = {}
+        self._size: tuple[int, int] | None = None
+        self._lengths: list[int] = []
+        self._names: list[str] = []
+
+    def add(self, sequence: Sequence, name: str) -> None:
+        """Append a sequence.
+
+        Args:
+            sequence: the recording.
+            name: where it came from, for messages.
+
+        Raises:
+            ForeframeError: its size, or the width of its actions or positions, is not the others'.
+        """
+        widths = {
+            "actions": None if sequence.actions is None else sequence.actions.shape[1],
+            "positions": None if sequence.positions is None else sequence.positions.shape[1],
+        }
+        size = sequence.frames.shape[1:3]
+        if self._size is None:
+            self._size, self._widths = size, widths
+            for part, width in widths.items():
+                if width is not None:
+                    self._files[part] = open(self._folder / f"{part}.bin", "wb")
+        for part, width in widths.items():
+            if width != self._widths[part]:
+                others, own = (
+                    "none" if w is None else f"{w} numbers a row" for w in (self._widths[part], width)
+                )
+                raise ForeframeError(
+                    f"{name}: {part}: {own}, but {self._names[0]} has {others}. "
+                    "All sequences of a split must have the same columns."
+                )
+        if size != self._size:
+            raise ForeframeError(
+                f"{name}: frames of {size[1]}x{size[0]} pixels, but {self._names[0]} has "
+                f"{self._size[1]}x{self._size[0]}."
+            )
+        for part, array in (
+            ("frames", sequence.frames),
+            ("actions", sequence.actions),
+            ("positions", sequence.positions),
+        ):
+            if array is not None:
+                self._files[part].write(np.ascontiguousarray(array).tobytes())
+        self._lengths.append(len(sequence.frames))
+        self._names.append(name)
+
+    def _finish(self, meta: dict[str, Any]) -> None:
+        self._close()
+        if self._size is None:
+            raise ForeframeError(f"{self._folder}: no sequence was written.")
+        write_json(
+            self._folder / META,
+            {
+                "format": FORMAT,
+                "foreframe": foreframe.__version__,
+                "size": list(self._size),
+                "widths": self._widths,
+                "lengths": self._lengths,
+                "names": self._names,
+                **meta,
+            },
+        )
+
+    def _close(self) -> None:
+        for file in self._files.values():
+            file.close()
+
+
+@contextmanager
+def write_store(folder: Path, meta: dict[str, Any] | None = None) -> Iterator[StoreWriter]:
+    """Yield a writer; the store appears under ``folder`` whole when the block ends, or not at all.
+
+    Args:
+        folder: of the new store; an older one there is replaced.
+        meta: more entries for its metadata.
+    """
+    with whole_folder(folder) as aside:
+        writer = StoreWriter(aside)
+        try:
+            yield writer
+            writer._finish(meta or {})
+        finally:
+            writer._close()

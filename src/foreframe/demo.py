@@ -1,0 +1,102 @@
+"""The whole system once: simulate, train, evaluate, predict, report; goes on from what is there."""
+
+import shutil
+from pathlib import Path
+
+from foreframe import checkpoint
+from foreframe.data.lab import list_sequences
+from foreframe.data.push.simulate import simulate
+from foreframe.errors import ForeframeError
+from foreframe.evaluate import EVALUATION, evaluate
+from foreframe.predict import predict
+from foreframe.report import write_report
+from foreframe.terminal import counting, say, show_card, training_display
+from foreframe.train import RunConfig, saved_config, start
+
+
+def run_demo(
+    config: RunConfig,
+    data: Path,
+    out: Path,
+    *,
+    sequences: int,
+    workers: int,
+    seed: int = 0,
+    device: str = "auto",
+    fresh: bool = False,
+) -> Path:
+    """Simulate a dataset, train on it, evaluate, predict and write the report.
+
+    Args:
+        config: the run.
+        data: folder of the simulated dataset.
+        out: the run folder.
+        sequences: simulated sequences in all.
+        workers: simulating processes.
+        seed: of the simulation.
+        device: "auto", "cpu", "cuda" or "mps".
+        fresh: remove the dataset and the run first.
+
+    Returns:
+        the report's path.
+
+    Raises:
+        ForeframeError: ``data`` or ``out`` hold something else, or a step fails.
+    """
+    if fresh:
+        _remove(data, "dataset.json")
+        _remove(out, checkpoint.RUN_CONFIG)
+
+    say(f"1/5 simulate {sequences} sequences into {data}")
+    with counting("simulating") as progress:
+        simulate(data, sequences=sequences, workers=workers, seed=seed, progress=progress)
+
+    say(f"2/5 train {config.recipe} into {out}")
+    resume = (out / checkpoint.RUN_CONFIG).exists()
+    if resume:
+        saved = saved_config(out)
+        if (saved.train, saved.recipe) != (config.train, config.recipe):
+            raise ForeframeError(
+                f"{out}: holds a run with other settings than this demo's. "
+                "Start over with --fresh (make demo FRESH=1), or give another --out."
+            )
+    with training_display(config) as listener:
+        training = start(config, data, out, resume=resume, device=device, listener=listener)
+        training.fit()
+
+    say("3/5 evaluate on the test split")
+    best = (out / checkpoint.BEST).stat().st_mtime_ns
+    card_path = out / EVALUATION
+    if card_path.exists() and card_path.stat().st_mtime_ns > best:
+        card = checkpoint.read_json(card_path)
+    else:
+        with counting("evaluating") as progress:
+            card = evaluate(
+                out,
+                data,
+                device=device,
+                command=f"foreframe evaluate {out} --data {data}",
+                log=say,
+                progress=progress,
+            )
+    show_card(card)
+
+    say("4/5 predict the first test sequence")
+    prediction = out / "prediction"
+    if not (prediction.exists() and prediction.stat().st_mtime_ns > best):
+        shutil.rmtree(prediction, ignore_errors=True)
+        predict(out, list_sequences(data, "test")[0], prediction, n_future=10, device=device)
+
+    say("5/5 write the report")
+    return write_report(out)
+
+
+def _remove(folder: Path, mark: str) -> None:
+    if not folder.exists():
+        return
+    if not (folder / mark).is_file() and any(folder.iterdir()):
+        raise ForeframeError(
+            f"{folder}: holds no {mark}, so it is not the demo's to remove. "
+            "Remove it yourself, or give another folder."
+        )
+    shutil.rmtree(folder)

@@ -1,0 +1,47 @@
+"""Where to compute and in which precision: asked of the hardware, not assumed."""
+
+from typing import Literal
+
+import torch
+
+from foreframe.errors import ForeframeError
+
+Precision = Literal["auto", "fp32", "bf16"]
+DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """``name``, or for "auto" the best there is: CUDA, then Apple's MPS, then the CPU.
+
+    Raises:
+        ForeframeError: the device asked for is not there.
+    """
+    there = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if name == "auto":
+        return torch.device(next(device for device, available in there.items() if available))
+    if not there.get(name, False):
+        raise ForeframeError(
+            f"--device {name}: not available here; "
+            f"available: {', '.join(device for device, available in there.items() if available)}."
+        )
+    return torch.device(name)
+
+
+def has_fast_bf16(device: torch.device) -> bool:
+    """Whether ``device`` multiplies bfloat16 in hardware."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu" and hasattr(torch.cpu, "get_capabilities"):
+        found = torch.cpu.get_capabilities()
+        return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
+    return False
+
+
+def autocast(device: torch.device, precision: Precision) -> torch.autocast:
+    """The autocast context of ``precision``: bf16 for the convolutions, or none for fp32."""
+    bf16 = precision == "bf16" or (precision == "auto" and has_fast_bf16(device))
+    return torch.autocast(device.type, torch.bfloat16, enabled=bf16)

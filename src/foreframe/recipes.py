@@ -1,0 +1,101 @@
+"""Named complete runs. A recipe is a function that returns a configuration; its docstring is its help."""
+
+from collections.abc import Callable
+
+from foreframe.errors import ForeframeError
+from foreframe.model import ModelConfig
+from foreframe.schedules import KLSchedule, LearningRate, TeacherForcing
+from foreframe.train import RunConfig, TrainConfig
+
+
+def demo() -> RunConfig:
+    """Minutes on two CPU cores: a small dcgan64 on the simulated data, actions only, source-time."""
+    return RunConfig(
+        recipe="demo",
+        model=ModelConfig(net="dcgan64", width=0.5, condition="actions", timing="source"),
+        train=TrainConfig(
+            epochs=12,
+            steps_per_epoch=60,
+            batch_size=16,
+            kl=KLSchedule(kl_schedule="cyclical", beta_max=1e-3, kl_cycles=3, kl_ratio=0.5),
+            forcing=TeacherForcing(teacher_forcing="linear", teacher_forcing_start=1),
+            rate=LearningRate(lr=0.002, lr_schedule="cosine"),
+        ),
+    )
+
+
+def _lab(name: str, prior: str, kl_schedule: str) -> RunConfig:
+    return RunConfig(
+        recipe=name,
+        model=ModelConfig(prior=prior, condition="both", timing="target"),  # type: ignore[arg-type]
+        train=TrainConfig(
+            epochs=150,
+            steps_per_epoch=600,
+            batch_size=20,
+            kl=KLSchedule(kl_schedule=kl_schedule, beta_max=1.0, kl_cycles=3, kl_ratio=0.5),  # type: ignore[arg-type]
+            forcing=TeacherForcing(teacher_forcing="linear", teacher_forcing_start=11),
+            rate=LearningRate(lr=0.002),
+        ),
+    )
+
+
+def lab_fp_cyclical() -> RunConfig:
+    """The report's first system: fixed prior, cyclical KL annealing to 1, actions + positions."""
+    return _lab("lab-fp-cyclical", "fixed", "cyclical")
+
+
+def lab_fp_monotonic() -> RunConfig:
+    """The report's second system: fixed prior, monotonic KL annealing to 1."""
+    return _lab("lab-fp-monotonic", "fixed", "monotonic")
+
+
+def lab_lp_cyclical() -> RunConfig:
+    """The report's third system: learned prior, cyclical KL annealing to 1."""
+    return _lab("lab-lp-cyclical", "learned", "cyclical")
+
+
+def _svg(name: str, prior: str) -> RunConfig:
+    return RunConfig(
+        recipe=name,
+        model=ModelConfig(prior=prior, condition="actions", timing="source"),  # type: ignore[arg-type]
+        train=TrainConfig(
+            epochs=300,
+            steps_per_epoch=600,
+            batch_size=100,
+            kl=KLSchedule(kl_schedule="constant", beta_max=1e-4),
+            forcing=TeacherForcing(teacher_forcing="always"),
+            rate=LearningRate(lr=0.002),
+        ),
+    )
+
+
+def svg_fp() -> RunConfig:
+    """SVG's fixed prior with its settings (constant 1e-4, always teacher-forced), given actions."""
+    return _svg("svg-fp", "fixed")
+
+
+def svg_lp() -> RunConfig:
+    """SVG's learned prior with its settings (constant 1e-4, always teacher-forced), given actions."""
+    return _svg("svg-lp", "learned")
+
+
+#: Every recipe by its name on the command line.
+RECIPES: dict[str, Callable[[], RunConfig]] = {
+    "demo": demo,
+    "lab-fp-cyclical": lab_fp_cyclical,
+    "lab-fp-monotonic": lab_fp_monotonic,
+    "lab-lp-cyclical": lab_lp_cyclical,
+    "svg-fp": svg_fp,
+    "svg-lp": svg_lp,
+}
+
+
+def recipe(name: str) -> RunConfig:
+    """The configuration called ``name``.
+
+    Raises:
+        ForeframeError: unknown; the message lists the known ones.
+    """
+    if name not in RECIPES:
+        raise ForeframeError(f"{name}: unknown recipe; known recipes: {', '.join(RECIPES)}.")
+    return RECIPES[name]()

@@ -1,0 +1,133 @@
+"""What the commands show on a terminal: progress bars, epoch lines and tables."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from foreframe.checkpoint import Progress as TrainingProgress
+from foreframe.train import Listener, RunConfig
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+def say(text: str) -> None:
+    """Print a line, taken literally."""
+    console.print(text, markup=False)
+
+
+def _progress(*columns: Any) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        *columns,
+        console=console,
+        transient=True,
+    )
+
+
+@contextmanager
+def counting(description: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar; yields a function of (done, total)."""
+    with _progress(TimeElapsedColumn(), TimeRemainingColumn()) as bar:
+        task = bar.add_task(description, total=None)
+
+        def tell(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        yield tell
+
+
+class TerminalListener(Listener):
+    """A bar over all steps of a training, with a line for every epoch above it.
+
+    Args:
+        config: of the run, for its length.
+        bar: a started progress display.
+    """
+
+    def __init__(self, config: RunConfig, bar: Progress) -> None:
+        self._config = config
+        self._bar = bar
+        train = config.train
+        self._steps = train.epochs * train.steps_per_epoch
+        self._task: TaskID | None = None
+        self._headed = False
+
+    def message(self, text: str) -> None:
+        say(text)
+
+    def step(self, progress: TrainingProgress, values: dict[str, float]) -> None:
+        # The bar begins at the first step that this process ran, so that its estimate of the time
+        # left is not fooled by the steps before a resume.
+        done = progress.epoch * self._config.train.steps_per_epoch + progress.step
+        if self._task is None:
+            self._task = self._bar.add_task("", total=self._steps, completed=done)
+        text = (
+            f"epoch {progress.epoch + 1}/{self._config.train.epochs} "
+            f"loss {values['loss']:.4f} KL {values['kld']:.2f} beta {values['beta']:.1e} "
+            f"tf {values['teacher_forcing_ratio']:.2f} PSNR {values['psnr']:.2f} "
+            f"{values['frames_per_second']:.0f} frames/s"
+        )
+        self._bar.update(self._task, completed=done, description=text)
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        if not self._headed:
+            self._headed = True
+            say("epoch     loss      mse     KL     beta    tf  train dB  val dB  frames/s  seconds")
+        say(
+            f"{row['epoch'] + 1:5d} {row['loss']:8.5f} {row['mse']:8.5f} {row['kld']:6.2f} "
+            f"{row['beta']:8.1e} {row['teacher_forcing_ratio']:5.2f} {row['psnr']:9.2f} "
+            f"{row['validation_psnr']:7.2f} {row['frames_per_second']:9.0f} {row['seconds']:8.0f}"
+        )
+
+
+@contextmanager
+def training_display(config: RunConfig) -> Iterator[TerminalListener]:
+    """The display of a training; yields its listener."""
+    with _progress(TimeElapsedColumn(), TimeRemainingColumn()) as bar:
+        yield TerminalListener(config, bar)
+
+
+def show_card(card: dict[str, Any]) -> None:
+    """Print an evaluation as a table, each number with its condition and protocol."""
+    protocol = card["protocol"]
+    table = Table(
+        title=(
+            f"{protocol['n_past']} given, {protocol['n_future']} predicted frames, "
+            f"{protocol['sequences']} {protocol['split']} sequences, "
+            f"{protocol['samples']} prior sample"
+        )
+    )
+    table.add_column("prediction")
+    table.add_column("condition")
+    table.add_column("PSNR dB", justify="right")
+    table.add_column("SSIM", justify="right")
+    for row in card["rows"]:
+        psnr = "n/a" if row["psnr"] is None else f"{row['psnr']:.2f}"
+        ssim = "n/a" if row["ssim"] is None else f"{row['ssim']:.3f}"
+        table.add_row(row["label"], row["condition"], psnr, ssim)
+    console.print(table)
+    say(f"PSNR: {protocol['psnr']}.\nSSIM: {protocol['ssim']}.")
+
+
+def show_schedules(rows: list[tuple[int, float, float, float]]) -> None:
+    """Print (epoch, beta, teacher-forcing ratio, learning rate) for every epoch."""
+    table = Table()
+    for name in ("epoch", "beta", "teacher forcing", "learning rate"):
+        table.add_column(name, justify="right")
+    for epoch, beta, ratio, rate in rows:
+        table.add_row(str(epoch), f"{beta:.6g}", f"{ratio:.4f}", f"{rate:.6g}")
+    console.print(table)

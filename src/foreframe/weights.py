@@ -1,0 +1,65 @@
+"""Tensors in safetensors files: written whole, read with a message that names what is wrong."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from foreframe.errors import ForeframeError
+from foreframe.files import whole_file
+
+
+def write_tensors(
+    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write named tensors (from any device) and string metadata to ``path``, whole or not at all."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with whole_file(path) as aside:
+        try:
+            save_file(plain, aside, dict(metadata or {}))
+        except SafetensorError as error:  # its way of saying that the disk is full
+            raise OSError(str(error)) from error
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read all tensors, on the CPU, and the metadata of a safetensors file.
+
+    Raises:
+        ForeframeError: the file is missing, truncated or not a safetensors file.
+    """
+    if not path.is_file():
+        raise ForeframeError(f"{path}: there is no such file. Is this the folder of a run?")
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return tensors, file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise ForeframeError(
+            f"{path}: cannot be read as safetensors, it is truncated or damaged ({error}). "
+            "Restore it from a copy, or use the run's other checkpoint."
+        ) from error
+
+
+def load_into(module: nn.Module, tensors: Mapping[str, Tensor], where: Path) -> None:
+    """Load ``tensors`` into ``module``, every name and shape matching.
+
+    Raises:
+        ForeframeError: names the first few tensors that do not fit.
+    """
+    own = module.state_dict()
+    wrong = [f"{name} is missing" for name in own.keys() - tensors.keys()]
+    wrong += [f"{name} is not part of the model" for name in tensors.keys() - own.keys()]
+    wrong += [
+        f"{name} is {list(tensors[name].shape)}, the model's is {list(own[name].shape)}"
+        for name in own.keys() & tensors.keys()
+        if own[name].shape != tensors[name].shape
+    ]
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise ForeframeError(
+            f"{where}: these weights belong to another configuration: "
+            f"{'; '.join(sorted(wrong)[:3])}{more}. Use them with the config they were saved with."
+        )
+    module.load_state_dict(tensors)

@@ -1,0 +1,46 @@
+"""Before any test: one thread each, no window, no network, and shapes checked at run time."""
+
+import os
+
+# Also for the processes that tests start. Two test processes with as many threads as cores each
+# would slow one another down, and sums over threads differ in the last bits.
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["MPLBACKEND"] = "Agg"
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from jaxtyping import install_import_hook
+
+torch.set_num_threads(1)
+
+# Each annotated argument and result of these modules is compared with its annotation, shapes
+# included. Only modules imported after this line are reached.
+install_import_hook(
+    ["foreframe.nets", "foreframe.model", "foreframe.clip", "foreframe.metrics"],
+    "beartype.beartype",
+)
+
+
+@pytest.fixture(scope="session")
+def toy_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset in the lab's layout: a bright square that the actions move; 14 frames each."""
+    from foreframe.data.lab import write_sequence
+
+    root = tmp_path_factory.mktemp("toy") / "data"
+    for split, count in {"train": 6, "validate": 3, "test": 3}.items():
+        for n in range(count):
+            random = np.random.default_rng((len(split), n))
+            actions = np.zeros((14, 4), np.float32)
+            actions[:, :2] = random.integers(-4, 5, (14, 2))
+            corner = 24 + np.concatenate([np.zeros((1, 2)), actions[:-1, :2].cumsum(0)])
+            corner = corner.clip(0, 52).astype(int)
+            frames = np.full((14, 64, 64, 3), 40, np.uint8)
+            for t, (y, x) in enumerate(corner):
+                frames[t, y : y + 12, x : x + 12] = (230, 180, 60)
+            positions = np.concatenate([corner, np.ones((14, 1))], 1).astype(np.float32) / 64
+            write_sequence(root / split / "traj_0_to_255" / str(n), frames, actions, positions)
+    return root

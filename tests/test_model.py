@@ -1,0 +1,411 @@
+"""The networks, the rollout and the objective: figures, equations and who may influence whom."""
+
+import pytest
+import torch
+from torch.distributions import Normal, kl_divergence
+
+from foreframe import Clip, ForeframeError, ModelConfig, VideoCVAE
+from foreframe.nets.conv import NETS, Decoder
+from foreframe.nets.recurrent import LOGVAR_LIMIT, Gaussian, GaussianLSTM
+
+SMALL = {"net": "dcgan64", "width": 0.125, "g_dim": 16, "z_dim": 4, "rnn_size": 16}
+
+
+def small(seed: int = 0, **settings) -> VideoCVAE:
+    torch.manual_seed(seed)
+    model = VideoCVAE(ModelConfig(**{**SMALL, **settings}))
+    # Fresh weights are tiny (sigma 0.02), so that conditions would hardly show: enlarge them.
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                parameter.mul_(4)
+    return model
+
+
+def clip(batch: int = 2, n_frames: int = 6, seed: int = 0) -> Clip:
+    generator = torch.Generator().manual_seed(seed)
+    return Clip(
+        torch.rand(batch, n_frames, 3, 64, 64, generator=generator),
+        torch.randn(batch, n_frames, 4, generator=generator),
+        torch.randn(batch, n_frames, 3, generator=generator),
+    )
+
+
+def noise_for(model: VideoCVAE, batch: int = 2, n_frames: int = 6) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(n_frames - 1, batch, model.config.z_dim, generator=generator)
+
+
+def count(module: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+# -- figures ------------------------------------------------------------------------------------
+
+
+def test_parameter_counts_are_the_papers():
+    fixed = VideoCVAE(ModelConfig(condition="both"))
+    learned = VideoCVAE(ModelConfig(condition="both", prior="learned"))
+    assert count(fixed.encoder) == 8_689_600
+    assert count(fixed.decoder) == 11_822_659
+    assert count(fixed.frame_predictor) == 1_136_768
+    assert count(fixed.posterior) == 592_256
+    assert count(learned.prior) == 592_256
+    assert count(fixed) == 22_241_283
+    assert count(learned) == 22_833_539
+    unconditional = VideoCVAE(ModelConfig(condition="none"))
+    assert count(unconditional.frame_predictor) == 1_134_976
+
+
+@pytest.mark.parametrize(
+    ("net", "sizes"), [("vgg64", [64, 32, 16, 8]), ("dcgan64", [32, 16, 8, 4])]
+)
+def test_encoder_and_decoder_shapes(net, sizes):
+    encoder, decoder = NETS[net](128, 0.125)
+    h, skips = encoder(torch.rand(2, 3, 64, 64))
+    assert h.shape == (2, 128)
+    assert [skip.shape[-1] for skip in skips] == sizes
+    x = decoder(h, decoder.skip_terms(skips))
+    assert x.shape == (2, 3, 64, 64)
+    assert 0 <= x.min() and x.max() <= 1
+
+
+def test_dcgan_channels_at_full_width():
+    encoder, _ = NETS["dcgan64"](128, 1.0)
+    _, skips = encoder(torch.rand(2, 3, 64, 64))
+    assert [skip.shape[1] for skip in skips] == [64, 128, 256, 512]
+
+
+@pytest.mark.parametrize("net", sorted(NETS))
+def test_the_split_convolution_is_the_plain_one_over_the_concatenation(net):
+    torch.manual_seed(0)
+    encoder, decoder = NETS[net](16, 0.125)
+    h, skips = encoder(torch.rand(3, 3, 64, 64))
+    assert isinstance(decoder, Decoder)
+    x = decoder.head(h[:, :, None, None])
+    for stage, skip in zip(decoder.stages, reversed(skips), strict=True):
+        if net == "vgg64":
+            x = torch.nn.functional.interpolate(x, scale_factor=2, mode="nearest")
+        x = stage(torch.cat([x, skip], 1))
+    torch.testing.assert_close(decoder(h, decoder.skip_terms(skips)), x, atol=1e-5, rtol=1e-5)
+
+
+def test_initialisation_is_svgs():
+    torch.manual_seed(0)
+    model = VideoCVAE(ModelConfig(net="dcgan64"))
+    convolution = model.encoder.stages[3][0]
+    assert convolution.weight.std().item() == pytest.approx(0.02, rel=0.02)
+    assert convolution.bias.abs().max().item() == 0
+    norm = model.encoder.stages[3][1]
+    assert norm.weight.mean().item() == pytest.approx(1.0, abs=0.005)
+    assert norm.weight.std().item() == pytest.approx(0.02, rel=0.2)
+
+
+# -- distributions ------------------------------------------------------------------------------
+
+
+def test_kl_is_that_of_torch_distributions():
+    torch.manual_seed(0)
+    q, p = (Gaussian(torch.randn(5, 3, 7), torch.randn(5, 3, 7)) for _ in range(2))
+    expected = kl_divergence(
+        Normal(q.mu, (q.logvar / 2).exp()), Normal(p.mu, (p.logvar / 2).exp())
+    ).sum(-1)
+    torch.testing.assert_close(q.kl(p), expected)
+
+
+def test_samples_have_the_mean_and_deviation_they_should():
+    torch.manual_seed(0)
+    gaussian = Gaussian(torch.full((20_000, 1), 2.0), torch.full((20_000, 1), -1.0))
+    sample = gaussian.sample(torch.randn(20_000, 1))
+    assert sample.mean().item() == pytest.approx(2.0, abs=0.02)
+    assert sample.std().item() == pytest.approx(torch.tensor(-0.5).exp().item(), rel=0.02)
+
+
+def test_logvar_cannot_overflow():
+    posterior = GaussianLSTM(8, 4, 8, 1)
+    with torch.no_grad():
+        posterior.logvar.bias.fill_(1e4)
+    gaussian, _ = posterior(torch.randn(3, 2, 8))
+    assert gaussian.logvar.max() == LOGVAR_LIMIT
+    zeros = torch.zeros_like(gaussian.mu)
+    assert torch.isfinite(gaussian.kl(Gaussian(zeros, zeros))).all()
+
+
+def test_one_call_over_a_sequence_equals_one_call_a_step():
+    torch.manual_seed(0)
+    posterior = GaussianLSTM(8, 4, 8, 1)
+    h = torch.randn(5, 2, 8)
+    whole, _ = posterior(h)
+    state = None
+    for t in range(5):
+        step, state = posterior(h[t : t + 1], state)
+        torch.testing.assert_close(step.mu[0], whole.mu[t])
+
+
+# -- the objective ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("prior", ["fixed", "learned"])
+def test_the_loss_is_facts_section_4_step_by_step(prior):
+    """A plain, unoptimised retelling of one training step."""
+    model = small(prior=prior, condition="both", timing="target")
+    batch, noise, n_past = clip(), noise_for(model), 2
+    x = batch.frames
+    mse, kld, state, prior_state, posterior_state = 0.0, 0.0, None, None, None
+    x_in = x[:, 0]
+    for i in range(1, 6):
+        h, skips_now = model.encoder(x_in)
+        if i <= n_past:
+            skips = skips_now
+        h_target, _ = model.encoder(x[:, i])
+        q, posterior_state = model.posterior(h_target[None], posterior_state)
+        p, prior_state = model.prior(h[None], prior_state)
+        z = q.mu[0] + noise[i - 1] * (q.logvar[0] / 2).exp()
+        c = torch.cat([batch.actions[:, i], batch.positions[:, i]], -1)
+        h_pred, state = model.frame_predictor(torch.cat([c, h, z], -1)[None], state)
+        x_pred = model.decoder(h_pred[0], model.decoder.skip_terms(skips))
+        mse = mse + ((x_pred - x[:, i]) ** 2).mean()
+        kld = kld + kl_divergence(
+            Normal(q.mu[0], (q.logvar[0] / 2).exp()), Normal(p.mu[0], (p.logvar[0] / 2).exp())
+        ).sum(-1).mean()
+        x_in = x_pred if i >= n_past else x[:, i]
+    loss, logs = model(batch, noise, beta=0.3, n_past=n_past, teacher_forcing=False)
+    torch.testing.assert_close(loss, mse + 0.3 * kld, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(logs["mse"], mse.detach() / 6, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(logs["kld"], kld.detach() / 6, rtol=1e-4, atol=1e-5)
+    forced, _ = model(batch, noise, beta=0.3, n_past=n_past, teacher_forcing=True)
+    assert abs(forced - loss) > 1e-6
+
+
+@pytest.mark.parametrize("prior", ["fixed", "learned"])
+@pytest.mark.parametrize("net", sorted(NETS))
+@pytest.mark.parametrize("teacher_forcing", [True, False])
+def test_every_parameter_gets_a_gradient(prior, net, teacher_forcing):
+    model = small(prior=prior, net=net)
+    loss, _ = model(
+        clip(), noise_for(model), beta=1e-2, n_past=2, teacher_forcing=teacher_forcing
+    )
+    loss.backward()
+    dead = [
+        name
+        for name, parameter in model.named_parameters()
+        if parameter.grad is None or parameter.grad.abs().sum() == 0
+    ]
+    assert dead == []
+
+
+def test_fed_back_predictions_are_not_detached():
+    """The last frame's gradient also runs through the predictions that were fed back."""
+    model = small()
+    outputs = []
+    model.decoder.register_forward_hook(lambda module, given, made: outputs.append(made))
+    x, condition = clip().frames.transpose(0, 1), model.condition(clip().actions, None, 6)
+
+    def reaches(**options) -> list[bool]:
+        outputs.clear()
+        last = model.rollout(x, condition, noise_for(model), n_past=2, **options).x_pred[-1]
+        gradients = torch.autograd.grad(last.sum(), outputs[:-1], allow_unused=True)
+        return [g is not None and bool(g.abs().sum() > 0) for g in gradients]
+
+    # Frame 1 is given, so its prediction is never fed back.
+    assert reaches() == [False, True, True, True]
+    assert reaches(teacher_forcing=True) == [False] * 4
+
+
+def test_each_true_frame_is_encoded_once_a_step():
+    model = small()
+    calls = []
+    model.encoder.register_forward_hook(lambda *_: calls.append(1))
+    model(clip(), noise_for(model), beta=0.0, n_past=2, teacher_forcing=True)
+    assert len(calls) == 6
+    calls.clear()
+    model(clip(), noise_for(model), beta=0.0, n_past=2, teacher_forcing=False)
+    assert len(calls) == 6 + 3  # and each prediction that is fed back
+
+
+# -- who influences whom ------------------------------------------------------------------------
+
+
+def generate(model: VideoCVAE, batch: Clip, **more) -> torch.Tensor:
+    noise = noise_for(model).transpose(0, 1)[:, None]
+    return model.generate(
+        batch.frames[:, :2], batch.actions, batch.positions, noise=noise, n_future=4, **more
+    )[:, 0]
+
+
+@pytest.mark.parametrize("t", range(6))
+@pytest.mark.parametrize("timing", ["source", "target"])
+def test_an_action_reaches_the_frames_after_it_and_no_other(timing, t):
+    model = small(timing=timing, condition="actions")
+    before = generate(model, clip())
+    changed = clip()
+    changed.actions[:, t] += 5.0
+    differs = [
+        bool((a - b).abs().max() > 1e-6)
+        for a, b in zip(before.unbind(1), generate(model, changed).unbind(1), strict=True)
+    ]
+    # Predicted frames are 2 .. 5. Source-time: action t is fed when frame t + 1 is predicted;
+    # target-time: when frame t is (and row 0 never).
+    first = t + 1 if timing == "source" else t
+    reaches = not (timing == "target" and t == 0)
+    assert differs == [reaches and frame >= first for frame in range(2, 6)]
+
+
+def test_positions_matter_only_to_models_that_ask_for_them():
+    moved = clip()
+    moved.positions[:, 2] += 5.0
+    deaf, hears = small(condition="actions"), small(condition="both")
+    assert torch.equal(generate(deaf, clip()), generate(deaf, moved))
+    assert not torch.allclose(generate(hears, clip()), generate(hears, moved))
+
+
+def test_each_given_frame_changes_the_prediction():
+    model = small()
+    before = generate(model, clip())
+    for t in (0, 1):
+        changed = clip()
+        changed.frames[:, t] = 1 - changed.frames[:, t]
+        assert (generate(model, changed) - before).abs().max() > 1e-5
+
+
+def test_the_predictor_remembers():
+    """A dead LSTM would make frame 1's condition irrelevant to frame 3 under teacher forcing."""
+    model = small().eval()
+    x, noise = clip().frames.transpose(0, 1), noise_for(model)
+    condition = model.condition(clip().actions, None, 6)
+    changed = condition.clone()
+    changed[0] += 5.0
+    a, b = (
+        model.rollout(x, c, noise, n_past=2, teacher_forcing=True).x_pred for c in (condition, changed)
+    )
+    assert ((a - b).abs().amax(dim=(1, 2, 3, 4)) > 1e-7).all()
+
+
+def test_noise_makes_futures_differ_and_the_same_noise_the_same():
+    model = small()
+    batch = clip()
+    generator = torch.Generator().manual_seed(3)
+    futures = model.generate(batch.frames[:, :2], batch.actions, n_samples=3, generator=generator)
+    assert futures.shape == (2, 3, 4, 3, 64, 64)
+    assert (futures[:, 0] - futures[:, 1]).abs().max() > 1e-5
+    again = model.generate(
+        batch.frames[:, :2],
+        batch.actions,
+        n_samples=3,
+        generator=torch.Generator().manual_seed(3),
+    )
+    assert torch.equal(futures, again)
+
+
+@pytest.mark.parametrize("prior", ["fixed", "learned"])
+def test_samples_in_one_batch_equal_samples_one_by_one(prior):
+    model = small(prior=prior)
+    batch = clip()
+    noise = torch.randn(2, 3, 5, 4, generator=torch.Generator().manual_seed(0))
+    together = model.generate(batch.frames[:, :2], batch.actions, n_samples=3, noise=noise)
+    for k in range(3):
+        alone = model.generate(batch.frames[:, :2], batch.actions, noise=noise[:, k : k + 1])
+        torch.testing.assert_close(together[:, k], alone[:, 0], atol=1e-5, rtol=1e-4)
+
+
+def test_any_batch_size_and_no_trace_between_calls():
+    model = small()
+    whole = generate(model, clip())
+    one = model.generate(
+        clip().frames[:1, :2],
+        clip().actions[:1],
+        noise=noise_for(model).transpose(0, 1)[:1, None],
+    )
+    torch.testing.assert_close(one[:, 0], whole[:1], atol=1e-5, rtol=1e-4)
+    assert torch.equal(generate(model, clip()), whole)
+
+
+def test_generating_leaves_training_mode_and_statistics_alone():
+    model = small().train()
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    generate(model, clip())
+    assert model.training
+    assert all(torch.equal(before[name], buffer) for name, buffer in model.named_buffers())
+
+
+def test_skips_freeze_at_the_last_past_frame_or_one_before_it():
+    """Only the skips of the frozen frame may carry fine detail of it into the later frames."""
+    used = []
+    for skips_from in ("last-past", "svg"):
+        model = small(skips_from=skips_from).eval()
+        terms = []
+        original = model.decoder.skip_terms
+
+        def spy(skips, original=original, terms=terms):
+            terms.append(skips[0].clone())
+            return original(skips)
+
+        model.decoder.skip_terms = spy
+        generate(model, clip())
+        frame = {"last-past": 1, "svg": 0}[skips_from]
+        _, expected = model.encoder(clip().frames[:, frame])
+        torch.testing.assert_close(terms[-1], expected[0], atol=1e-5, rtol=1e-4)
+        used.append(len(terms))
+    assert used == [2, 1]
+
+
+def test_the_latent_of_the_past_comes_from_the_posterior():
+    model = small()
+    x = clip().frames.transpose(0, 1)
+    noise, condition = noise_for(model), model.condition(clip().actions, None, 6)
+    model.eval()
+    known = model.rollout(x, condition, noise, n_past=2).x_pred
+    generated = model.rollout(x[:2], condition, noise, n_past=2, z_from_posterior=False).x_pred
+    torch.testing.assert_close(known[0], generated[0], atol=1e-5, rtol=1e-4)
+    assert (known[1] - generated[1]).abs().max() > 1e-6
+
+
+# -- refusals and weights -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "actions", "message"),
+    [
+        ({"condition": "actions"}, None, "none were given"),
+        ({"condition": "actions"}, torch.zeros(2, 6, 5), "5 numbers a step"),
+        ({"condition": "actions", "timing": "target"}, torch.zeros(2, 5, 4), "need 6 rows"),
+        ({"condition": "both"}, torch.zeros(2, 6, 4), "positions"),
+    ],
+)
+def test_a_condition_that_does_not_fit_is_refused(settings, actions, message):
+    with pytest.raises(ForeframeError, match=message):
+        small(**settings).generate(clip().frames[:, :2], actions, n_future=4)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"width": 0.0}, {"z_dim": 0}, {"condition": "actions", "action_dim": 0}]
+)
+def test_a_model_without_a_meaning_is_refused(settings):
+    with pytest.raises(ForeframeError, match="--"):
+        small(**settings)
+
+
+@pytest.mark.parametrize("prior", ["fixed", "learned"])
+def test_save_and_from_pretrained_give_the_same_futures(tmp_path, prior):
+    model = small(prior=prior)
+    model.save_pretrained(tmp_path)
+    loaded = VideoCVAE.from_pretrained(tmp_path)
+    assert loaded.config == model.config
+    assert torch.equal(generate(loaded, clip()), generate(model, clip()))
+
+
+def test_truncated_or_foreign_weights_are_refused(tmp_path):
+    small().save_pretrained(tmp_path)
+    weights = tmp_path / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ForeframeError, match=r"model\.safetensors.*truncated"):
+        VideoCVAE.from_pretrained(tmp_path)
+    weights.write_bytes(whole)
+    config = tmp_path / "config.json"
+    config.write_text(config.read_text().replace('"z_dim": 4', '"z_dim": 8'))
+    with pytest.raises(ForeframeError, match="another configuration"):
+        VideoCVAE.from_pretrained(tmp_path)
+    config.write_text(config.read_text().replace('"z_dim"', '"zdim"'))
+    with pytest.raises(ForeframeError, match="unknown field zdim"):
+        VideoCVAE.from_pretrained(tmp_path)
