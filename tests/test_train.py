@@ -10,21 +10,14 @@ import pytest
 import torch
 
 from foreframe import ForeframeError, ModelConfig, VideoCVAE
-from foreframe import train as training_module
 from foreframe.checkpoint import LAST, load_model
 from foreframe.data.dataset import training_batch
 from foreframe.recipes import RECIPES, recipe
+from foreframe.runs import saved_config, start
 from foreframe.schedules import KLSchedule, LearningRate, TeacherForcing
-from foreframe.train import (
-    Interrupted,
-    Listener,
-    RunConfig,
-    TrainConfig,
-    Training,
-    check_config,
-    saved_config,
-    start,
-)
+from foreframe.train import Interrupted, Listener, Training
+from foreframe.train_config import RunConfig, TrainConfig, check_config
+from foreframe.validate import Validation
 
 TINY = RunConfig(
     recipe="demo",
@@ -167,7 +160,9 @@ def test_the_best_weights_are_those_of_the_best_validation(toy_data, tmp_path):
     history = training.fit()
     assert training.progress.best_psnr == max(row["validation_psnr"] for row in history)
     training.model.load_state_dict(load_model(run).state_dict())
-    assert training.validate() == pytest.approx(training.progress.best_psnr, abs=1e-6)
+    assert training.validation.psnr(training.model) == pytest.approx(
+        training.progress.best_psnr, abs=1e-6
+    )
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good(toy_data, tmp_path, monkeypatch):
@@ -207,7 +202,7 @@ def test_a_collapse_warns_keeps_the_last_good_and_stops_only_when_asked(
     heard = Heard()
     training = start(config, toy_data, run, device="cpu", listener=heard)
     values = iter([20.0, 21.0, 14.0, 14.0, 14.0, 14.0])
-    monkeypatch.setattr(Training, "validate", lambda self: next(values))
+    monkeypatch.setattr(Validation, "psnr", lambda self, model: next(values))
     if stop:
         with pytest.raises(ForeframeError, match="collapsed"):
             training.fit(stop_on_collapse=True)
@@ -227,16 +222,14 @@ def test_two_bad_validations_are_no_collapse(toy_data, tmp_path, monkeypatch):
     config = replace(TINY, train=replace(TINY.train, epochs=6))
     training = start(config, toy_data, tmp_path / "run", device="cpu", listener=heard)
     values = iter([20.0, 13.0, 13.0, 20.0, 13.0, 13.0])
-    monkeypatch.setattr(Training, "validate", lambda self: next(values))
+    monkeypatch.setattr(Validation, "psnr", lambda self, model: next(values))
     training.fit(stop_on_collapse=True)
     assert not any("collapsed" in text for text in heard.messages)
 
 
 def test_init_from_starts_from_the_other_runs_weights(toy_data, tmp_path):
     start(TINY, toy_data, tmp_path / "first", device="cpu").fit()
-    second = start(
-        TINY, toy_data, tmp_path / "second", init_from=tmp_path / "first", device="cpu"
-    )
+    second = start(TINY, toy_data, tmp_path / "second", init_from=tmp_path / "first", device="cpu")
     first = load_model(tmp_path / "first").state_dict()
     assert all(torch.equal(first[name], t) for name, t in second.model.state_dict().items())
     other = replace(TINY, model=replace(TINY.model, z_dim=8))

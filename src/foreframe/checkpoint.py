@@ -109,7 +109,7 @@ def load_last(run: Path, model: VideoCVAE, optimizer: torch.optim.Optimizer) -> 
 
 
 def keep_last_as_good(run: Path) -> None:
-    """Keep the last checkpoint also as ``last-good.safetensors``; costs no copy where links work."""
+    """Keep the last checkpoint as ``last-good.safetensors`` too; no copy where links work."""
     good, aside = run / LAST_GOOD, run / f".{LAST_GOOD}.part"
     aside.unlink(missing_ok=True)
     try:

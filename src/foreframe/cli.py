@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
@@ -17,15 +17,10 @@ from foreframe.device import DeviceName
 from foreframe.errors import ForeframeError
 from foreframe.model import ModelConfig
 from foreframe.recipes import RECIPES, recipe
+from foreframe.runs import saved_config, start
 from foreframe.terminal import counting, say, show_card, show_schedules, training_display
-from foreframe.train import (
-    Interrupted,
-    RunConfig,
-    TrainConfig,
-    check_config,
-    saved_config,
-    start,
-)
+from foreframe.train import Interrupted
+from foreframe.train_config import RunConfig, TrainConfig, check_config
 
 _CORES = os.cpu_count() or 1
 _RECIPE_HELP = f"Where the settings start from: {', '.join(RECIPES)}, or the run.json of a run."
@@ -44,7 +39,7 @@ class Simulate:
     seed: int = 0
     """The same seed makes the same files."""
 
-    def run(self) -> None:
+    def run(self, words: Sequence[str]) -> None:
         from foreframe.data.push.simulate import simulate
 
         with counting("simulating") as progress:
@@ -60,7 +55,7 @@ class Simulate:
 
 @dataclass(frozen=True)
 class Train:
-    """Train a model: foreframe train RECIPE --data DIR --out RUN, and any field changed by a flag."""
+    """Train a model: a recipe, any field of it changed by a flag."""
 
     recipe: Annotated[Positional[str], arg(metavar="RECIPE", help=_RECIPE_HELP)]
     data: Path
@@ -78,7 +73,7 @@ class Train:
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
 
-    def run(self) -> None:
+    def run(self, words: Sequence[str]) -> None:
         config = RunConfig(_recipe_config(self.recipe).recipe, self.model, self.train)
         if self.resume:
             config = _resumed(config, _recipe_config(self.recipe), self.out)
@@ -95,9 +90,9 @@ class Train:
             try:
                 training.fit(stop_on_collapse=self.stop_on_collapse)
             except Interrupted as interruption:
-                words = ["foreframe", "train", self.recipe, "--data", str(self.data)]
-                words += ["--out", str(self.out), "--resume"]
-                say(f"Stopped and saved. Go on with: {shlex.join(words)}")
+                again = ["foreframe", "train", self.recipe, "--data", str(self.data)]
+                again += ["--out", str(self.out), "--resume"]
+                say(f"Stopped and saved. Go on with: {shlex.join(again)}")
                 raise SystemExit(130) from interruption
         say(f"{self.out}: best validation PSNR {training.progress.best_psnr:.2f} dB")
         say(f"Next: foreframe evaluate {self.out} --data {self.data}")
@@ -105,7 +100,7 @@ class Train:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Score a run on held-out sequences beside its baselines; writes evaluation.json into the run."""
+    """Score a run on held-out sequences beside its baselines; writes evaluation.json."""
 
     run_folder: Annotated[Positional[Path], arg(metavar="RUN", help="The run folder.")]
     data: Path
@@ -125,7 +120,7 @@ class Evaluate:
     out: Path | None = None
     """Folder of the card, by default the run's."""
 
-    def run(self) -> None:
+    def run(self, words: Sequence[str]) -> None:
         from foreframe.evaluate import Protocol, evaluate
 
         protocol = Protocol(
@@ -138,7 +133,7 @@ class Evaluate:
                 protocol,
                 limit=self.limit,
                 device=self.device,
-                command=shlex.join(["foreframe", *sys.argv[1:]]),
+                command=shlex.join(["foreframe", *words]),
                 out=self.out,
                 log=say,
                 progress=progress,
@@ -166,7 +161,7 @@ class Predict:
     device: DeviceName = "auto"
     """Where to compute."""
 
-    def run(self) -> None:
+    def run(self, words: Sequence[str]) -> None:
         from foreframe.predict import predict
 
         name = "-".join(self.sequence.resolve().parts[-3:])
@@ -181,7 +176,9 @@ class Predict:
             device=self.device,
         )
         listed = ", ".join(f"{value:.2f}" for value in done.psnr)
-        say(f"{done.folder}: prediction.gif, strip.png, sample-<k>/; PSNR of the samples: {listed} dB")
+        say(
+            f"{done.folder}: prediction.gif, strip.png, sample-<k>/; PSNR of the samples: {listed} dB"
+        )
 
 
 @dataclass(frozen=True)
@@ -190,7 +187,7 @@ class Report:
 
     run_folder: Annotated[Positional[Path], arg(metavar="RUN", help="The run folder.")]
 
-    def run(self) -> None:
+    def run(self, words: Sequence[str]) -> None:
         from foreframe.report import write_report
 
         say(str(write_report(self.run_folder)))
@@ -198,14 +195,14 @@ class Report:
 
 @dataclass(frozen=True)
 class Schedules:
-    """Show what a configuration will do, epoch by epoch: KL weight, teacher forcing, learning rate."""
+    """Show epoch by epoch what a configuration will do: KL weight, teacher forcing, learning rate."""
 
     recipe: Annotated[Positional[str], arg(metavar="RECIPE", help=_RECIPE_HELP)] = "demo"
     plot: Path | None = None
     """Draw them into this PNG or SVG file instead of printing them."""
     train: TrainConfig = field(default_factory=TrainConfig)
 
-    def run(self) -> None:
+    def run(self, words: Sequence[str]) -> None:
         from foreframe.schedules import kl_weight, learning_rate, teacher_forcing_ratio
         from foreframe.visuals import schedule_plot
 
@@ -230,7 +227,7 @@ class Schedules:
 
 @dataclass(frozen=True)
 class Demo:
-    """All of it once, in minutes: simulate, train, evaluate, predict, report; goes on from what is there."""
+    """Simulate, train, evaluate, predict and report, in minutes; goes on from what is there."""
 
     out: Path = Path("runs/demo")
     """The run folder."""
@@ -247,7 +244,7 @@ class Demo:
     model: ModelConfig = field(default_factory=lambda: recipe("demo").model)
     train: TrainConfig = field(default_factory=lambda: recipe("demo").train)
 
-    def run(self) -> None:
+    def run(self, words: Sequence[str]) -> None:
         from foreframe.demo import run_demo
 
         page = run_demo(
@@ -309,7 +306,7 @@ def _flat(values: dict[str, object], prefix: str = "") -> dict[str, object]:
     return flat
 
 
-def _parse(words: Sequence[str]) -> object:
+def _parse(words: Sequence[str]) -> Any:
     usage = f"foreframe {{{','.join(COMMANDS)}}}"
     if not words or words[0] in ("-h", "--help"):
         say(f"usage: {usage} [--help]\n\n{foreframe.__doc__}\n")
@@ -356,7 +353,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; a user's mistake is one line on standard error and exit status 2."""
     words = sys.argv[1:] if arguments is None else arguments
     try:
-        _parse(words).run()  # type: ignore[attr-defined]
+        _parse(words).run(words)
     except ForeframeError as error:
         _fail(str(error))
     except KeyboardInterrupt:
@@ -367,7 +364,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise SystemExit(1) from None
     except OSError as error:
         where = "" if error.filename is None else f"{error.filename}: "
-        _fail(f"{where}{error.strerror or error}. Check the path, its permissions and the free space.")
+        _fail(
+            f"{where}{error.strerror or error}. Check the path, its permissions and the free space."
+        )
 
 
 def _fail(message: str) -> None:

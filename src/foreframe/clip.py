@@ -13,8 +13,8 @@ from foreframe.errors import ForeframeError
 class Clip:
     """A batch of ``B`` video clips of ``T`` frames.
 
-    The alignment is said here, once: ``actions[:, t]`` acts between frame ``t`` and frame ``t + 1``,
-    ``positions[:, t]`` is where the end effector is at frame ``t``.
+    The alignment is said here, once: ``actions[:, t]`` acts between frame ``t`` and frame
+    ``t + 1``, ``positions[:, t]`` is where the end effector is at frame ``t``.
 
     Attributes:
         frames: [B, T, 3, H, W]; uint8 in 0..255 as stored, or float in [0, 1] as the nets see them.

@@ -30,7 +30,7 @@ def from_dict(cls: type[Config], values: Mapping[str, Any], where: str) -> Confi
         ForeframeError: an unknown key, or a value of the wrong type.
     """
     try:
-        return dacite.from_dict(cls, values, config=_STRICT)  # type: ignore[type-var]
+        return dacite.from_dict(cls, values, config=_STRICT)
     except dacite.UnexpectedDataError as error:
         keys = ", ".join(sorted(error.keys))
         raise ForeframeError(

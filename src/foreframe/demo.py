@@ -10,8 +10,9 @@ from foreframe.errors import ForeframeError
 from foreframe.evaluate import EVALUATION, evaluate
 from foreframe.predict import predict
 from foreframe.report import write_report
+from foreframe.runs import saved_config, start
 from foreframe.terminal import counting, say, show_card, training_display
-from foreframe.train import RunConfig, saved_config, start
+from foreframe.train_config import RunConfig
 
 
 def run_demo(

@@ -124,9 +124,7 @@ def evaluate(
         indices = range(done, done + len(clip))
         noise = torch.stack(
             [
-                sequence_noise(
-                    protocol.seed, k, protocol.samples, n_frames - 1, config.z_dim
-                )
+                sequence_noise(protocol.seed, k, protocol.samples, n_frames - 1, config.z_dim)
                 for k in indices
             ]
         )
@@ -197,8 +195,8 @@ def _card(
         "model": ("foreframe", config.condition_name),
         "copy-last": ("copy the last given frame", "no condition"),
         "permuted": (
-            "foreframe, conditions permuted",
-            f"{config.condition_name}, of another sequence",
+            "foreframe, permuted condition",
+            f"{config.condition_name}, another sequence's",
         ),
     }
     rows: list[dict[str, Any]] = []

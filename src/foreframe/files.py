@@ -61,13 +61,22 @@ def whole_folder(path: Path) -> Iterator[Path]:
     path = Path(path)
     aside = _aside(path)
     try:
+        _refuse_taken(path)
         aside.mkdir(parents=True)
         yield aside
+        _refuse_taken(path)
         os.replace(aside, path)
     except OSError as error:
         raise _cannot_write(path, error) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _refuse_taken(path: Path) -> None:
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise ForeframeError(
+            f"{path}: exists already; nothing there was changed. Remove it, or give another name."
+        )
 
 
 def write_text(path: Path, text: str) -> None:

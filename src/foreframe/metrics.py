@@ -19,7 +19,8 @@ SSIM_PROTOCOL = (
 
 
 def psnr(
-    prediction: Float[Tensor, "*batch 3 height width"], truth: Float[Tensor, "*batch 3 height width"]
+    prediction: Float[Tensor, "*batch 3 height width"],
+    truth: Float[Tensor, "*batch 3 height width"],
 ) -> Float[Tensor, "*batch"]:
     """Peak signal-to-noise ratio in dB, per channel and then averaged, as the lab defines it.
 
@@ -32,7 +33,8 @@ def psnr(
 
 
 def ssim(
-    prediction: Float[Tensor, "*batch 3 height width"], truth: Float[Tensor, "*batch 3 height width"]
+    prediction: Float[Tensor, "*batch 3 height width"],
+    truth: Float[Tensor, "*batch 3 height width"],
 ) -> Float[Tensor, "*batch"]:
     """Structural similarity (Wang et al. 2004) with a Gaussian 11x11 window, data range 1.
 

@@ -5,81 +5,22 @@ just another prior: SVG-FP and SVG-LP differ in one object.
 """
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from huggingface_hub import PyTorchModelHubMixin, hf_hub_download
-from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub import PyTorchModelHubMixin
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from foreframe.clip import Clip
 from foreframe.config import from_dict
 from foreframe.errors import ForeframeError
+from foreframe.model_config import ModelConfig as ModelConfig
+from foreframe.model_config import check_model_config
 from foreframe.nets.conv import NETS, Skips, initialise
 from foreframe.nets.recurrent import LSTM, FixedPrior, Gaussian, GaussianLSTM, State
-from foreframe.weights import load_into, read_tensors
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """The model: its nets, its prior and what it is conditioned on."""
-
-    net: Literal["vgg64", "dcgan64"] = "vgg64"
-    """Convolutional encoder and decoder for 64x64 frames."""
-    width: float = 1.0
-    """Multiplier of every convolution's channel count; less than 1 for small machines."""
-    prior: Literal["fixed", "learned"] = "fixed"
-    """Prior of z: N(0, I) (SVG-FP) or an LSTM over the past frames (SVG-LP)."""
-    g_dim: int = 128
-    """Width of the encoded frame h."""
-    z_dim: int = 64
-    """Width of the latent z."""
-    rnn_size: int = 256
-    """Width of every LSTM cell."""
-    predictor_layers: int = 2
-    """LSTM cells of the frame predictor."""
-    posterior_layers: int = 1
-    """LSTM cells of the posterior."""
-    prior_layers: int = 1
-    """LSTM cells of the learned prior."""
-    condition: Literal["actions", "positions", "both", "none"] = "actions"
-    """What the frame predictor is told beside the frames. Positions after the last given frame are
-    privileged knowledge: at run time a robot knows its actions, not where it will be."""
-    timing: Literal["source", "target"] = "source"
-    """Row of the condition fed when frame i is predicted: i - 1 (source, leak-free with actions) or
-    i (target, as the lab report does)."""
-    action_dim: int = 4
-    """Numbers in an action."""
-    position_dim: int = 3
-    """Numbers in an end-effector position."""
-    skips_from: Literal["last-past", "svg"] = "last-past"
-    """Frame whose skips serve all later ones: the last given frame, or the one before it, where
-    SVG's public code freezes them (to reproduce its numbers)."""
-
-    @property
-    def uses_actions(self) -> bool:
-        """Whether the condition includes the actions."""
-        return self.condition in ("actions", "both")
-
-    @property
-    def uses_positions(self) -> bool:
-        """Whether the condition includes the end-effector positions."""
-        return self.condition in ("positions", "both")
-
-    @property
-    def condition_dim(self) -> int:
-        """Width of the condition c."""
-        return self.uses_actions * self.action_dim + self.uses_positions * self.position_dim
-
-    @property
-    def condition_name(self) -> str:
-        """The condition in words, as every published number states it."""
-        words = {"both": "actions + positions", "none": "no condition"}
-        name = words.get(self.condition, self.condition)
-        return name if self.condition == "none" else f"{name}, {self.timing}-time"
+from foreframe.weights import load_into, local_or_hub, read_tensors
 
 
 class Memory(NamedTuple):
@@ -131,7 +72,7 @@ class VideoCVAE(
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        _check(config)
+        check_model_config(config)
         self.config = config
         c = config
         self.encoder, self.decoder = NETS[c.net](c.g_dim, c.width)
@@ -145,10 +86,40 @@ class VideoCVAE(
             else GaussianLSTM(c.g_dim, c.z_dim, c.rnn_size, c.prior_layers)
         )
         self.apply(initialise)
+        # Statistics of the training split's condition, set once by ``standardise_condition``.
+        self.register_buffer("condition_mean", torch.zeros(c.condition_dim))
+        self.register_buffer("condition_deviation", torch.ones(c.condition_dim))
         # Convolutions run faster on the CPU and on GPUs with the channels innermost.
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    condition_mean: Tensor
+    condition_deviation: Tensor
 
     # -- the condition --------------------------------------------------------------------------
+
+    def standardise_condition(
+        self,
+        actions: Float[Tensor, "rows action"] | None,
+        positions: Float[Tensor, "rows position"] | None,
+    ) -> None:
+        """Take the mean and deviation of the condition from the training split's rows.
+
+        A number that never changes keeps deviation 1. Does nothing when the configuration says that
+        conditions are fed raw.
+
+        Args:
+            actions: [rows, action_dim], all of the split; None if the model does not use them.
+            positions: [rows, position_dim], likewise.
+        """
+        config = self.config
+        used = ((actions, config.uses_actions), (positions, config.uses_positions))
+        parts = [part.double() for part, on in used if on and part is not None]
+        if not config.standardise or not parts:
+            return
+        rows = torch.cat(parts, -1)
+        deviation = rows.std(0, correction=0)
+        self.condition_mean.copy_(rows.mean(0))
+        self.condition_deviation.copy_(torch.where(deviation > 1e-6, deviation, 1.0))
 
     def condition(
         self,
@@ -196,6 +167,7 @@ class VideoCVAE(
         if not parts:
             return None
         condition = torch.cat([part[:, :rows] for part in parts], -1).transpose(0, 1)
+        condition = (condition - self.condition_mean) / self.condition_deviation
         return condition if config.timing == "source" else condition[1:]
 
     # -- the recurrence -------------------------------------------------------------------------
@@ -248,14 +220,15 @@ class VideoCVAE(
             condition: of ``condition``, for T - 1 steps.
             noise: [T-1, B * K, z_dim] for K samples of each sequence (sample index fastest).
             n_past: number of given frames.
-            teacher_forcing: feed the true frame i - 1 in, not the predicted one, after the past too.
+            teacher_forcing: feed the true frame i - 1 in, not the prediction, after the past too.
             z_from_posterior: draw every z from the posterior; else only those of known past frames
                 (i < n_past), and from the prior afterwards.
         """
         samples = noise.shape[1] // frames.shape[1]
         # The skips of frame n_past - 1 are the last that are not themselves of the future.
         last_skip = n_past if self.config.skips_from == "last-past" else n_past - 1
-        h_true, skips = [], []
+        h_true: list[Tensor] = []
+        skips: list[Skips] = []
         for t, frame in enumerate(frames):  # each true frame is encoded once
             h, frame_skips = self.encoder(frame)
             h_true.append(_repeat(h, samples))
@@ -265,7 +238,9 @@ class VideoCVAE(
         if len(frames) > 1:
             q, _ = self.posterior(torch.stack(h_true[1:]))
 
-        memory, predictions, priors, skip_terms = Memory(), [], [], []
+        memory, skip_terms = Memory(), list[Tensor]()
+        predictions: list[Tensor] = []
+        priors: list[Gaussian] = []
         for i in range(1, len(noise) + 1):
             if i <= n_past or teacher_forcing:
                 h = h_true[i - 1]
@@ -425,8 +400,8 @@ class VideoCVAE(
         map_location: str = "cpu",
         **model_kwargs: Any,
     ) -> "VideoCVAE":
-        # Safetensors only: the mixin's own fallback would unpickle a file of unknown origin. And the
-        # config again, since the mixin drops unknown keys in silence.
+        # Safetensors only: the mixin's own fallback would unpickle a file of unknown origin. And
+        # the config again, since the mixin drops unknown keys in silence.
         hub = {
             "revision": revision,
             "cache_dir": cache_dir,
@@ -435,7 +410,7 @@ class VideoCVAE(
             "local_files_only": local_files_only,
         }
         config_file, weights_file = (
-            _local_or_hub(model_id, name, hub) for name in ("config.json", "model.safetensors")
+            local_or_hub(model_id, name, hub) for name in ("config.json", "model.safetensors")
         )
         values = json.loads(config_file.read_text(encoding="utf-8"))
         model = cls(from_dict(ModelConfig, values, str(config_file)))
@@ -443,32 +418,5 @@ class VideoCVAE(
         return model.to(map_location).eval()
 
 
-def _local_or_hub(model_id: str, name: str, hub: dict[str, Any]) -> Path:
-    if Path(model_id).is_dir():
-        if not (Path(model_id) / name).is_file():
-            raise ForeframeError(f"{Path(model_id) / name}: no such file. Is this a run's folder?")
-        return Path(model_id) / name
-    try:
-        return Path(hf_hub_download(model_id, name, **hub))
-    except (HfHubHTTPError, OSError, ValueError) as error:
-        raise ForeframeError(
-            f"{model_id}: no such folder here, and no {name} of that name on the Hub ({error}). "
-            "Give the folder of a run (runs/demo) or a Hub name (owner/model)."
-        ) from error
-
-
 def _repeat(x: Tensor, samples: int) -> Tensor:
     return x if samples == 1 else x.repeat_interleave(samples, 0)
-
-
-def _check(config: ModelConfig) -> None:
-    for name in ("g_dim", "z_dim", "rnn_size", "predictor_layers", "posterior_layers"):
-        if getattr(config, name) < 1:
-            flag = name.replace("_", "-")
-            raise ForeframeError(f"--{flag} {getattr(config, name)}: must be at least 1.")
-    if not config.width > 0:
-        raise ForeframeError(f"--width {config.width}: must be above 0.")
-    if config.net not in NETS:
-        raise ForeframeError(f"--net {config.net}: unknown; known nets: {', '.join(NETS)}.")
-    if config.condition_dim == 0 and config.condition != "none":
-        raise ForeframeError(f"--condition {config.condition}: its width is 0.")

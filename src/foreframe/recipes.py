@@ -1,23 +1,23 @@
-"""Named complete runs. A recipe is a function that returns a configuration; its docstring is its help."""
+"""Named complete runs: a recipe is a function that returns a configuration."""
 
 from collections.abc import Callable
 
 from foreframe.errors import ForeframeError
 from foreframe.model import ModelConfig
 from foreframe.schedules import KLSchedule, LearningRate, TeacherForcing
-from foreframe.train import RunConfig, TrainConfig
+from foreframe.train_config import RunConfig, TrainConfig
 
 
 def demo() -> RunConfig:
-    """Minutes on two CPU cores: a small dcgan64 on the simulated data, actions only, source-time."""
+    """Minutes on two CPU cores: a small dcgan64 for the simulated data, actions, source-time."""
     return RunConfig(
         recipe="demo",
-        model=ModelConfig(net="dcgan64", width=0.5, condition="actions", timing="source"),
+        model=ModelConfig(net="dcgan64", width=0.25, condition="actions", timing="source"),
         train=TrainConfig(
-            epochs=12,
-            steps_per_epoch=60,
+            epochs=10,
+            steps_per_epoch=75,
             batch_size=16,
-            kl=KLSchedule(kl_schedule="cyclical", beta_max=1e-3, kl_cycles=3, kl_ratio=0.5),
+            kl=KLSchedule(kl_schedule="cyclical", beta_max=1e-4, kl_cycles=3, kl_ratio=0.5),
             forcing=TeacherForcing(teacher_forcing="linear", teacher_forcing_start=1),
             rate=LearningRate(lr=0.002, lr_schedule="cosine"),
         ),
@@ -27,7 +27,12 @@ def demo() -> RunConfig:
 def _lab(name: str, prior: str, kl_schedule: str) -> RunConfig:
     return RunConfig(
         recipe=name,
-        model=ModelConfig(prior=prior, condition="both", timing="target"),  # type: ignore[arg-type]
+        model=ModelConfig(
+            prior=prior,  # type: ignore[arg-type]
+            condition="both",
+            timing="target",
+            standardise=False,
+        ),
         train=TrainConfig(
             epochs=150,
             steps_per_epoch=600,
@@ -70,12 +75,12 @@ def _svg(name: str, prior: str) -> RunConfig:
 
 
 def svg_fp() -> RunConfig:
-    """SVG's fixed prior with its settings (constant 1e-4, always teacher-forced), given actions."""
+    """SVG's fixed prior and settings (constant 1e-4, always teacher-forced), given actions."""
     return _svg("svg-fp", "fixed")
 
 
 def svg_lp() -> RunConfig:
-    """SVG's learned prior with its settings (constant 1e-4, always teacher-forced), given actions."""
+    """SVG's learned prior and settings (constant 1e-4, always teacher-forced), given actions."""
     return _svg("svg-lp", "learned")
 
 

@@ -45,7 +45,7 @@ class LearningRate:
     lr: float = 0.002
     """Adam's learning rate (its peak, for a schedule that moves)."""
     lr_schedule: Literal["constant", "cosine"] = "constant"
-    """Constant (the lab, SVG), or linear warm-up and a half cosine down to zero at the last step."""
+    """Constant (the lab, SVG), or a linear warm-up and half a cosine down to zero at the end."""
     lr_warmup: float = 0.05
     """Share of all steps spent on the warm-up of the cosine schedule."""
 

@@ -1,9 +1,11 @@
 """What the commands show on a terminal: progress bars, epoch lines and tables."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -17,14 +19,16 @@ from rich.progress import (
 from rich.table import Table
 
 from foreframe.checkpoint import Progress as TrainingProgress
-from foreframe.train import Listener, RunConfig
+from foreframe.train import Listener
+from foreframe.train_config import RunConfig
 
-console = Console(highlight=False, soft_wrap=True)
+# In a pipe or a log there is no width to keep to.
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
 
 
 def say(text: str) -> None:
     """Print a line, taken literally."""
-    console.print(text, markup=False)
+    console.print(text, markup=False, soft_wrap=True)
 
 
 def _progress(*columns: Any) -> Progress:
@@ -86,7 +90,9 @@ class TerminalListener(Listener):
     def epoch(self, row: dict[str, Any]) -> None:
         if not self._headed:
             self._headed = True
-            say("epoch     loss      mse     KL     beta    tf  train dB  val dB  frames/s  seconds")
+            say(
+                "epoch     loss      mse     KL     beta    tf  train dB  val dB  frames/s  seconds"
+            )
         say(
             f"{row['epoch'] + 1:5d} {row['loss']:8.5f} {row['mse']:8.5f} {row['kld']:6.2f} "
             f"{row['beta']:8.1e} {row['teacher_forcing_ratio']:5.2f} {row['psnr']:9.2f} "
@@ -105,11 +111,12 @@ def show_card(card: dict[str, Any]) -> None:
     """Print an evaluation as a table, each number with its condition and protocol."""
     protocol = card["protocol"]
     table = Table(
+        box=box.SIMPLE,
         title=(
             f"{protocol['n_past']} given, {protocol['n_future']} predicted frames, "
             f"{protocol['sequences']} {protocol['split']} sequences, "
             f"{protocol['samples']} prior sample"
-        )
+        ),
     )
     table.add_column("prediction")
     table.add_column("condition")

@@ -9,7 +9,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,75 +20,20 @@ from accelerate.state import PartialState
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-import foreframe
 from foreframe import checkpoint
 from foreframe.checkpoint import Progress
 from foreframe.clip import Clip
-from foreframe.config import from_dict, to_dict
-from foreframe.data.dataset import evaluation_batches, open_split, prefetch, require
+from foreframe.data.dataset import open_split, prefetch, require
 from foreframe.data.store import Store
-from foreframe.device import Precision, autocast, choose_device
+from foreframe.device import autocast, choose_device
 from foreframe.errors import ForeframeError
 from foreframe.files import write_json
-from foreframe.metrics import psnr
-from foreframe.model import ModelConfig, VideoCVAE
-from foreframe.schedules import (
-    KLSchedule,
-    LearningRate,
-    TeacherForcing,
-    check_schedules,
-    kl_weight,
-    learning_rate,
-    teacher_forcing_ratio,
-)
-from foreframe.visuals import samples_gif
+from foreframe.model import VideoCVAE
+from foreframe.schedules import kl_weight, learning_rate, teacher_forcing_ratio
+from foreframe.train_config import RunConfig, check_config
+from foreframe.validate import COLLAPSE_PATIENCE, Validation, looks_collapsed
 
 IMAGE_SIZE = 64
-SAMPLE_ROWS = 4
-
-# A collapse, as the report saw it: far under the best, or no picture at all after a tenth of the run.
-COLLAPSE_DROP_DB = 6.0
-COLLAPSE_FLOOR_DB = 10.0
-COLLAPSE_PATIENCE = 3
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """The training: its length, its batches and its schedules."""
-
-    epochs: int = 150
-    """Number of epochs E; the schedules are drawn over them."""
-    steps_per_epoch: int = 600
-    """Optimiser steps in an epoch."""
-    batch_size: int = 20
-    """Clips in a batch."""
-    n_past: int = 2
-    """Given frames."""
-    n_future: int = 10
-    """Predicted frames."""
-    kl: KLSchedule = field(default_factory=KLSchedule)
-    forcing: TeacherForcing = field(default_factory=TeacherForcing)
-    rate: LearningRate = field(default_factory=LearningRate)
-    seed: int = 0
-    """Seed of the initial weights, the order of the data and every draw."""
-    precision: Precision = "auto"
-    """Of the convolutions: bf16, fp32, or auto for bf16 where the hardware multiplies it."""
-    validation_sequences: int = 256
-    """Sequences of the validation split that are predicted after each epoch, at most."""
-    sample_every: int = 5
-    """Epochs between two sample GIFs."""
-    checkpoint_every: int = 200
-    """Steps between two checkpoints within an epoch; one is always written at its end."""
-
-
-@dataclass(frozen=True)
-class RunConfig:
-    """A complete run: what ``foreframe train`` does and writes to ``run.json``."""
-
-    recipe: str
-    """Name of the recipe that the run began as."""
-    model: ModelConfig = field(default_factory=ModelConfig)
-    train: TrainConfig = field(default_factory=TrainConfig)
 
 
 class Interrupted(Exception):
@@ -108,36 +53,7 @@ class Listener:
         """After each epoch: its row of the history."""
 
 
-def check_config(config: RunConfig) -> None:
-    """Refuse a configuration that cannot be trained.
-
-    Raises:
-        ForeframeError: names the option, its value and what it must be.
-    """
-    train = config.train
-    least = {
-        "epochs": 1,
-        "steps_per_epoch": 1,
-        "batch_size": 2,  # batch normalisation of a 1x1 map needs two values
-        "n_past": 2 if config.model.skips_from == "svg" else 1,
-        "n_future": 1,
-        "validation_sequences": 1,
-        "sample_every": 1,
-        "checkpoint_every": 1,
-    }
-    for name, minimum in least.items():
-        if getattr(train, name) < minimum:
-            raise ForeframeError(
-                f"--{name.replace('_', '-')} {getattr(train, name)}: must be at least {minimum}."
-            )
-    if not (train.rate.lr > 0 and math.isfinite(train.rate.lr)):
-        raise ForeframeError(f"--lr {train.rate.lr}: must be above 0.")
-    check_schedules(train.kl, train.forcing, train.epochs)
-
-
-def step_draws(
-    config: RunConfig, global_step: int, batch_size: int
-) -> tuple[Tensor, float]:
+def step_draws(config: RunConfig, global_step: int, batch_size: int) -> tuple[Tensor, float]:
     """The noise of a step [T-1, B, z_dim] and its teacher-forcing draw in [0, 1), on the CPU.
 
     Functions of the seed and the step alone: whatever ran in between, a resume draws the same.
@@ -181,7 +97,7 @@ class Training:
             split: open_split(data, split, size=IMAGE_SIZE, log=self.listener.message)
             for split in ("train", "validate")
         }
-        self.config = fit_widths(config, self.splits["train"])
+        self.config = _with_widths_of(self.splits["train"], config)
         for split, store in self.splits.items():
             _require_for(self.config, store, split)
         self.data, self.out = data, out
@@ -190,13 +106,22 @@ class Training:
         self.accelerator = Accelerator(cpu=chosen.type == "cpu")
         self.device = self.accelerator.device
         torch.manual_seed(config.train.seed)
-        self.model = VideoCVAE(self.config.model).to(self.device)
+        self.model = VideoCVAE(self.config.model)
+        train_split = self.splits["train"]
+        self.model.standardise_condition(
+            *(
+                None if part is None else torch.from_numpy(np.array(part))
+                for part in (train_split.actions, train_split.positions)
+            )
+        )
+        self.model.to(self.device)
         self.optimizer = torch.optim.Adam(
             self.model.parameters(),
             lr=config.train.rate.lr,
             betas=(0.9, 0.999),
             fused=self.device.type in ("cpu", "cuda"),
         )
+        self.validation = Validation(self.splits["validate"], config.train, self.device)
         self.progress = Progress()
 
     # -- one step -------------------------------------------------------------------------------
@@ -319,7 +244,7 @@ class Training:
     def _end_epoch(self, writer: SummaryWriter) -> dict[str, Any]:
         train, progress = self.config.train, self.progress
         row: dict[str, Any] = {"epoch": progress.epoch, **self._means()}
-        row["validation_psnr"] = self.validate()
+        row["validation_psnr"] = self.validation.psnr(self.model)
         if not math.isfinite(row["validation_psnr"]):
             self._not_finite(progress)
         at = (progress.epoch + 1) * train.steps_per_epoch
@@ -328,14 +253,15 @@ class Training:
                 writer.add_scalar(name, value, at)
         writer.flush()
         progress.history.append(row)
-        self._count_collapse(row)
         best = progress.best_psnr
+        collapsed = looks_collapsed(row["validation_psnr"], best, progress.epoch, train.epochs)
+        progress.collapsed_validations = progress.collapsed_validations + 1 if collapsed else 0
         if best is None or row["validation_psnr"] > best:
             progress.best_psnr = row["validation_psnr"]
             checkpoint.save_best(self.out, self.model)
         last_epoch = progress.epoch + 1 == train.epochs
         if (progress.epoch + 1) % train.sample_every == 0 or last_epoch:
-            self._sample_gif(f"epoch-{progress.epoch:03d}.gif")
+            self._show(f"epoch-{progress.epoch:03d}.gif")
         progress.epoch, progress.step = progress.epoch + 1, 0
         progress.totals, progress.seconds = [0.0, 0.0, 0.0], 0.0
         self._save_last()
@@ -354,70 +280,22 @@ class Training:
             "Lower --lr or --beta-max, or use --precision fp32, and train again."
         )
 
-    # -- validation -----------------------------------------------------------------------------
-
-    def validate(self) -> float:
-        """Mean PSNR in dB over the validation split, n_past -> n_future, one prior sample each.
-
-        Evaluation mode, no gradient, the same noise at every epoch.
-        """
-        train = self.config.train
-        values: list[Tensor] = []
-        generator = torch.Generator().manual_seed(train.seed)
-        for clip in self._validation_batches(train.validation_sequences):
-            with autocast(self.device, train.precision):
-                futures = self._predict(clip, generator)
-            truth = clip.frames[:, train.n_past :].to(self.device).float().div_(255)
-            values.append(psnr(futures, truth).mean(1))
-        return float(torch.cat(values).mean())
-
-    def _validation_batches(self, limit: int) -> Iterator[Clip]:
-        train = self.config.train
-        return evaluation_batches(
-            self.splits["validate"],
-            n_frames=train.n_past + train.n_future,
-            batch_size=train.batch_size,
-            limit=limit,
-        )
-
-    def _predict(self, clip: Clip, generator: torch.Generator) -> Tensor:
-        n_past = self.config.train.n_past
-        return self.model.generate(
-            clip.frames[:, :n_past],
-            clip.actions,
-            clip.positions,
-            n_future=self.config.train.n_future,
-            generator=generator,
-        )[:, 0]
-
-    def _sample_gif(self, name: str) -> None:
-        n_past = self.config.train.n_past
-        clip = next(self._validation_batches(SAMPLE_ROWS))
-        futures = self._predict(clip, torch.Generator().manual_seed(self.config.train.seed))
-        future = futures.mul(255).round_().byte().cpu()
-        prediction = torch.cat([clip.frames[:, :n_past], future], 1)
-        rows = [frames.permute(0, 1, 3, 4, 2).numpy() for frames in (clip.frames, prediction)]
-        samples_gif(self.out / "samples" / name, *rows, n_past=n_past)
+    def _show(self, name: str) -> None:
+        self.validation.gif(self.model, self.out / "samples" / name)
 
     # -- collapse -------------------------------------------------------------------------------
-
-    def _count_collapse(self, row: dict[str, Any]) -> None:
-        progress = self.progress
-        value, best = row["validation_psnr"], progress.best_psnr
-        fallen = best is not None and value < best - COLLAPSE_DROP_DB
-        blank = value < COLLAPSE_FLOOR_DB and row["epoch"] >= self.config.train.epochs / 10
-        progress.collapsed_validations = progress.collapsed_validations + 1 if fallen or blank else 0
 
     def _watch_for_collapse(self, row: dict[str, Any], stop: bool) -> None:
         if self.progress.collapsed_validations != COLLAPSE_PATIENCE:
             return
         name = f"collapse-epoch-{row['epoch']:03d}.gif"
-        self._sample_gif(name)
+        self._show(name)
         good = self.out / checkpoint.LAST_GOOD
         kept = f"; the last checkpoint from before is kept in {good}" if good.exists() else ""
         text = (
             f"the model has collapsed: validation PSNR {row['validation_psnr']:.1f} dB, for "
-            f"{COLLAPSE_PATIENCE} validations running, best {self.progress.best_psnr:.1f} dB{kept}. "
+            f"{COLLAPSE_PATIENCE} validations running, best {self.progress.best_psnr:.1f} dB{kept}."
+            " "
             f"Its predictions: {self.out / 'samples' / name}. "
             "Lower --beta-max or --lr, or use more --kl-cycles."
         )
@@ -450,14 +328,12 @@ def _interrupts() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def fit_widths(config: RunConfig, store: Store) -> RunConfig:
-    """``config`` with the widths of the actions and positions that the data have."""
-    widths: dict[str, int] = {}
-    if store.action_dim is not None:
-        widths["action_dim"] = store.action_dim
-    if store.position_dim is not None:
-        widths["position_dim"] = store.position_dim
-    return replace(config, model=replace(config.model, **widths))
+def _with_widths_of(store: Store, config: RunConfig) -> RunConfig:
+    """``config`` with as many numbers in actions and positions as the data have."""
+    model = config.model
+    action_dim = model.action_dim if store.action_dim is None else store.action_dim
+    position_dim = model.position_dim if store.position_dim is None else store.position_dim
+    return replace(config, model=replace(model, action_dim=action_dim, position_dim=position_dim))
 
 
 def _require_for(config: RunConfig, store: Store, split: str) -> None:
@@ -467,89 +343,3 @@ def _require_for(config: RunConfig, store: Store, split: str) -> None:
         actions=config.model.uses_actions,
         positions=config.model.uses_positions,
     )
-
-
-def start(
-    config: RunConfig,
-    data: Path,
-    out: Path,
-    *,
-    resume: bool = False,
-    init_from: Path | None = None,
-    device: str = "auto",
-    listener: Listener | None = None,
-) -> Training:
-    """Set up a run in ``out``: a new one, or with ``resume`` the one that is there.
-
-    Args:
-        config: of the new run; with ``resume``, the saved one counts (see ``saved_config``).
-        data: root of the dataset.
-        out: the run folder.
-        resume: go on from the last checkpoint.
-        init_from: a run whose best weights a new run starts from.
-        device: "auto", "cpu", "cuda" or "mps".
-        listener: who is told what happens.
-
-    Raises:
-        ForeframeError: ``out`` holds a run already and ``resume`` is off, or it holds none.
-    """
-    there = (out / checkpoint.RUN_CONFIG).exists()
-    if there and not resume:
-        raise ForeframeError(
-            f"{out}: a run is there already. Go on with it: --resume. Or give another --out."
-        )
-    if not there and out.is_dir() and any(out.iterdir()):
-        raise ForeframeError(f"{out}: the folder is not empty and holds no run. Give another --out.")
-    if out.exists() and not out.is_dir():
-        raise ForeframeError(f"{out}: is a file. Give the name of a folder as --out.")
-    if resume and not there:
-        raise ForeframeError(
-            f"{out}: no run is there to resume. Train one first, without --resume."
-        )
-    training = Training(config, data, out, device=device, listener=listener)
-    if resume:
-        if (out / checkpoint.LAST).exists():
-            training.progress = checkpoint.load_last(out, training.model, training.optimizer)
-        return training
-    if init_from is not None:
-        training.model.load_state_dict(
-            _matching(checkpoint.load_model(init_from), training.model, init_from).state_dict()
-        )
-    write_json(
-        out / checkpoint.RUN_CONFIG,
-        {
-            **to_dict(training.config),
-            "data": str(data),
-            "init_from": None if init_from is None else str(init_from),
-            "foreframe": foreframe.__version__,
-            "torch": torch.__version__,
-        },
-    )
-    return training
-
-
-def _matching(source: VideoCVAE, target: VideoCVAE, where: Path) -> VideoCVAE:
-    ours, theirs = to_dict(target.config), to_dict(source.config)
-    different = [
-        f"{key} is {theirs[key]} there and {ours[key]} here" for key in ours if ours[key] != theirs[key]
-    ]
-    if different:
-        raise ForeframeError(
-            f"--init-from {where}: its model is another one: {'; '.join(different)}. "
-            "Give the same options as that run."
-        )
-    return source
-
-
-def saved_config(run: Path) -> RunConfig:
-    """The full configuration of a run folder.
-
-    Raises:
-        ForeframeError: no run is there, or its run.json is damaged.
-    """
-    path = run / checkpoint.RUN_CONFIG
-    values = checkpoint.read_json(path)
-    if not isinstance(values, dict):
-        raise ForeframeError(f"{path}: is not the configuration of a run.")
-    known = {key: values[key] for key in ("recipe", "model", "train") if key in values}
-    return from_dict(RunConfig, known, str(path))

@@ -1,8 +1,11 @@
-"""Tensors in safetensors files: written whole, read with a message that names what is wrong."""
+"""Tensors in safetensors files: written whole, found, and read with a clear message."""
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import HfHubHTTPError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -14,7 +17,7 @@ from foreframe.files import whole_file
 def write_tensors(
     path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write named tensors (from any device) and string metadata to ``path``, whole or not at all."""
+    """Write named tensors (from any device) and string metadata, whole or not at all."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with whole_file(path) as aside:
         try:
@@ -63,3 +66,27 @@ def load_into(module: nn.Module, tensors: Mapping[str, Tensor], where: Path) -> 
             f"{'; '.join(sorted(wrong)[:3])}{more}. Use them with the config they were saved with."
         )
     module.load_state_dict(tensors)
+
+
+def local_or_hub(model_id: str, name: str, hub: dict[str, Any]) -> Path:
+    """The file ``name`` of a local folder or of a model on the Hub.
+
+    Args:
+        model_id: a folder, or the name of a model on the Hub (owner/model).
+        name: of the file.
+        hub: options of the download.
+
+    Raises:
+        ForeframeError: it is in neither place.
+    """
+    if Path(model_id).is_dir():
+        if not (Path(model_id) / name).is_file():
+            raise ForeframeError(f"{Path(model_id) / name}: no such file. Is this a run's folder?")
+        return Path(model_id) / name
+    try:
+        return Path(hf_hub_download(model_id, name, **hub))
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        raise ForeframeError(
+            f"{model_id}: no such folder here, and no {name} of that name on the Hub ({error}). "
+            "Give the folder of a run (runs/demo) or a Hub name (owner/model)."
+        ) from error

@@ -1,7 +1,7 @@
 """Splits opened, batches made: from a folder of PNG and CSV, or from stores, to ``Clip``.
 
-A lab-layout split is decoded once and kept packed (``Store``) in ``ROOT/.foreframe``; the packed copy
-is made anew when any file of the split has changed.
+A lab-layout split is decoded once and kept packed (``Store``) in ``ROOT/.foreframe``; the packed
+copy is made anew when any file of the split has changed.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -57,30 +57,32 @@ def open_split(
     parents = _cache_parents(root)
     for parent in parents:
         cache = parent / f"{name}-{fingerprint}"
-        if (cache / META).is_file():
+        if cache.exists():
             try:
-                return Store(cache)
+                return Store(cache, root)
             except ForeframeError:
                 # A damaged packed copy is only a copy: it is made anew.
                 shutil.rmtree(cache, ignore_errors=True)
-    parent = next((parent for parent in parents if _can_write(parent)), None)
-    if parent is None:
+    writable = next((parent for parent in parents if _can_write(parent)), None)
+    if writable is None:
         raise ForeframeError(
             f"{root}: the packed copy of the data can be written neither there nor in the home "
             "folder's cache. Set XDG_CACHE_HOME to a folder that you may write to."
         )
-    log(f"{root / split}: packing {len(sequences)} sequences into {parent} (once)")
-    cache = parent / f"{name}-{fingerprint}"
+    log(f"{root / split}: packing {len(sequences)} sequences into {writable} (once)")
+    cache = writable / f"{name}-{fingerprint}"
     try:
         _pack(root, split, sequences, size, cache, log)
     except ForeframeError:
         # Two processes may pack at once; whoever comes second finds the copy made.
         if not (cache / META).is_file():
+            with suppress(OSError):  # the folder was made for this copy, unless it holds others
+                writable.rmdir()
             raise
-    for outdated in parent.glob(f"{name}-*"):
+    for outdated in writable.glob(f"{name}-*"):
         if outdated != cache:
             shutil.rmtree(outdated, ignore_errors=True)
-    return Store(cache)
+    return Store(cache, root)
 
 
 def _cache_parents(root: Path) -> list[Path]:
@@ -102,7 +104,10 @@ def _fingerprint(folder: Path) -> str:
                 if entry.is_dir():
                     pending.append((entry.path, name))
                 else:
-                    stat = entry.stat()
+                    try:
+                        stat = entry.stat()
+                    except FileNotFoundError:  # a link to nothing: reading will name it
+                        stat = entry.stat(follow_symlinks=False)
                     digest.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:16]
 
@@ -125,7 +130,7 @@ def _pack(
 
     # Pillow releases the interpreter while it decodes. A bounded window keeps memory flat.
     workers = os.cpu_count() or 1
-    with ThreadPoolExecutor(workers) as pool, write_store(folder) as out:
+    with ThreadPoolExecutor(workers) as pool, write_store(folder, source=root) as out:
         window = 4 * workers
         pending = [pool.submit(read, path) for path in sequences[:window]]
         for i, path in enumerate(sequences):
@@ -133,7 +138,10 @@ def _pack(
             if i + window < len(sequences):
                 pending.append(pool.submit(read, sequences[i + window]))
     for height, width in sorted(resized_from):
-        log(f"{root / split}: frames of {width}x{height} pixels were resized to {size}x{size}")
+        crop = "" if height == width else "cropped to the middle square and "
+        log(
+            f"{root / split}: frames of {width}x{height} pixels were {crop}resized to {size}x{size}"
+        )
 
 
 def _can_write(folder: Path) -> bool:
@@ -155,7 +163,9 @@ def resize_sequence(sequence: Sequence, size: int) -> Sequence:
     frames = [
         np.asarray(
             Image.fromarray(frame).resize(
-                (size, size), Image.Resampling.BOX if edge >= size else Image.Resampling.BICUBIC, box
+                (size, size),
+                Image.Resampling.BOX if edge >= size else Image.Resampling.BICUBIC,
+                box,
             )
         )
         for frame in sequence.frames
@@ -178,8 +188,9 @@ def require(store: Store, *, n_frames: int, actions: bool, positions: bool) -> N
     shortest = int(store.lengths.argmin())
     if store.lengths[shortest] < n_frames:
         raise ForeframeError(
-            f"{store.names[shortest]}: {store.lengths[shortest]} frames, but n_past + n_future = "
-            f"{n_frames} are needed. Lower --n-future, or remove short sequences."
+            f"{store.source / store.names[shortest]}: {store.lengths[shortest]} frames, but "
+            f"n_past + n_future = {n_frames} are needed. "
+            "Lower --n-future, or remove short sequences."
         )
     for name, needed, width in (
         ("actions", actions, store.action_dim),
@@ -187,8 +198,8 @@ def require(store: Store, *, n_frames: int, actions: bool, positions: bool) -> N
     ):
         if needed and width is None:
             raise ForeframeError(
-                f"{store.folder}: the data hold no {name}, and the model is conditioned on them. "
-                f"Add the files, or choose a --condition without {name}."
+                f"{store.source}: the data hold no {name}, and the model is conditioned on them. "
+                f"Add the files, or train with a --condition without {name}."
             )
 
 
@@ -229,7 +240,6 @@ def training_batch(
     """
     first = global_step * batch_size
     indices: list[int] = []
-    starts: list[int] = []
     orders: dict[int, np.ndarray] = {}
     for k in range(first, first + batch_size):
         lap, place = divmod(k, len(store))
@@ -237,8 +247,7 @@ def training_batch(
             orders[lap] = np.random.default_rng((seed, 0, lap)).permutation(len(store))
         indices.append(int(orders[lap][place]))
     random = np.random.default_rng((seed, 4, global_step))
-    for i in indices:
-        starts.append(int(random.integers(store.lengths[i] - n_frames + 1)))
+    starts = [int(random.integers(store.lengths[i] - n_frames + 1)) for i in indices]
     return _clip(store, indices, starts, n_frames)
 
 
@@ -280,9 +289,10 @@ def prefetch(
     def put(item: Clip | BaseException) -> None:
         while not stopped.is_set():
             try:
-                return made.put(item, timeout=0.1)
+                made.put(item, timeout=0.1)
             except queue.Full:
                 continue
+            return
 
     def work() -> None:
         step = first_step
@@ -310,4 +320,3 @@ def prefetch(
     finally:
         stopped.set()
         thread.join()
-

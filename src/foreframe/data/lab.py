@@ -7,13 +7,13 @@
 Frame files are not zero-padded: they are ordered by number, never by name.
 """
 
-import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32, UInt8
+from numpy.typing import ArrayLike
 from PIL import Image
 
 from foreframe.errors import ForeframeError
@@ -43,7 +43,9 @@ class Sequence:
 def natural_key(name: str) -> list[tuple[int, int, str]]:
     """Sort key under which 9 comes before 10, inside any name."""
     return [
-        (0, int(part), "") if part.isdigit() else (1, 0, part) for part in _NUMBER.split(name) if part
+        (0, int(part), "") if part.isdigit() else (1, 0, part)
+        for part in _NUMBER.split(name)
+        if part
     ]
 
 
@@ -123,7 +125,8 @@ def _frame_files(folder: Path) -> list[Path]:
         number = int(path.stem)
         if number in numbered:
             raise ForeframeError(
-                f"{path}: frame {number} is there twice, also as {numbered[number].name}. Remove one."
+                f"{path}: frame {number} is there twice, also as {numbered[number].name}. "
+                "Remove one."
             )
         numbered[number] = path
     if not numbered:
@@ -151,13 +154,19 @@ def _read_csv(path: Path) -> np.ndarray | None:
     if not path.exists():
         return None
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        # Spreadsheets put a byte-order mark before the first number.
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise ForeframeError(f"{path}: cannot be read as text ({error}).") from error
+        raise ForeframeError(
+            f"{path}: cannot be read as text ({error}). Restore it, or remove its sequence."
+        ) from error
     while lines and not lines[-1].strip():
         lines.pop()
     if not lines:
-        raise ForeframeError(f"{path}: is empty; one row for each frame is expected.")
+        raise ForeframeError(
+            f"{path}: is empty, one row for each frame is expected. "
+            "Restore it, or remove its sequence."
+        )
     rows: list[list[float]] = []
     for number, line in enumerate(lines, 1):
         try:
@@ -165,19 +174,25 @@ def _read_csv(path: Path) -> np.ndarray | None:
         except ValueError as error:
             raise ForeframeError(
                 f"{path}, row {number}: {line.strip()[:60]!r} is not a row of numbers divided by "
-                "commas (and there is no header row)."
+                "commas. Repair it; a header row is not part of the layout, remove one."
             ) from error
-        if not all(math.isfinite(value) for value in row):
+        if not _finite(row):
             raise ForeframeError(
-                f"{path}, row {number}: holds a value that is not a finite number. "
-                "Repair it, or remove the sequence."
+                f"{path}, row {number}: {line.strip()[:60]!r} holds a value that is not a finite "
+                "number in float32. Repair it, or remove the sequence."
             )
         if rows and len(row) != len(rows[0]):
             raise ForeframeError(
-                f"{path}, row {number}: {len(row)} columns, but row 1 has {len(rows[0])}."
+                f"{path}, row {number}: {len(row)} columns, but row 1 has {len(rows[0])}. "
+                "Repair it, or remove the sequence."
             )
         rows.append(row)
     return np.array(rows, np.float32)
+
+
+def _finite(values: ArrayLike) -> bool:
+    with np.errstate(over="ignore"):
+        return bool(np.isfinite(np.asarray(values).astype(np.float32)).all())
 
 
 def write_sequence(
@@ -195,12 +210,26 @@ def write_sequence(
         positions: [T, P], or None to write no file.
 
     Raises:
-        ForeframeError: the parts disagree in length, or the folder cannot be written.
+        ForeframeError: a part has another shape or type, the parts disagree in length, or the
+            folder exists or cannot be written.
     """
+    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3 or not len(frames):
+        raise ForeframeError(
+            f"{folder}: frames must be uint8 [T, H, W, 3], and are {frames.dtype} "
+            f"{list(frames.shape)}. Bring them to 0..255 and to this order of axes."
+        )
     for name, rows in ((ACTIONS, actions), (POSITIONS, positions)):
-        if rows is not None and len(rows) != len(frames):
+        if rows is None:
+            continue
+        if rows.ndim != 2 or len(rows) != len(frames) or not rows.shape[1]:
             raise ForeframeError(
-                f"{folder / name}: {len(rows)} rows for {len(frames)} frames; one row a frame."
+                f"{folder / name}: expected an array with one row for each of the {len(frames)} "
+                f"frames, got the shape {list(rows.shape)}. Give the last frame a row too."
+            )
+        if not _finite(rows):
+            raise ForeframeError(
+                f"{folder / name}: holds a value that is not a finite number in float32. "
+                "Repair the recording, or leave it out."
             )
     with whole_folder(folder) as aside:
         for t, frame in enumerate(frames):

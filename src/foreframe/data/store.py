@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -33,20 +33,32 @@ class Store:
 
     Cheap to open and to send to another process: the arrays are mapped when first used.
 
+    Attributes:
+        folder: of the store.
+        lengths: [len(store)], frames of each sequence.
+        starts: [len(store) + 1], where each begins in the arrays.
+        names: of the sequences, relative to ``source``.
+        size: height and width of the frames.
+
     Args:
         folder: of the store.
+        source: what the names of the sequences are relative to, for messages; by default the store.
 
     Raises:
         ForeframeError: not a store, of an unknown format, or its files do not fit together.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, source: Path | None = None) -> None:
+        self.folder, self.source = folder, source or folder
         try:
             self.meta: dict[str, Any] = json.loads((folder / META).read_text(encoding="utf-8"))
             found = self.meta["format"]
             self.lengths = np.array(self.meta["lengths"], np.int64)
             self.names: list[str] = self.meta["names"]
+            self.size: tuple[int, int] = tuple(self.meta["size"])
+            self._widths: dict[str, int | None] = {
+                name: self.meta["widths"][name] for name in ("actions", "positions")
+            }
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise self._damaged(f"{META} cannot be read: {error}") from error
         if found != FORMAT:
@@ -66,7 +78,7 @@ class Store:
         )
 
     def _map(self, name: str) -> np.ndarray | None:
-        row = (*self.meta["size"], 3) if name == "frames" else (self.meta["widths"][name],)
+        row = (*self.size, 3) if name == "frames" else (self._widths[name],)
         if None in row:
             return None
         path = self.folder / f"{name}.bin"
@@ -96,10 +108,10 @@ class Store:
         return self._map("positions")
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"folder": self.folder}
+        return {"folder": self.folder, "source": self.source}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["folder"])  # type: ignore[misc]
+        self.__init__(**state)  # type: ignore[misc]
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -112,29 +124,22 @@ class Store:
         return Sequence(self.frames[start:stop], actions, positions)
 
     @property
-    def size(self) -> tuple[int, int]:
-        """Height and width of the frames."""
-        return tuple(self.meta["size"])
-
-    @property
     def action_dim(self) -> int | None:
         """Numbers in an action; None without actions."""
-        width: int | None = self.meta["widths"]["actions"]
-        return width
+        return self._widths["actions"]
 
     @property
     def position_dim(self) -> int | None:
         """Numbers in a position; None without positions."""
-        width: int | None = self.meta["widths"]["positions"]
-        return width
+        return self._widths["positions"]
 
 
 class StoreWriter:
     """Takes sequences one at a time; use through ``write_store``."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._files = {"frames": open(folder / "frames.bin", "wb")}
+    def __init__(self, folder: Path, source: Path) -> None:
+        self._folder, self._source = folder, source
+        self._files: dict[str, BinaryIO] = {}
         self._widths: dict[str, int | None] = {}
         self._size: tuple[int, int] | None = None
         self._lengths: list[int] = []
@@ -145,7 +150,7 @@ class StoreWriter:
 
         Args:
             sequence: the recording.
-            name: where it came from, for messages.
+            name: where it came from, relative to the source.
 
         Raises:
             ForeframeError: its size, or the width of its actions or positions, is not the others'.
@@ -157,22 +162,24 @@ class StoreWriter:
         size = sequence.frames.shape[1:3]
         if self._size is None:
             self._size, self._widths = size, widths
-            for part, width in widths.items():
-                if width is not None:
-                    self._files[part] = open(self._folder / f"{part}.bin", "wb")
+            for part in ("frames", *(part for part in widths if widths[part] is not None)):
+                # Closed by write_store.
+                self._files[part] = open(self._folder / f"{part}.bin", "wb")  # noqa: SIM115
         for part, width in widths.items():
             if width != self._widths[part]:
                 others, own = (
-                    "none" if w is None else f"{w} numbers a row" for w in (self._widths[part], width)
+                    "none" if w is None else f"{w} numbers a row"
+                    for w in (self._widths[part], width)
                 )
                 raise ForeframeError(
-                    f"{name}: {part}: {own}, but {self._names[0]} has {others}. "
-                    "All sequences of a split must have the same columns."
+                    f"{self._source / name}: {part}: {own}, but {self._names[0]} has {others}. "
+                    "All sequences of a split must have the same columns: "
+                    "bring them into line, or remove the sequence."
                 )
         if size != self._size:
             raise ForeframeError(
-                f"{name}: frames of {size[1]}x{size[0]} pixels, but {self._names[0]} has "
-                f"{self._size[1]}x{self._size[0]}."
+                f"{self._source / name}: frames of {size[1]}x{size[0]} pixels, but "
+                f"{self._names[0]} has {self._size[1]}x{self._size[0]}. Resize one of them."
             )
         for part, array in (
             ("frames", sequence.frames),
@@ -180,14 +187,15 @@ class StoreWriter:
             ("positions", sequence.positions),
         ):
             if array is not None:
-                self._files[part].write(np.ascontiguousarray(array).tobytes())
+                dtype = "u1" if part == "frames" else "<f4"
+                self._files[part].write(np.ascontiguousarray(array, dtype).tobytes())
         self._lengths.append(len(sequence.frames))
         self._names.append(name)
 
     def _finish(self, meta: dict[str, Any]) -> None:
         self._close()
         if self._size is None:
-            raise ForeframeError(f"{self._folder}: no sequence was written.")
+            raise ForeframeError("a store needs at least one sequence, and none was added.")
         write_json(
             self._folder / META,
             {
@@ -207,15 +215,22 @@ class StoreWriter:
 
 
 @contextmanager
-def write_store(folder: Path, meta: dict[str, Any] | None = None) -> Iterator[StoreWriter]:
+def write_store(
+    folder: Path, meta: dict[str, Any] | None = None, *, source: Path | None = None
+) -> Iterator[StoreWriter]:
     """Yield a writer; the store appears under ``folder`` whole when the block ends, or not at all.
 
     Args:
-        folder: of the new store; an older one there is replaced.
+        folder: of the new store.
         meta: more entries for its metadata.
+        source: what the names of the sequences are relative to, for messages.
+
+    Raises:
+        ForeframeError: the sequences do not fit together, none was added, or the folder exists or
+            cannot be written.
     """
     with whole_folder(folder) as aside:
-        writer = StoreWriter(aside)
+        writer = StoreWriter(aside, source or Path())
         try:
             yield writer
             writer._finish(meta or {})

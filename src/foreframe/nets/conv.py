@@ -2,13 +2,15 @@
 
 Sources: Denton & Fergus 2018 (SVG), appendix; the layer tables stand in docs/model.md.
 
-A decoder stage begins with a convolution over [its own features, the encoder's skip]. Convolution is
-linear, so conv([up, skip]) = conv_a(up) + conv_b(skip), and conv_b(skip) + bias, here called a *skip
-term*, is the same at every step once the skips are frozen: it is computed once a sequence, not once
-a frame. The weights are those of the plain layer, so checkpoints know nothing of it.
+A decoder stage begins with a convolution over [its own features, the encoder's skip]. Convolution
+is linear, so conv([up, skip]) = conv_a(up) + conv_b(skip), and conv_b(skip) + bias, here called a
+*skip term*, is the same at every step once the skips are frozen: it is computed once a sequence,
+not once a frame. The weights are those of the plain layer, so checkpoints know nothing of it.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
+from typing import cast
 
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -56,9 +58,7 @@ def vgg_block(in_channels: int, out_channels: int) -> ConvBlock:
 
 def vgg_stage(*channels: int) -> nn.Sequential:
     """A chain of V blocks through the given channel counts."""
-    return nn.Sequential(
-        *(vgg_block(i, o) for i, o in zip(channels[:-1], channels[1:], strict=True))
-    )
+    return nn.Sequential(*(vgg_block(i, o) for i, o in pairwise(channels)))
 
 
 def _head(in_channels: int, g_dim: int) -> nn.Sequential:
@@ -102,18 +102,57 @@ def _repeat_for(term: Tensor, batch: int) -> Tensor:
     return term if len(term) == batch else term.repeat_interleave(batch // len(term), 0)
 
 
+class DecoderStage(nn.Module):
+    """A convolution over [up, skip], done in its two halves, and the layers after it.
+
+    Args:
+        first: the convolution over the concatenation.
+        rest: what follows.
+    """
+
+    def __init__(self, first: nn.Conv2d | nn.ConvTranspose2d, *rest: nn.Module) -> None:
+        super().__init__()
+        self.first = first
+        self.rest = nn.Sequential(*rest)
+
+    def skip_term(self, skip: Tensor) -> Tensor:
+        """conv_b(skip), with the bias."""
+        transposed = isinstance(self.first, nn.ConvTranspose2d)
+        own = self.first.in_channels - skip.shape[1]
+        half = self.first.weight[own:] if transposed else self.first.weight[:, own:]
+        return self._convolve(skip, half, self.first.bias)
+
+    def forward(self, up: Tensor, skip_term: Tensor) -> Tensor:
+        """The stage's output for running features ``up`` [B, channels, H, W]."""
+        own = up.shape[1]
+        transposed = isinstance(self.first, nn.ConvTranspose2d)
+        half = self.first.weight[:own] if transposed else self.first.weight[:, :own]
+        x = self._convolve(up, half, None)
+        output: Tensor = self.rest(x + _repeat_for(skip_term, len(x)))
+        return output
+
+    def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        transposed = isinstance(self.first, nn.ConvTranspose2d)
+        convolve = F.conv_transpose2d if transposed else F.conv2d
+        stride, padding = self.first.stride[0], int(self.first.padding[0])
+        return convolve(x, weight, bias, stride=stride, padding=padding)
+
+
+def _joined_block(convolution: nn.Conv2d | nn.ConvTranspose2d, *rest: nn.Module) -> DecoderStage:
+    return DecoderStage(convolution, nn.BatchNorm2d(convolution.out_channels), _activation(), *rest)
+
+
 class Decoder(nn.Module):
     """``h`` and skips back to a frame; every stage begins with a convolution over [up, skip].
 
     Args:
         head: (B, g_dim, 1, 1) to the coarsest resolution.
-        stages: coarsest first; each starts with a ``ConvBlock`` (or a bare convolution) whose input
-            is the concatenation of the running features and one skip.
+        stages: coarsest first.
         upsample: nearest x2 before each stage (vgg); dcgan's transposed convolutions do it
             themselves.
     """
 
-    def __init__(self, head: nn.Module, stages: Sequence[nn.Sequential], *, upsample: bool) -> None:
+    def __init__(self, head: nn.Module, stages: Sequence[DecoderStage], *, upsample: bool) -> None:
         super().__init__()
         self.head = head
         self.stages = nn.ModuleList(stages)
@@ -126,7 +165,7 @@ class Decoder(nn.Module):
             skips: the encoder's, finest first.
         """
         return [
-            _convolve(_first_convolution(stage), skip, from_skip=True)
+            cast(DecoderStage, stage).skip_term(skip)
             for stage, skip in zip(self.stages, reversed(skips), strict=True)
         ]
 
@@ -144,36 +183,9 @@ class Decoder(nn.Module):
         for stage, term in zip(self.stages, skip_terms, strict=True):
             if self.upsample:
                 x = F.interpolate(x, scale_factor=2, mode="nearest")
-            x = _convolve(_first_convolution(stage), x, from_skip=False) + _repeat_for(term, len(x))
-            x = _after_first_convolution(stage, x)
-        return x.float()
-
-
-def _first_convolution(stage: nn.Module) -> nn.Conv2d | nn.ConvTranspose2d:
-    first = stage[0]  # type: ignore[index]
-    return first[0] if isinstance(first, ConvBlock) else first
-
-
-def _after_first_convolution(stage: nn.Module, x: Tensor) -> Tensor:
-    first, *rest = stage  # type: ignore[misc]
-    if isinstance(first, ConvBlock):
-        rest = [*list(first)[1:], *rest]
-    for layer in rest:
-        x = layer(x)
-    return x
-
-
-def _convolve(convolution: nn.Module, x: Tensor, *, from_skip: bool) -> Tensor:
-    """One half of conv([up, skip]): the skip's (with the bias) or the running features' own."""
-    weight, bias = convolution.weight, convolution.bias if from_skip else None
-    if isinstance(convolution, nn.ConvTranspose2d):
-        own = weight.shape[0] - x.shape[1]
-        half = weight[own:] if from_skip else weight[: x.shape[1]]
-        return F.conv_transpose2d(x, half, bias, convolution.stride, convolution.padding)
-    assert isinstance(convolution, nn.Conv2d)
-    own = weight.shape[1] - x.shape[1]
-    half = weight[:, own:] if from_skip else weight[:, : x.shape[1]]
-    return F.conv2d(x, half, bias, convolution.stride, convolution.padding)
+            x = stage(x, term)
+        output: Tensor = x.float()
+        return output
 
 
 def _transpose_head(g_dim: int, channels: int) -> ConvBlock:
@@ -202,10 +214,12 @@ def vgg64(g_dim: int, width: float) -> tuple[Encoder, Decoder]:
     decoder = Decoder(
         _transpose_head(g_dim, d),
         [
-            vgg_stage(2 * d, d, d, c),
-            vgg_stage(2 * c, c, c, b),
-            vgg_stage(2 * b, b, a),
-            nn.Sequential(vgg_block(2 * a, a), nn.ConvTranspose2d(a, 3, 3, 1, 1), nn.Sigmoid()),
+            _joined_block(nn.Conv2d(2 * d, d, 3, 1, 1), *vgg_stage(d, d, c)),
+            _joined_block(nn.Conv2d(2 * c, c, 3, 1, 1), *vgg_stage(c, c, b)),
+            _joined_block(nn.Conv2d(2 * b, b, 3, 1, 1), *vgg_stage(b, a)),
+            _joined_block(
+                nn.Conv2d(2 * a, a, 3, 1, 1), nn.ConvTranspose2d(a, 3, 3, 1, 1), nn.Sigmoid()
+            ),
         ],
         upsample=True,
     )
@@ -224,8 +238,8 @@ def dcgan64(g_dim: int, width: float) -> tuple[Encoder, Decoder]:
     def down(i: int, o: int) -> ConvBlock:
         return ConvBlock(nn.Conv2d(i, o, 4, 2, 1))
 
-    def up(i: int, o: int) -> nn.Sequential:
-        return nn.Sequential(ConvBlock(nn.ConvTranspose2d(i, o, 4, 2, 1)))
+    def up(i: int, o: int) -> DecoderStage:
+        return _joined_block(nn.ConvTranspose2d(i, o, 4, 2, 1))
 
     encoder = Encoder([down(3, a), down(a, b), down(b, c), down(c, d)], d, g_dim, pool=False)
     decoder = Decoder(
@@ -234,7 +248,7 @@ def dcgan64(g_dim: int, width: float) -> tuple[Encoder, Decoder]:
             up(2 * d, c),
             up(2 * c, b),
             up(2 * b, a),
-            nn.Sequential(nn.ConvTranspose2d(2 * a, 3, 4, 2, 1), nn.Sigmoid()),
+            DecoderStage(nn.ConvTranspose2d(2 * a, 3, 4, 2, 1), nn.Sigmoid()),
         ],
         upsample=False,
     )

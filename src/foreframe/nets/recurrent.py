@@ -1,4 +1,4 @@
-"""The recurrent parts of SVG: the frame predictor's LSTM and the Gaussian LSTM of posterior and prior.
+"""The recurrent parts of SVG: the frame predictor's LSTM, and the Gaussian LSTM of the latent.
 
 Both run over time-first sequences of any length, one step being a sequence of length 1, and carry
 no hidden state of their own: the state goes in and comes out.

@@ -1,0 +1,87 @@
+"""What a model is: its nets, its prior, its sizes and its condition."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from foreframe.errors import ForeframeError
+from foreframe.nets.conv import NETS
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The model: its nets, its prior and what it is conditioned on."""
+
+    net: Literal["vgg64", "dcgan64"] = "vgg64"
+    """Convolutional encoder and decoder for 64x64 frames."""
+    width: float = 1.0
+    """Multiplier of every convolution's channel count; less than 1 for small machines."""
+    prior: Literal["fixed", "learned"] = "fixed"
+    """Prior of z: N(0, I) (SVG-FP) or an LSTM over the past frames (SVG-LP)."""
+    g_dim: int = 128
+    """Width of the encoded frame h."""
+    z_dim: int = 64
+    """Width of the latent z."""
+    rnn_size: int = 256
+    """Width of every LSTM cell."""
+    predictor_layers: int = 2
+    """LSTM cells of the frame predictor."""
+    posterior_layers: int = 1
+    """LSTM cells of the posterior."""
+    prior_layers: int = 1
+    """LSTM cells of the learned prior."""
+    condition: Literal["actions", "positions", "both", "none"] = "actions"
+    """What the frame predictor is told beside the frames. Positions after the last given frame are
+    privileged knowledge: at run time a robot knows its actions, not where it will be."""
+    timing: Literal["source", "target"] = "source"
+    """Row of the condition fed when frame i is predicted: i - 1 (source, leak-free with actions) or
+    i (target, as the lab report does)."""
+    action_dim: int = 4
+    """Numbers in an action."""
+    position_dim: int = 3
+    """Numbers in an end-effector position."""
+    standardise: bool = True
+    """Bring each number of the condition to mean 0 and deviation 1 over the training split (the
+    statistics are part of the checkpoint); off, they are fed raw as the lab does."""
+    skips_from: Literal["last-past", "svg"] = "last-past"
+    """Frame whose skips serve all later ones: the last given frame, or the one before it, where
+    SVG's public code freezes them (to reproduce its numbers)."""
+
+    @property
+    def uses_actions(self) -> bool:
+        """Whether the condition includes the actions."""
+        return self.condition in ("actions", "both")
+
+    @property
+    def uses_positions(self) -> bool:
+        """Whether the condition includes the end-effector positions."""
+        return self.condition in ("positions", "both")
+
+    @property
+    def condition_dim(self) -> int:
+        """Width of the condition c."""
+        return self.uses_actions * self.action_dim + self.uses_positions * self.position_dim
+
+    @property
+    def condition_name(self) -> str:
+        """The condition in words, as every published number states it."""
+        words = {"both": "actions + positions", "none": "no condition"}
+        name = words.get(self.condition, self.condition)
+        return name if self.condition == "none" else f"{name}, {self.timing}-time"
+
+
+def check_model_config(config: ModelConfig) -> None:
+    """Refuse a model that has no meaning.
+
+    Raises:
+        ForeframeError: names the option, its value and what it must be.
+    """
+    for name in ("g_dim", "z_dim", "rnn_size", "predictor_layers", "posterior_layers"):
+        if getattr(config, name) < 1:
+            flag = name.replace("_", "-")
+            raise ForeframeError(f"--{flag} {getattr(config, name)}: must be at least 1.")
+    if not config.width > 0:
+        raise ForeframeError(f"--width {config.width}: must be above 0.")
+    if config.net not in NETS:
+        raise ForeframeError(f"--net {config.net}: unknown; known nets: {', '.join(NETS)}.")
+    if config.condition_dim == 0 and config.condition != "none":
+        raise ForeframeError(f"--condition {config.condition}: its width is 0.")

@@ -1,0 +1,104 @@
+"""Run folders: begun, gone on with, read back."""
+
+from pathlib import Path
+
+import torch
+
+import foreframe
+from foreframe import checkpoint
+from foreframe.config import from_dict, to_dict
+from foreframe.errors import ForeframeError
+from foreframe.files import write_json
+from foreframe.model import VideoCVAE
+from foreframe.train import Listener, Training
+from foreframe.train_config import RunConfig
+
+
+def start(
+    config: RunConfig,
+    data: Path,
+    out: Path,
+    *,
+    resume: bool = False,
+    init_from: Path | None = None,
+    device: str = "auto",
+    listener: Listener | None = None,
+) -> Training:
+    """Set up a run in ``out``: a new one, or with ``resume`` the one that is there.
+
+    Args:
+        config: of the new run; with ``resume``, the saved one counts (see ``saved_config``).
+        data: root of the dataset.
+        out: the run folder.
+        resume: go on from the last checkpoint.
+        init_from: a run whose best weights a new run starts from.
+        device: "auto", "cpu", "cuda" or "mps".
+        listener: who is told what happens.
+
+    Raises:
+        ForeframeError: ``out`` holds a run already and ``resume`` is off, or it holds none.
+    """
+    there = (out / checkpoint.RUN_CONFIG).exists()
+    if there and not resume:
+        raise ForeframeError(
+            f"{out}: a run is there already. Go on with it: --resume. Or give another --out."
+        )
+    if not there and out.is_dir() and any(out.iterdir()):
+        raise ForeframeError(
+            f"{out}: the folder is not empty and holds no run. Give another --out."
+        )
+    if out.exists() and not out.is_dir():
+        raise ForeframeError(f"{out}: is a file. Give the name of a folder as --out.")
+    if resume and not there:
+        raise ForeframeError(
+            f"{out}: no run is there to resume. Train one first, without --resume."
+        )
+    training = Training(config, data, out, device=device, listener=listener)
+    if resume:
+        if (out / checkpoint.LAST).exists():
+            training.progress = checkpoint.load_last(out, training.model, training.optimizer)
+        return training
+    if init_from is not None:
+        training.model.load_state_dict(
+            _matching(checkpoint.load_model(init_from), training.model, init_from).state_dict()
+        )
+    write_json(
+        out / checkpoint.RUN_CONFIG,
+        {
+            **to_dict(training.config),
+            "data": str(data),
+            "init_from": None if init_from is None else str(init_from),
+            "foreframe": foreframe.__version__,
+            "torch": torch.__version__,
+        },
+    )
+    return training
+
+
+def _matching(source: VideoCVAE, target: VideoCVAE, where: Path) -> VideoCVAE:
+    ours, theirs = to_dict(target.config), to_dict(source.config)
+    different = [
+        f"{key} is {theirs[key]} there and {ours[key]} here"
+        for key in ours
+        if ours[key] != theirs[key]
+    ]
+    if different:
+        raise ForeframeError(
+            f"--init-from {where}: its model is another one: {'; '.join(different)}. "
+            "Give the same options as that run."
+        )
+    return source
+
+
+def saved_config(run: Path) -> RunConfig:
+    """The full configuration of a run folder.
+
+    Raises:
+        ForeframeError: no run is there, or its run.json is damaged.
+    """
+    path = run / checkpoint.RUN_CONFIG
+    values = checkpoint.read_json(path)
+    if not isinstance(values, dict):
+        raise ForeframeError(f"{path}: is not the configuration of a run.")
+    known = {key: values[key] for key in ("recipe", "model", "train") if key in values}
+    return from_dict(RunConfig, known, str(path))

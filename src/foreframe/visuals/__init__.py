@@ -1,0 +1,24 @@
+"""Pictures: predictions beside the truth, and charts. NumPy arrays in, files and SVG out."""
+
+from foreframe.visuals.charts import Chart, schedule_plot, step_charts, training_charts
+from foreframe.visuals.frames import (
+    StripGrid,
+    frames_to_png,
+    prediction_gif,
+    prediction_strip,
+    samples_gif,
+    save_strip,
+)
+
+__all__ = [
+    "Chart",
+    "StripGrid",
+    "frames_to_png",
+    "prediction_gif",
+    "prediction_strip",
+    "samples_gif",
+    "save_strip",
+    "schedule_plot",
+    "step_charts",
+    "training_charts",
+]

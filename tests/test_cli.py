@@ -1,0 +1,161 @@
+"""The commands as a user types them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from foreframe import VideoCVAE
+from foreframe.cli import COMMANDS, main
+from foreframe.data.lab import SPLITS, list_sequences
+from foreframe.recipes import RECIPES
+from foreframe.runs import saved_config
+
+TINY = [
+    *["--net", "dcgan64", "--width", "0.125", "--g-dim", "16", "--z-dim", "4", "--rnn-size", "16"],
+    *["--epochs", "2", "--steps-per-epoch", "2", "--batch-size", "2", "--n-future", "4"],
+    *["--kl-schedule", "constant", "--teacher-forcing", "always", "--device", "cpu"],
+]
+
+
+def run(*words: object) -> None:
+    main([str(word) for word in words])
+
+
+def test_help_lists_every_command_and_each_has_its_own(capsys):
+    with pytest.raises(SystemExit) as stop:
+        run("--help")
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    assert all(name in text for name in COMMANDS)
+    for name in COMMANDS:
+        with pytest.raises(SystemExit) as stop:
+            run(name, "--help")
+        assert stop.value.code == 0
+
+
+def test_train_help_explains_every_field_with_the_recipes_defaults(capsys):
+    with pytest.raises(SystemExit):
+        run("train", "svg-lp", "--help")
+    text = " ".join(capsys.readouterr().out.split())
+    for flag in ("--beta-max", "--kl-cycles", "--teacher-forcing-start", "--lr", "--skips-from"):
+        assert flag in text
+    assert "Adam's learning rate" in text
+    assert "(default: learned)" in text
+    assert "(default: 0.0001)" in text
+
+
+def test_the_whole_way_by_hand(toy_data, tmp_path, capsys):
+    out = tmp_path / "run"
+    run("train", "lab-lp-cyclical", "--data", toy_data, "--out", out, *TINY, "--lr", "0.001")
+    config = saved_config(out)
+    assert config.recipe == "lab-lp-cyclical"
+    assert config.model.prior == "learned"
+    assert config.model.net == "dcgan64"
+    assert config.train.rate.lr == 0.001
+    assert VideoCVAE.from_pretrained(out).config == config.model
+    run("evaluate", out, "--data", toy_data, "--n-future", "4", "--device", "cpu")
+    printed = capsys.readouterr().out
+    assert "actions + positions, target-time" in " ".join(printed.split())
+    command = json.loads((out / "evaluation.json").read_text())["command"]
+    assert command.startswith("foreframe ")
+    run("predict", out, "--sequence", list_sequences(toy_data, "test")[0], "--samples", "1")
+    (folder,) = (out / "predictions").iterdir()
+    assert (folder / "prediction.gif").exists()
+    run("report", out)
+    assert (out / "report.html").exists()
+
+
+def test_a_run_is_made_again_from_its_folder(toy_data, tmp_path):
+    run("train", "demo", "--data", toy_data, "--out", tmp_path / "a", *TINY)
+    run("train", tmp_path / "a" / "run.json", "--data", toy_data, "--out", tmp_path / "b")
+    a, b = ((tmp_path / name / "model.safetensors").read_bytes() for name in "ab")
+    assert a == b
+
+
+def test_resume_keeps_the_saved_settings_and_refuses_others(toy_data, tmp_path, capsys):
+    out = tmp_path / "run"
+    words = ["train", "demo", "--data", toy_data, "--out", out]
+    run(*words, *TINY)
+    run(*words, "--resume")
+    run(*words, "--resume", *TINY)
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        run(*words, "--resume", "--lr", "0.5")
+    assert stop.value.code == 2
+    assert "--lr is 0.002 there" in capsys.readouterr().err
+
+
+def test_schedules_prints_and_plots(tmp_path, capsys):
+    run("schedules", "lab-fp-cyclical", "--epochs", "12", "--teacher-forcing-start", "5")
+    lines = [line.replace("│", " ").split() for line in capsys.readouterr().out.splitlines()]
+    rows = {int(cells[0]): cells for cells in lines if cells and cells[0].isdigit()}
+    assert [float(rows[epoch][1]) for epoch in range(4)] == [0, 0.5, 1, 1]
+    assert float(rows[11][2]) == 0.0
+    run("schedules", "demo", "--plot", tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_simulate_writes_the_labs_layout(tmp_path):
+    run("simulate", tmp_path / "push", "--sequences", "3", "--workers", "1")
+    for split in SPLITS:
+        (sequence,) = list_sequences(tmp_path / "push", split)
+        assert len(list(sequence.glob("*.png"))) == 30
+
+
+def test_demo_goes_all_the_way_and_then_on_from_what_is_there(tmp_path, capsys):
+    words = ["demo", "--out", tmp_path / "run", "--data", tmp_path / "push"]
+    words += ["--sequences", "3", "--workers", "1", *TINY, "--n-future", "10"]
+    run(*words)
+    report = tmp_path / "run" / "report.html"
+    assert report.stat().st_size > 50_000
+    kept = ["last.safetensors", "evaluation.json", "prediction/strip.png"]
+    before = {name: (tmp_path / "run" / name).stat().st_mtime_ns for name in kept}
+    frame = tmp_path / "push" / "test" / "push_0_to_255" / "0" / "0.png"
+    simulated = frame.stat().st_mtime_ns
+    run(*words)
+    assert {name: (tmp_path / "run" / name).stat().st_mtime_ns for name in kept} == before
+    assert frame.stat().st_mtime_ns == simulated
+    run(*words, "--fresh")
+    assert (tmp_path / "run" / "last.safetensors").stat().st_mtime_ns != before["last.safetensors"]
+    assert frame.stat().st_mtime_ns != simulated
+
+
+def test_fresh_never_removes_what_the_demo_did_not_make(tmp_path, capsys):
+    mine = tmp_path / "thesis" / "chapter.tex"
+    mine.parent.mkdir()
+    mine.write_text("...")
+    with pytest.raises(SystemExit) as stop:
+        run("demo", "--out", mine.parent, "--data", tmp_path / "push", "--fresh")
+    assert stop.value.code == 2
+    assert mine.read_text() == "..."
+
+
+def test_every_recipe_is_named_in_the_error_for_an_unknown_one(capsys):
+    with pytest.raises(SystemExit) as stop:
+        run("train", "lab", "--data", "x", "--out", "y")
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert all(name in error for name in RECIPES)
+
+
+def test_ctrl_c_saves_says_how_to_go_on_and_going_on_works(toy_data, tmp_path):
+    """In a process of its own: a real signal, the real message, the real command."""
+    command = [str(Path(sys.executable).with_name("foreframe")), "train", "demo"]
+    command += ["--data", str(toy_data), "--out", str(tmp_path / "run")]
+    long = [*TINY, "--epochs", "500"]
+    training = subprocess.Popen([*command, *long], stdout=subprocess.PIPE, text=True)
+    assert training.stdout is not None
+    for line in training.stdout:
+        if line.strip().startswith("2 "):  # the second epoch's line
+            training.send_signal(2)
+            break
+    rest = training.stdout.read()
+    training.stdout.close()
+    assert training.wait() == 130
+    assert "Go on with: foreframe train demo" in rest
+    assert "--resume" in rest
+    epochs = len(json.loads((tmp_path / "run" / "history.json").read_text()))
+    assert 2 <= epochs < 500

@@ -1,0 +1,297 @@
+"""The report: all that was run is on it, nothing it quotes runs, nothing comes from elsewhere."""
+
+import base64
+import io
+import json
+import os
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from foreframe.errors import ForeframeError
+from foreframe.report import write_report
+from foreframe.visuals import samples_gif
+
+EVIL = "<script>alert('x')</script> & \"co\""
+N_PAST, N_FUTURE = 2, 3
+
+
+def frames(seed):
+    random = np.random.default_rng(seed)
+    videos = np.full((2, N_PAST + N_FUTURE, 16, 16, 3), 90, np.uint8)
+    videos += random.integers(0, 20, videos.shape, dtype=np.uint8)
+    for t in range(N_PAST + N_FUTURE):
+        videos[:, t, 4:8, 2 * t : 2 * t + 4] = (200, 60, 60)
+    return videos
+
+
+def row(name, label, condition, psnr, ssim):
+    steps = None if psnr is None else [psnr + 1, psnr, psnr - 1]
+    return {
+        "name": name, "label": label, "condition": condition, "psnr": psnr, "ssim": ssim,
+        "psnr_per_step": steps,
+        "ssim_per_step": None if ssim is None else [ssim] * 3,
+    }  # fmt: skip
+
+
+def write_json(path, value):
+    path.write_text(json.dumps(value))
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run folder with everything that a finished run leaves behind."""
+    folder = tmp_path / "runs" / "one"
+    folder.mkdir(parents=True)
+    config = {
+        "recipe": "demo",
+        "model": {"net": "dcgan64", "width": 0.5, "prior": "fixed", "condition": "actions"},
+        "train": {"epochs": 2, "steps_per_epoch": 60, "batch_size": 16, "kl": {"beta_max": 0.001}},
+        "data": "data/push",
+        "init_from": None,
+        "foreframe": "0.0.7",
+        "torch": "2.13.0",
+    }
+    write_json(folder / "run.json", config)
+    epoch = {
+        "loss": 0.01, "mse": 0.009, "kld": 4.0, "beta": 1e-3, "teacher_forcing_ratio": 1.0,
+        "lr": 0.002, "psnr": 21.0, "frames_per_second": 700.0, "seconds": 30.0,
+    }  # fmt: skip
+    history = [{"epoch": e, **epoch, "validation_psnr": 20.0 + e} for e in range(2)]
+    write_json(folder / "history.json", history)
+    protocol = {
+        "name": "lab", "n_past": N_PAST, "n_future": N_FUTURE, "samples": 1, "split": "test",
+        "seed": 0, "sequences": 60, "condition": "actions", "timing": "source",
+        "psnr": "mean over channels in [0, 1]", "ssim": "Gaussian window, data range 1",
+    }  # fmt: skip
+    rows = [
+        row("model", "foreframe", "actions, source-time", 24.5, 0.85),
+        row("copy-last", "copy the last given frame", "no condition", 22.25, 0.8),
+        row("permuted", "foreframe, conditions permuted", "of another sequence", 24.0, 0.84),
+    ]
+    command = "foreframe evaluate runs/one --data data/push"
+    card = {"protocol": protocol, "data": "data/push", "command": command, "rows": rows}
+    write_json(folder / "evaluation.json", card)
+    truth = frames(0)
+    prediction = np.concatenate([truth[:, :N_PAST], frames(1)[:, N_PAST:]], 1)
+    np.savez(folder / "evaluation.npz", truth=truth, prediction=prediction, n_past=N_PAST)
+    samples_gif(folder / "samples" / "epoch-001.gif", truth, prediction, N_PAST)
+    return folder
+
+
+class Page(HTMLParser):
+    """Tags, attributes, headings and visible text of a page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.ids, self.words, self.headings = [], [], [], []
+        self._inside = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        values = dict(attributes)
+        self.tags.append((tag, values))
+        if "id" in values:
+            self.ids.append(values["id"])
+        if tag in ("script", "style", "h1", "h2", "h3"):
+            self._inside.append(tag)
+
+    def handle_endtag(self, tag):
+        if self._inside and self._inside[-1] == tag:
+            self._inside.pop()
+
+    def handle_data(self, data):
+        if not {"script", "style"} & set(self._inside):
+            self.words.append(data)
+            if self._inside:
+                self.headings.append((self._inside[-1], data))
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.words).split())
+
+    def all(self, tag):
+        return [values for name, values in self.tags if name == tag]
+
+
+def report(run):
+    path = write_report(run)
+    assert path == run / "report.html"
+    return Page(path.read_text(encoding="utf-8"))
+
+
+def change(path, **values):
+    write_json(path, {**json.loads(path.read_text()), **values})
+
+
+def test_report_has_every_section(run):
+    page = report(run)
+    assert [text for tag, text in page.headings if tag == "h1"] == ["demo"]
+    assert [text for tag, text in page.headings if tag == "h2"] == [
+        "Predictions",
+        "Every time step",
+        "Evaluation",
+        "Training",
+        "Make it again",
+    ]
+
+
+def test_headline_numbers_come_with_their_protocol_and_their_baselines(run):
+    text = report(run).text
+    assert "predicts 3 frames from 2 at 24.50 dB PSNR on 60 sequences of the test split" in text
+    assert "2.25 dB better than copying the last given frame" in text
+    assert "actions, source-time; 1 prior sample" in text
+    for words in ("+2.25", "+0.50", "0.850", "mean over channels in [0, 1]", "data range 1"):
+        assert words in text
+    assert "the condition of step t - 1 is fed when frame t is predicted" in text
+
+
+def test_a_model_worse_than_its_baseline_is_said_to_be(run):
+    card = json.loads((run / "evaluation.json").read_text())
+    card["rows"][0]["psnr"] = 21.0
+    write_json(run / "evaluation.json", card)
+    text = report(run).text
+    assert "1.25 dB worse than copying" in text
+    assert "\N{MINUS SIGN}1.25" in text
+
+
+def test_nothing_comes_from_elsewhere_and_ids_are_unique(run):
+    page = report(run)
+    source = (run / "report.html").read_text(encoding="utf-8")
+    assert "://" not in source
+    assert not page.all("link")[1:]
+    for tag in ("script", "img", "iframe", "source", "link", "a"):
+        for values in page.all(tag):
+            for address in (values.get("src"), values.get("href")):
+                assert address is None or address.startswith("data:")
+    assert not re.search(r"@import|url\((?!#)", source)
+    shared = {i for i in page.ids if page.ids.count(i) > 1}
+    assert not {i for i in shared if not re.fullmatch(r"[mpC][0-9a-f_]+", i)}
+
+
+def test_pictures_are_the_evaluated_frames_with_words_for_those_who_cannot_see_them(run):
+    page = report(run)
+    images = page.all("img")
+    kinds = [values["src"][:15] for values in images]
+    assert kinds.count("data:image/gif;") == 2 + 1  # two sequences and the training's sample
+    assert kinds.count("data:image/png;") == 2
+    assert all(values["alt"] for values in images)
+    assert "unselected" in page.text
+    strip = next(values for values in images if values.get("id") == "strip-1")
+    picture = Image.open(io.BytesIO(base64.b64decode(strip["src"].split(",")[1]))).convert("RGB")
+    player = next(v for v in page.all("figure") if v.get("data-strip") == "strip-1")
+    grid = json.loads(player["data-grid"])
+    with np.load(run / "evaluation.npz") as arrays:
+        for r, key in enumerate(("truth", "prediction")):
+            x, y = grid["corners"][r][4]
+            shown = np.array(picture)[y : y + grid["drawn"][1], x : x + grid["drawn"][0]]
+            assert (shown[::2, ::2] == arrays[key][1, 4]).all()
+
+
+def test_without_scripts_the_gifs_are_shown(run):
+    page = report(run)
+    gifs = [v for v in page.all("img") if v["src"].startswith("data:image/gif")]
+    assert all("hidden" not in values for values in gifs)
+    assert all("hidden" in values for values in page.all("canvas"))
+    bar = next(v for v in page.all("div") if v.get("class") == "bar")
+    assert "hidden" in bar
+
+
+def test_text_is_escaped_wherever_it_comes_from(run):
+    change(run / "run.json", recipe=EVIL, data=EVIL, init_from=EVIL, **{EVIL: EVIL})
+    card = json.loads((run / "evaluation.json").read_text())
+    card["command"] = card["data"] = EVIL
+    for values in (*card["rows"], card["protocol"]):
+        for key, value in values.items():
+            if isinstance(value, str) and key != "name":
+                values[key] = EVIL
+    write_json(run / "evaluation.json", card)
+    page = report(run)
+    assert len(page.all("script")) == 1
+    assert (
+        "alert"
+        not in re.findall(r"<script>(.*?)</script>", (run / "report.html").read_text(), re.S)[0]
+    )
+    assert EVIL in page.text
+
+
+def test_full_configuration_versions_and_commands_are_there(run):
+    text = report(run).text
+    for words in ("beta_max 0.001", "net dcgan64", "steps_per_epoch 60", "0.0.7", "2.13.0"):
+        assert words in text
+    assert f"foreframe train {run / 'run.json'} --data data/push --out NEW_RUN" in text
+
+
+def test_without_an_evaluation_the_report_says_how_to_make_one(run):
+    (run / "evaluation.json").unlink()
+    (run / "evaluation.npz").unlink()
+    text = report(run).text
+    assert "has not been evaluated" in text
+    assert text.count(f"foreframe evaluate {run} --data data/push") == 2
+    assert "best validation PSNR 21.00 dB after epoch 2" in text
+
+
+def test_a_run_without_an_epoch_says_how_to_go_on(run):
+    for name in ("history.json", "evaluation.json", "evaluation.npz", "samples/epoch-001.gif"):
+        (run / name).unlink()
+    text = report(run).text
+    assert f"foreframe train demo --data data/push --out {run} --resume" in text
+
+
+def test_a_number_that_does_not_exist_is_not_made_up(run):
+    card = json.loads((run / "evaluation.json").read_text())
+    card["rows"][2] = {
+        **row("permuted", "foreframe, conditions permuted", "of another", None, None),
+        "why_none": "a single sequence",
+    }
+    write_json(run / "evaluation.json", card)
+    text = report(run).text
+    assert "of another; n/a: a single sequence n/a n/a" in text
+    assert "wrong condition" not in text
+
+
+def test_an_evaluation_older_than_the_weights_is_marked(run):
+    assert "older than the weights" not in report(run).text
+    (run / "model.safetensors").write_bytes(b"")
+    later = (run / "evaluation.json").stat().st_mtime + 60
+    os.utime(run / "model.safetensors", (later, later))
+    assert "older than the weights" in report(run).text
+
+
+def test_a_collapse_is_shown(run):
+    (run / "samples" / "epoch-001.gif").rename(run / "samples" / "collapse-epoch-001.gif")
+    text = report(run).text
+    assert "This training collapsed (epoch 2)" in text
+    assert "as the collapsed model predicts them: epoch 2" in text
+
+
+@pytest.mark.parametrize("name", ["run.json", "history.json", "evaluation.json"])
+@pytest.mark.parametrize("content", ['{"half', "[1, 2]", '"text"', '{"rows": 3}'])
+def test_a_damaged_file_is_named_and_the_old_report_stays(run, name, content):
+    write_report(run)
+    before = (run / "report.html").read_bytes()
+    (run / name).write_text(content)
+    with pytest.raises(ForeframeError, match=re.escape(str(run / name))):
+        write_report(run)
+    assert (run / "report.html").read_bytes() == before
+
+
+@pytest.mark.parametrize("damage", ["truncated", "shape", "missing"])
+def test_damaged_frames_are_named(run, damage):
+    path = run / "evaluation.npz"
+    if damage == "truncated":
+        path.write_bytes(path.read_bytes()[:100])
+    elif damage == "shape":
+        np.savez(path, truth=frames(0), prediction=frames(0)[:1], n_past=N_PAST)
+    else:
+        np.savez(path, truth=frames(0))
+    with pytest.raises(ForeframeError, match=r"evaluation\.npz"):
+        write_report(run)
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path):
+    with pytest.raises(ForeframeError, match=r"run\.json"):
+        write_report(tmp_path)
