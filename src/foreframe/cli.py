@@ -32,7 +32,7 @@ class Simulate:
 
     out: Positional[Path]
     """New folder of the dataset (or one that was begun with the same settings)."""
-    sequences: int = 480
+    sequences: int = 600
     """Sequences in all, of 30 frames each."""
     workers: int = _CORES
     """Processes that simulate side by side; they do not change what is made."""
@@ -176,9 +176,7 @@ class Predict:
             device=self.device,
         )
         listed = ", ".join(f"{value:.2f}" for value in done.psnr)
-        say(
-            f"{done.folder}: prediction.gif, strip.png, sample-<k>/; PSNR of the samples: {listed} dB"
-        )
+        say(f"{done.folder}: prediction.gif, strip.png, sample-<k>/; PSNR of each: {listed} dB")
 
 
 @dataclass(frozen=True)
@@ -195,7 +193,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Schedules:
-    """Show epoch by epoch what a configuration will do: KL weight, teacher forcing, learning rate."""
+    """Show epoch by epoch what a configuration will do to the KL weight and teacher forcing."""
 
     recipe: Annotated[Positional[str], arg(metavar="RECIPE", help=_RECIPE_HELP)] = "demo"
     plot: Path | None = None
@@ -233,7 +231,7 @@ class Demo:
     """The run folder."""
     data: Path = Path("data/push")
     """Folder of the simulated dataset."""
-    sequences: int = 480
+    sequences: int = 600
     """Simulated sequences in all."""
     workers: int = _CORES
     """Processes that simulate side by side."""

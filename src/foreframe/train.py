@@ -295,8 +295,7 @@ class Training:
         text = (
             f"the model has collapsed: validation PSNR {row['validation_psnr']:.1f} dB, for "
             f"{COLLAPSE_PATIENCE} validations running, best {self.progress.best_psnr:.1f} dB{kept}."
-            " "
-            f"Its predictions: {self.out / 'samples' / name}. "
+            f" Its predictions: {self.out / 'samples' / name}. "
             "Lower --beta-max or --lr, or use more --kl-cycles."
         )
         if stop:
