@@ -1,10 +1,13 @@
-"""Hooks of the documentation build: pages from the root of the repository, and formulas as MathML.
+"""Hooks of the documentation build: pages from the root, the commands' help, formulas as MathML.
 
 Browsers show MathML by themselves, so the pages need no script for it and no other host.
 """
 
 import html
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -18,6 +21,8 @@ ROOT = Path(__file__).parents[1]
 
 #: Pages that people also look for at the root of a repository.
 ROOT_PAGES = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
+
+_HELP = re.compile(r"\{\{ help (?P<name>\w+) \}\}")
 
 # What pymdownx.arithmatex leaves behind with `generic: true`.
 _FORMULA = re.compile(
@@ -56,6 +61,24 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         # At the root a link into the documentation starts with docs/; here it does not.
         files.append(File.generated(config, name, content=content.replace("](docs/", "](")))
     return files
+
+
+def command_help(name: str) -> str:
+    """What ``foreframe NAME --help`` prints, as a section of a page."""
+    executable = Path(sys.executable).with_name("foreframe")
+    printed = subprocess.run(
+        [executable, name, "--help"],
+        capture_output=True,
+        check=True,
+        text=True,
+        env={**os.environ, "COLUMNS": "96", "NO_COLOR": "1"},
+    ).stdout
+    return f"## foreframe {name}\n\n```text\n{printed.strip()}\n```"
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Put the help of the commands in the place of ``{{ help NAME }}``."""
+    return _HELP.sub(lambda match: command_help(match["name"]), markdown)
 
 
 def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files) -> str:

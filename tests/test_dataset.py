@@ -269,7 +269,7 @@ def test_a_resize_is_announced_once(tmp_path):
 
 
 def test_a_split_that_serves_is_let_through(store):
-    dataset.require(store, n_frames=5, actions=True, positions=True)
+    dataset.require(store, n_frames=5, needs={"actions": 2, "positions": 2})
 
 
 def test_too_few_frames_name_the_sequence(toy_data, tmp_path):
@@ -282,9 +282,10 @@ def test_too_few_frames_name_the_sequence(toy_data, tmp_path):
         np.zeros((11, 3), np.float32),
     )
     split = open_split(tmp_path, "train", log=lambda text: None)
-    dataset.require(split, n_frames=11, actions=True, positions=True)
+    needs = {"actions": 4, "positions": 3}
+    dataset.require(split, n_frames=11, needs=needs)
     with pytest.raises(ForeframeError, match=rf"{short}: 11 frames, .* 12 .*--n-future"):
-        dataset.require(split, n_frames=12, actions=True, positions=True)
+        dataset.require(split, n_frames=12, needs=needs)
 
 
 @pytest.mark.parametrize("part", ["actions", "positions"])
@@ -293,8 +294,17 @@ def test_absent_conditions_are_refused_only_when_asked_for(tmp_path, part):
     rows[part] = None
     write_sequence(tmp_path / "test" / "s" / "0", np.zeros((6, 64, 64, 3), np.uint8), **rows)
     split = open_split(tmp_path, "test", log=lambda text: None)
-    asked = {"actions": False, "positions": False}
-    dataset.require(split, n_frames=6, **asked)
-    asked[part] = True
-    with pytest.raises(ForeframeError, match=rf"{tmp_path}: the data hold no {part}.*--condition"):
-        dataset.require(split, n_frames=6, **asked)
+    needs = {"actions": None, "positions": None}
+    dataset.require(split, n_frames=6, needs=needs)
+    needs[part] = 3
+    with pytest.raises(ForeframeError, match=rf"test/s/0: there are no {part}.*--condition"):
+        dataset.require(split, n_frames=6, needs=needs)
+
+
+@pytest.mark.parametrize("part", ["actions", "positions"])
+def test_conditions_of_another_width_are_refused_only_when_asked_for(store, part):
+    needs = {"actions": None, "positions": None}
+    dataset.require(store, n_frames=5, needs=needs)
+    needs[part] = 7
+    with pytest.raises(ForeframeError, match=rf"s/0/.*{part}\.csv: 2 columns, .* takes 7.*Give"):
+        dataset.require(store, n_frames=5, needs=needs)

@@ -132,7 +132,10 @@ def load_model(run: Path, device: torch.device | str = "cpu") -> VideoCVAE:
                 f"{run / name}: a trained run is needed here and {there}. "
                 "Train one with: foreframe train RECIPE --data DIR --out RUN."
             )
-    read_json(run / "config.json")
+    if not isinstance(read_json(run / "config.json"), dict):
+        raise ForeframeError(
+            f"{run / 'config.json'}: is not the configuration of a model. Restore it from a copy."
+        )
     return VideoCVAE.from_pretrained(run).to(device)
 
 

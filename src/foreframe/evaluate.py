@@ -99,19 +99,13 @@ def evaluate(
         ForeframeError: the run or the data do not serve.
     """
     protocol = protocol or Protocol()
+    _check(protocol, limit)
     chosen = choose_device(device)
     model = load_model(run, chosen)
     store = open_split(data, protocol.split, log=log)
     n_frames = protocol.n_past + protocol.n_future
     config = model.config
-    require(
-        store,
-        n_frames=n_frames,
-        actions=config.uses_actions,
-        positions=config.uses_positions,
-    )
-    if limit is not None and limit < 1:
-        raise ForeframeError(f"--limit {limit}: must be at least 1.")
+    require(store, n_frames=n_frames, needs=config.needs)
     n = len(store) if limit is None else min(limit, len(store))
     order = permutation_without_fixed_points(n, protocol.seed) if n > 1 else None
     permute = order is not None and config.condition != "none"
@@ -152,6 +146,18 @@ def evaluate(
     _write_frames(out / EVALUATION_FRAMES, kept, protocol.n_past)
     write_json(out / EVALUATION, card)
     return card
+
+
+def _check(protocol: Protocol, limit: int | None) -> None:
+    for name, value, least in (
+        ("n-past", protocol.n_past, 1),
+        ("n-future", protocol.n_future, 1),
+        ("samples", protocol.samples, 1),
+        ("seed", protocol.seed, 0),
+        ("limit", limit, 1),
+    ):
+        if value is not None and value < least:
+            raise ForeframeError(f"--{name} {value}: must be at least {least}.")
 
 
 def _first_sample(model: VideoCVAE, past: Tensor, clip: Clip, noise: Tensor) -> Tensor:

@@ -26,6 +26,20 @@ def _cannot_write(path: Path, error: OSError) -> ForeframeError:
 
 
 @contextmanager
+def _parents(path: Path) -> Iterator[None]:
+    """Make the folders above ``path``; those that were made go again if the block fails."""
+    made = [parent for parent in path.parents if not parent.exists()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # what else was put into them meanwhile stays
+            for parent in made:
+                parent.rmdir()
+        raise
+
+
+@contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; it takes its place only if the block succeeds.
 
@@ -38,17 +52,24 @@ def whole_file(path: Path) -> Iterator[Path]:
     path = Path(path)
     aside = _aside(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield aside
-        # A power cut after the rename must not leave an empty file under the final name.
-        with open(aside, "rb") as written:
-            os.fsync(written.fileno())
-        os.replace(aside, path)
+        with _parents(path):
+            # Some writers (safetensors) make files for the owner alone; a new file's mode is what
+            # the user wants.
+            with open(aside, "xb") as probe:
+                mode = os.fstat(probe.fileno()).st_mode
+            aside.unlink()
+            try:
+                yield aside
+                os.chmod(aside, mode)
+                # A power cut after the rename must not leave an empty file under the final name.
+                with open(aside, "rb") as written:
+                    os.fsync(written.fileno())
+                os.replace(aside, path)
+            finally:
+                with suppress(OSError):
+                    aside.unlink()
     except OSError as error:
         raise _cannot_write(path, error) from error
-    finally:
-        with suppress(OSError):
-            aside.unlink()
 
 
 @contextmanager
@@ -62,14 +83,20 @@ def whole_folder(path: Path) -> Iterator[Path]:
     aside = _aside(path)
     try:
         _refuse_taken(path)
-        aside.mkdir(parents=True)
-        yield aside
-        _refuse_taken(path)
-        os.replace(aside, path)
+        with _parents(path):
+            aside.mkdir()
+            try:
+                yield aside
+                _refuse_taken(path)
+                os.replace(aside, path)
+            finally:
+                shutil.rmtree(aside, ignore_errors=True)
     except OSError as error:
         raise _cannot_write(path, error) from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    except ForeframeError as error:
+        if str(aside) in str(error):  # a file inside: named by where it was going to be
+            raise ForeframeError(str(error).replace(str(aside), str(path))) from error
+        raise
 
 
 def _refuse_taken(path: Path) -> None:

@@ -3,7 +3,6 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torchmetrics.functional.image import structural_similarity_index_measure
 
 #: A perfect frame has no finite PSNR; the cap keeps means and JSON valid.
 PSNR_CAP = 100.0
@@ -43,6 +42,9 @@ def ssim(
         truth: frames in [0, 1], the same shape.
     """
     leading = prediction.shape[:-3]
+    # Imported here: it takes a second, and fails where no temporary file can be written.
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
     value = structural_similarity_index_measure(
         prediction.reshape(-1, *prediction.shape[-3:]),
         truth.reshape(-1, *truth.shape[-3:]),

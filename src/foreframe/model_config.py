@@ -62,6 +62,14 @@ class ModelConfig:
         return self.uses_actions * self.action_dim + self.uses_positions * self.position_dim
 
     @property
+    def needs(self) -> dict[str, int | None]:
+        """Numbers in each action and position that the condition takes; None where none."""
+        return {
+            "actions": self.action_dim if self.uses_actions else None,
+            "positions": self.position_dim if self.uses_positions else None,
+        }
+
+    @property
     def condition_name(self) -> str:
         """The condition in words, as every published number states it."""
         words = {"both": "actions + positions", "none": "no condition"}

@@ -8,7 +8,7 @@ import torch
 
 from foreframe.checkpoint import load_model
 from foreframe.clip import Clip
-from foreframe.data.dataset import resize_sequence
+from foreframe.data.dataset import require_rows, resize_sequence
 from foreframe.data.lab import read_sequence
 from foreframe.device import choose_device
 from foreframe.errors import ForeframeError
@@ -63,6 +63,8 @@ def predict(
         raise ForeframeError(f"--samples {samples}: must be at least 1.")
     if n_past < 1 or (n_future is not None and n_future < 1):
         raise ForeframeError(f"--n-past {n_past} --n-future {n_future}: must be at least 1.")
+    if seed < 0:
+        raise ForeframeError(f"--seed {seed}: must be at least 0.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ForeframeError(f"{out}: exists already. Remove it or give another --out.")
     model = load_model(run, choose_device(device))
@@ -72,8 +74,10 @@ def predict(
     if n_frames > length or n_past >= length:
         raise ForeframeError(
             f"{sequence}: holds {length} frames, and {n_past} given and "
-            f"{'some' if n_future is None else n_future} predicted ones were asked for."
+            f"{'some' if n_future is None else n_future} predicted ones were asked for. "
+            "Lower --n-past or --n-future."
         )
+    require_rows(sequence, recorded.widths, model.config.needs)
     clip = _as_clip(recorded.frames, recorded.actions, recorded.positions, n_frames)
     noise = sequence_noise(seed, 0, samples, n_frames - 1, model.config.z_dim)
     futures = model.generate(

@@ -339,6 +339,5 @@ def _require_for(config: RunConfig, store: Store, split: str) -> None:
     require(
         store,
         n_frames=config.train.n_past + config.train.n_future,
-        actions=config.model.uses_actions,
-        positions=config.model.uses_positions,
+        needs=config.model.needs,
     )

@@ -64,6 +64,7 @@ def check_config(config: RunConfig) -> None:
         "validation_sequences": 1,
         "sample_every": 1,
         "checkpoint_every": 1,
+        "seed": 0,
     }
     for name, minimum in least.items():
         if getattr(train, name) < minimum:

@@ -20,8 +20,12 @@ def write_tensors(
     """Write named tensors (from any device) and string metadata, whole or not at all."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with whole_file(path) as aside:
+        # The library makes files that only their owner can read: keep the usual permissions.
+        aside.touch()
+        mode = aside.stat().st_mode
         try:
             save_file(plain, aside, dict(metadata or {}))
+            aside.chmod(mode)
         except SafetensorError as error:  # its way of saying that the disk is full
             raise OSError(str(error)) from error
 

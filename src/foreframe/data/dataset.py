@@ -9,7 +9,7 @@ import os
 import queue
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 
 from foreframe.clip import Clip
-from foreframe.data.lab import Sequence, list_sequences, read_sequence
+from foreframe.data.lab import FILES, Sequence, list_sequences, read_sequence
 from foreframe.data.store import META, Store, write_store
 from foreframe.errors import ForeframeError
 
@@ -173,14 +173,13 @@ def resize_sequence(sequence: Sequence, size: int) -> Sequence:
     return replace(sequence, frames=np.stack(frames))
 
 
-def require(store: Store, *, n_frames: int, actions: bool, positions: bool) -> None:
+def require(store: Store, *, n_frames: int, needs: Mapping[str, int | None]) -> None:
     """Refuse a split that cannot serve.
 
     Args:
         store: the split.
         n_frames: frames that every sequence must have at least.
-        actions: whether actions are needed.
-        positions: whether positions are needed.
+        needs: numbers in "actions" and "positions" that the model takes; None where it takes none.
 
     Raises:
         ForeframeError: names the sequence, or what is missing, and the remedy.
@@ -192,14 +191,34 @@ def require(store: Store, *, n_frames: int, actions: bool, positions: bool) -> N
             f"n_past + n_future = {n_frames} are needed. "
             "Lower --n-future, or remove short sequences."
         )
-    for name, needed, width in (
-        ("actions", actions, store.action_dim),
-        ("positions", positions, store.position_dim),
-    ):
-        if needed and width is None:
+    widths = {"actions": store.action_dim, "positions": store.position_dim}
+    require_rows(store.source / store.names[0], widths, needs)
+
+
+def require_rows(
+    where: Path, widths: Mapping[str, int | None], needs: Mapping[str, int | None]
+) -> None:
+    """Refuse actions or positions that a model cannot take.
+
+    Args:
+        where: what they were read from.
+        widths: numbers in "actions" and "positions" that are there; None where there are none.
+        needs: those that the model takes.
+
+    Raises:
+        ForeframeError: names what is missing or of another width, and the remedy.
+    """
+    for name, needed in needs.items():
+        width = widths[name]
+        if needed is not None and width is None:
             raise ForeframeError(
-                f"{store.source}: the data hold no {name}, and the model is conditioned on them. "
-                f"Add the files, or train with a --condition without {name}."
+                f"{where}: there are no {name}, and the model is conditioned on them. "
+                f"Add {FILES[name]}, or train with a --condition without {name}."
+            )
+        if needed is not None and width != needed:
+            raise ForeframeError(
+                f"{where / FILES[name]}: {width} columns, but the model takes {needed}. "
+                "Give data with the columns that it was trained on, or train another model."
             )
 
 

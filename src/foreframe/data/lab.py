@@ -21,6 +21,7 @@ from foreframe.files import whole_folder
 
 SPLITS = ("train", "validate", "test")
 ACTIONS, POSITIONS = "actions.csv", "endeffector_positions.csv"
+FILES = {"actions": ACTIONS, "positions": POSITIONS}
 
 _NUMBER = re.compile(r"(\d+)")
 
@@ -38,6 +39,14 @@ class Sequence:
     frames: UInt8[np.ndarray, "time height width 3"]
     actions: Float32[np.ndarray, "time action"] | None = None
     positions: Float32[np.ndarray, "time position"] | None = None
+
+    @property
+    def widths(self) -> dict[str, int | None]:
+        """Numbers in each of the "actions" and "positions"; None where there are none."""
+        return {
+            "actions": None if self.actions is None else self.actions.shape[1],
+            "positions": None if self.positions is None else self.positions.shape[1],
+        }
 
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:

@@ -155,10 +155,7 @@ class StoreWriter:
         Raises:
             ForeframeError: its size, or the width of its actions or positions, is not the others'.
         """
-        widths = {
-            "actions": None if sequence.actions is None else sequence.actions.shape[1],
-            "positions": None if sequence.positions is None else sequence.positions.shape[1],
-        }
+        widths = sequence.widths
         size = sequence.frames.shape[1:3]
         if self._size is None:
             self._size, self._widths = size, widths

@@ -1,0 +1,94 @@
+"""The README and the guide: their commands and Python snippets run as they stand."""
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from foreframe.cli import main
+from foreframe.recipes import RECIPES
+
+ROOT = Path(__file__).parents[1]
+PAGES = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
+
+TINY = (
+    "--net dcgan64 --width 0.125 --g-dim 16 --z-dim 4 --rnn-size 16 --epochs 1 --steps-per-epoch 1 "
+    "--batch-size 2 --kl-schedule constant --teacher-forcing always --device cpu"
+).split()
+
+
+def blocks(page: str, language: str) -> list[str]:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+def commands(page: str) -> list[list[str]]:
+    lines = [line for block in blocks(page, "(?:sh|bash)") for line in block.splitlines()]
+    return [shlex.split(line, comments=True) for line in lines if line.strip()]
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory, toy_data) -> Path:
+    """A folder as the pages speak of it: data/push, DATA, DIR and a trained runs/demo."""
+    root = tmp_path_factory.mktemp("workplace")
+    ignore = shutil.ignore_patterns(".foreframe")
+    shutil.copytree(toy_data, root / "DATA", ignore=ignore)
+    for split in ("train", "validate", "test"):
+        (root / "DATA" / split / "traj_0_to_255").rename(root / "DATA" / split / "SHARD")
+    shutil.copytree(toy_data, root / "data" / "push", ignore=ignore)
+    shutil.copytree(root / "DATA", root / "DIR")
+    for split in ("train", "validate", "test"):
+        for base in (root / "data" / "push", root / "DIR"):
+            shard = next((base / split).iterdir())
+            shard.rename(base / split / "push_0_to_255")
+    for name in ("runs/demo", "RUN"):
+        words = ["train", "demo", "--data", root / "DIR", "--out", root / name, *TINY]
+        main([str(word) for word in words])
+    return root
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_make_targets_exist(page):
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    for words in commands(page):
+        if words[0] == "make":
+            named = [word for word in words[1:] if "=" not in word]
+            assert set(named) <= set(targets), words
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/index.md"])
+def test_the_commands_run_in_the_order_they_stand(page, workplace, tmp_path, monkeypatch):
+    shutil.copytree(workplace, tmp_path / "w")
+    monkeypatch.chdir(tmp_path / "w")
+    ran = 0
+    for words in commands(page):
+        if words[0] != "foreframe":
+            continue
+        if words[1] == "simulate":  # the dataset is there; that it is made is tested elsewhere
+            continue
+        main(words[1:] + (TINY if words[1] == "train" else []))
+        ran += 1
+    assert ran >= 4
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_of_the_pages_is_understood(page):
+    for words in commands(page):
+        if words[0] == "foreframe" and not {"RECIPE"} & set(words):
+            with pytest.raises(SystemExit) as stop:
+                main([*words[1:2], *(w for w in words[2:3] if w in RECIPES), "--help"])
+            assert stop.value.code == 0
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/index.md", "docs/model.md"])
+def test_the_python_snippets_run(page, workplace, monkeypatch):
+    monkeypatch.chdir(workplace)
+    found = blocks(page, "python")
+    assert found
+    for block in found:
+        names = {"past": torch.rand(2, 2, 3, 64, 64), "actions": torch.randn(2, 12, 4)}
+        exec(block, names)
+        assert names["futures"].shape[1:] == (8, 10, 3, 64, 64)  # type: ignore[comparison-overlap]
