@@ -81,6 +81,12 @@ def test_a_batch_depends_on_the_seed_and_the_step_alone(store):
     ]
 
 
+def test_the_starts_depend_on_the_seed_too(tmp_path):
+    alone = numbered(tmp_path / "store", lengths=[200])  # no order that could differ
+    starts = {tuple(where(batch(alone, 0, batch_size=8, seed=seed))) for seed in range(5)}
+    assert len(starts) == 5
+
+
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 5, 7, 11, 40])
 def test_every_sequence_is_seen_equally_often(store, batch_size):
     """Also where batches run across passes, and where a batch is larger than the dataset."""
