@@ -53,14 +53,8 @@ def whole_file(path: Path) -> Iterator[Path]:
     aside = _aside(path)
     try:
         with _parents(path):
-            # Some writers (safetensors) make files for the owner alone; a new file's mode is what
-            # the user wants.
-            with open(aside, "xb") as probe:
-                mode = os.fstat(probe.fileno()).st_mode
-            aside.unlink()
             try:
                 yield aside
-                os.chmod(aside, mode)
                 # A power cut after the rename must not leave an empty file under the final name.
                 with open(aside, "rb") as written:
                     os.fsync(written.fileno())

@@ -114,7 +114,7 @@ def show_card(card: dict[str, Any]) -> None:
         box=box.SIMPLE,
         title=(
             f"{protocol['n_past']} given, {protocol['n_future']} predicted frames, "
-            f"{protocol['sequences']} {protocol['split']} sequences, "
+            f"{protocol['split']} sequences: {protocol['sequences']}, "
             f"{protocol['samples']} prior sample"
         ),
     )
