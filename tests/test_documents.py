@@ -14,10 +14,30 @@ from foreframe.recipes import RECIPES
 ROOT = Path(__file__).parents[1]
 PAGES = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
 
-TINY = (
-    "--net dcgan64 --width 0.125 --g-dim 16 --z-dim 4 --rnn-size 16 --epochs 1 --steps-per-epoch 1 "
-    "--batch-size 2 --kl-schedule constant --teacher-forcing always --device cpu"
-).split()
+TINY = [
+    "--net",
+    "dcgan64",
+    "--width",
+    "0.125",
+    "--g-dim",
+    "16",
+    "--z-dim",
+    "4",
+    "--rnn-size",
+    "16",
+    "--epochs",
+    "1",
+    "--steps-per-epoch",
+    "1",
+    "--batch-size",
+    "2",
+    "--kl-schedule",
+    "constant",
+    "--teacher-forcing",
+    "always",
+    "--device",
+    "cpu",
+]
 
 
 def blocks(page: str, language: str) -> list[str]:
