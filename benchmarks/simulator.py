@@ -13,8 +13,8 @@ from pathlib import Path
 
 import mujoco
 import numpy as np
-from foreframe.data.lab import write_sequence
 
+from foreframe.data.lab import write_sequence
 from foreframe.data.push.episode import moved_pixels, simulate_sequence
 from foreframe.data.push.scene import BIN
 
