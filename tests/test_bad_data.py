@@ -69,6 +69,12 @@ DAMAGES = {
         "",
         "holds no frames.*Expected 0.png",
     ),
+    "a frame far out": (lambda f: picture(f / f"{10**17}.png"), "14.png", "is missing"),
+    "16 bits a channel": (
+        lambda f: Image.fromarray(np.full((64, 64), 4000, np.uint16)).save(f / "5.png"),
+        "5.png",
+        "16 or 32 bits .*8 bits",
+    ),
     "another size": (
         lambda f: picture(f / "5.png", (32, 48)),
         "5.png",
@@ -233,6 +239,12 @@ def test_a_missing_split_lists_what_is_there(root):
     with pytest.raises(ForeframeError, match=r"/validate: no such folder; .*holds test, train\."):
         open_split(root, "validate")
     assert files(root) == before
+
+
+def test_a_split_that_is_a_file_is_named(tmp_path):
+    (tmp_path / "train").write_text("...")
+    with pytest.raises(ForeframeError, match=r"/train: is not a folder.*A dataset has"):
+        open_split(tmp_path, "train")
 
 
 @pytest.mark.parametrize("shard", [None, "traj_0_to_255"])

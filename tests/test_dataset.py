@@ -232,6 +232,12 @@ def test_leaving_by_an_error_ends_the_thread(store):
     assert workers() == []
 
 
+def test_batches_asked_for_after_the_end_do_not_wait_for_ever(store):
+    with prefetch(store, n_frames=5, batch_size=3, seed=0, first_step=0) as clips:
+        next(clips)
+    assert list(islice(clips, 9)) == []
+
+
 # -- other image sizes --------------------------------------------------------------------------
 
 

@@ -122,6 +122,10 @@ def test_natural_order_holds_for_mixed_names():
     assert sorted(names, key=natural_key) == ["9", "10", "a", "a9", "a10", "b"]
 
 
+def test_digits_that_are_no_numbers_are_letters():
+    assert sorted(["3²", "10", "3"], key=natural_key) == ["3", "3²", "10"]
+
+
 def test_a_half_written_sequence_is_never_seen(tmp_path, monkeypatch):
     frames, actions, _ = recording()
     shard = tmp_path / "train" / "traj_0_to_255"

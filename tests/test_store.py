@@ -1,8 +1,10 @@
 """Packed data: whole or absent, checked at the door, cheap to send to another process."""
 
 import json
+import os
 import pickle
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -259,9 +261,54 @@ def test_a_damaged_copy_is_made_anew(lab, damage):
 
 
 def test_a_store_in_place_of_a_split_is_opened_as_it_is(tmp_path, decoded):
-    packed(tmp_path / "train", [sequence()])
+    packed(tmp_path / "train", [sequence(size=(64, 64))])
     store = dataset.open_split(tmp_path, "train", log=quiet)
-    assert same(store[0], sequence())
+    assert same(store[0], sequence(size=(64, 64)))
+    assert decoded == []
+
+
+def test_a_store_of_another_image_size_is_refused(tmp_path):
+    """Its pictures are gone: resizing what was resized already would only blur."""
+    packed(tmp_path / "train", [sequence(size=(8, 6))])
+    with pytest.raises(ForeframeError, match=r"/train: .*6x8 pixels, .*64x64.*Make it again"):
+        dataset.open_split(tmp_path, "train", log=quiet)
+
+
+def test_a_damaged_store_that_is_no_copy_is_not_said_to_come_back(tmp_path):
+    packed(tmp_path / "train", [sequence(size=(64, 64))])
+    (tmp_path / "train" / "frames.bin").write_bytes(b"123")
+    with pytest.raises(ForeframeError, match=r"/train: .*damaged.*make it again") as refused:
+        dataset.open_split(tmp_path, "train", log=quiet)
+    assert "is made anew" not in str(refused.value)
+
+
+def test_what_killed_packers_left_is_removed_and_live_ones_are_spared(lab):
+    name = dataset.open_split(lab, "train", log=quiet).folder.name
+    dead, live = (lab / dataset.CACHE / f".{name}.{key}.part" for key in ("dead", "live"))
+    for folder in (dead, live):
+        folder.mkdir()
+        (folder / "frames.bin").write_bytes(b"half")
+    day = time.time() - 25 * 3600
+    os.utime(dead / "frames.bin", (day, day))
+    os.utime(lab / "train" / "s" / "1" / "3.png", (1, 1))
+    new = dataset.open_split(lab, "train", log=quiet).folder
+    assert caches(lab) == sorted([live.name, new.name])
+
+
+def test_a_store_in_use_outlives_the_removal_of_its_copy(lab):
+    """Another command may pack changed data, and remove the outdated copy, at any moment."""
+    store = dataset.open_split(lab, "train", log=quiet)
+    os.utime(lab / "train" / "s" / "1" / "3.png", (1, 1))
+    dataset.open_split(lab, "train", log=quiet)
+    assert not store.folder.exists()
+    assert same(store[0], sequence(4, size=(64, 64)))
+
+
+def test_a_folder_inside_a_sequence_is_not_followed(lab, decoded):
+    (lab / "train" / "s" / "0" / "up").symlink_to(lab / "train")
+    dataset.open_split(lab, "train", log=quiet)
+    decoded.clear()
+    assert len(dataset.open_split(lab, "train", log=quiet)) == 3
     assert decoded == []
 
 

@@ -9,6 +9,7 @@ import os
 import queue
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -25,6 +26,9 @@ from foreframe.data.store import META, Store, write_store
 from foreframe.errors import ForeframeError
 
 CACHE = ".foreframe"
+
+_ABANDONED = 24 * 3600.0
+"""Seconds without a write after which a half-made packed copy is a killed process's."""
 
 
 # -- opening ------------------------------------------------------------------------------------
@@ -43,14 +47,20 @@ def open_split(
         root: folder with train, validate and test, each in the lab's layout or a store.
         split: its name.
         size: height and width that the frames are brought to (crop to the middle square, then an
-            area-averaging resize).
+            area-averaging resize); a store must have them.
         log: told what is packed or resized.
 
     Raises:
         ForeframeError: the data are missing or damaged; names the file.
     """
     if (root / split / META).is_file():
-        return Store(root / split)
+        store = Store(root / split)
+        if store.size != (size, size):
+            raise ForeframeError(
+                f"{root / split}: a store of {store.size[1]}x{store.size[0]} pixels, but "
+                f"{size}x{size} are needed. Make it again from its source at that size."
+            )
+        return store
     sequences = list_sequences(root, split)
     fingerprint = _fingerprint(root / split)
     name = f"{split}-{size}x{size}"
@@ -82,7 +92,17 @@ def open_split(
     for outdated in writable.glob(f"{name}-*"):
         if outdated != cache:
             shutil.rmtree(outdated, ignore_errors=True)
+    for part in writable.glob(f".{name}-*.part"):
+        if _last_write(part) < time.time() - _ABANDONED:
+            shutil.rmtree(part, ignore_errors=True)
     return Store(cache, root)
+
+
+def _last_write(folder: Path) -> float:
+    try:
+        return max(path.stat().st_mtime for path in folder.iterdir())
+    except (OSError, ValueError):  # its owner has just begun, or renamed it
+        return time.time()
 
 
 def _cache_parents(root: Path) -> list[Path]:
@@ -102,7 +122,9 @@ def _fingerprint(folder: Path) -> str:
             for entry in sorted(entries, key=lambda entry: entry.name):
                 name = f"{relative}/{entry.name}"
                 if entry.is_dir():
-                    pending.append((entry.path, name))
+                    # SHARD and N; nothing deeper is read, and a link there may lead back up.
+                    if name.count("/") <= 2:
+                        pending.append((entry.path, name))
                 else:
                     try:
                         stat = entry.stat()
@@ -326,7 +348,7 @@ def prefetch(
             put(error)
 
     def take() -> Iterator[Clip]:
-        while True:
+        while not stopped.is_set():  # after the block there is nobody left to wait for
             item = made.get()
             if isinstance(item, BaseException):
                 raise item

@@ -52,7 +52,7 @@ class Sequence:
 def natural_key(name: str) -> list[tuple[int, int, str]]:
     """Sort key under which 9 comes before 10, inside any name."""
     return [
-        (0, int(part), "") if part.isdigit() else (1, 0, part)
+        (0, int(part), "") if part.isdecimal() else (1, 0, part)
         for part in _NUMBER.split(name)
         if part
     ]
@@ -70,6 +70,11 @@ def list_sequences(root: Path, split: str) -> list[Path]:
             "Give the root of a dataset, the folder that holds train, validate and test."
         )
     folder = root / split
+    if folder.exists() and not folder.is_dir():
+        raise ForeframeError(
+            f"{folder}: is not a folder. "
+            f"A dataset has the folders {', '.join(SPLITS)}, each with SHARD/N/0.png, 1.png, ..."
+        )
     if not folder.is_dir():
         found = sorted(path.name for path in root.iterdir() if not path.name.startswith("."))
         raise ForeframeError(
@@ -140,10 +145,11 @@ def _frame_files(folder: Path) -> list[Path]:
         numbered[number] = path
     if not numbered:
         raise ForeframeError(f"{folder}: holds no frames. Expected 0.png, 1.png, ...")
-    missing = set(range(max(numbered) + 1)) - numbered.keys()
-    if missing:
+    # Not a range up to the last number: frames called by a time stamp would fill the memory.
+    missing = next((t for t in range(len(numbered)) if t not in numbered), None)
+    if missing is not None:
         raise ForeframeError(
-            f"{folder / f'{min(missing)}.png'}: is missing, the frames go on to "
+            f"{folder / f'{missing}.png'}: is missing, the frames go on to "
             f"{max(numbered)}.png. Add it, or remove the whole sequence."
         )
     return [numbered[number] for number in sorted(numbered)]
@@ -152,11 +158,18 @@ def _frame_files(folder: Path) -> list[Path]:
 def _read_frame(path: Path) -> np.ndarray:
     try:
         with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
+            # Pillow would clip such values to 255, a depth image to white.
+            deep = image.mode.startswith(("I", "F"))
+            if not deep:
+                return np.asarray(image.convert("RGB"))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ForeframeError(
             f"{path}: cannot be read as a PNG ({error}). Restore it, or remove its sequence."
         ) from error
+    raise ForeframeError(
+        f"{path}: has 16 or 32 bits a pixel, but frames have 8 bits a channel. "
+        "Scale its values to 0..255 and save it again."
+    )
 
 
 def _read_csv(path: Path) -> np.ndarray | None:
@@ -242,7 +255,7 @@ def write_sequence(
             )
     with whole_folder(folder) as aside:
         for t, frame in enumerate(frames):
-            # Level 1 takes a third of the default's time for files a tenth larger.
+            # Level 1 takes a fifth less time than the default, for files a tenth larger.
             Image.fromarray(frame).save(aside / f"{t}.png", compress_level=1)
         for name, rows in ((ACTIONS, actions), (POSITIONS, positions)):
             if rows is not None:

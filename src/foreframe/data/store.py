@@ -13,7 +13,6 @@ import json
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -31,12 +30,15 @@ META = "meta.json"
 class Store:
     """A packed split: ``len(store)`` sequences, ``store[i]`` a ``Sequence`` of views into the maps.
 
-    Cheap to open and to send to another process: the arrays are mapped when first used.
+    Cheap to open and to send to another process: the arrays are mapped, not read.
 
     Attributes:
         folder: of the store.
         lengths: [len(store)], frames of each sequence.
         starts: [len(store) + 1], where each begins in the arrays.
+        frames: [N, H, W, 3] uint8, those of all sequences.
+        actions: [N, A] float32, or None.
+        positions: [N, P] float32, or None.
         names: of the sequences, relative to ``source``.
         size: height and width of the frames.
 
@@ -63,19 +65,26 @@ class Store:
             raise self._damaged(f"{META} cannot be read: {error}") from error
         if found != FORMAT:
             raise ForeframeError(
-                f"{folder}: store format {found}; this version reads {FORMAT}. "
-                "Delete the folder, and it is made anew from its source."
+                f"{folder}: store format {found}; this version reads {FORMAT}. {self._remedy()}"
             )
         self.starts = np.concatenate([[0], self.lengths.cumsum()])
-        # Asked once here, so that a truncated file is found at the door and not in mid-training.
-        for name in ("frames", "actions", "positions"):
-            self._map(name)
+        # Here, so that a truncated file is found at the door and not in mid-training, and so that
+        # the data stay within reach when another process replaces an outdated packed copy.
+        frames = self._map("frames")
+        assert frames is not None
+        self.frames: np.ndarray = frames
+        self.actions: np.ndarray | None = self._map("actions")
+        self.positions: np.ndarray | None = self._map("positions")
 
     def _damaged(self, what: str) -> ForeframeError:
         return ForeframeError(
-            f"{self.folder}: the packed data are damaged ({what}). "
-            "Delete this folder, and it is made anew from its source."
+            f"{self.folder}: the packed data are damaged ({what}). {self._remedy()}"
         )
+
+    def _remedy(self) -> str:
+        if self.folder == self.source:
+            return "Delete this folder and make it again from what it was made of."
+        return "Delete this folder, and it is made anew from its source."
 
     def _map(self, name: str) -> np.ndarray | None:
         row = (*self.size, 3) if name == "frames" else (self._widths[name],)
@@ -89,23 +98,6 @@ class Store:
         if found != expected:
             raise self._damaged(f"{path.name}: {found or 'no'} bytes, {expected} expected")
         return np.memmap(path, dtype, "r", shape=shape)
-
-    @cached_property
-    def frames(self) -> np.ndarray:
-        """All frames, [N, H, W, 3] uint8."""
-        frames = self._map("frames")
-        assert frames is not None
-        return frames
-
-    @cached_property
-    def actions(self) -> np.ndarray | None:
-        """All actions, [N, A] float32."""
-        return self._map("actions")
-
-    @cached_property
-    def positions(self) -> np.ndarray | None:
-        """All positions, [N, P] float32."""
-        return self._map("positions")
 
     def __getstate__(self) -> dict[str, Any]:
         return {"folder": self.folder, "source": self.source}
