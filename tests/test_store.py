@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import shutil
 import threading
 import time
 
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 from foreframe.data import dataset
+from foreframe.data.dataset import open_split
 from foreframe.data.lab import Sequence, write_sequence
 from foreframe.data.store import META, Store, write_store
 from foreframe.errors import ForeframeError
@@ -383,3 +385,14 @@ def test_a_dataset_that_moved_keeps_its_copy(lab, decoded):
     store = dataset.open_split(moved, "train", log=quiet)
     assert decoded == []
     assert store.source == moved
+
+
+def test_packing_tells_how_far_it_is_and_a_packed_split_has_nothing_to_tell(toy_data, tmp_path):
+    root = tmp_path / "data"
+    shutil.copytree(toy_data, root, ignore=shutil.ignore_patterns(".foreframe"))
+    told: list[tuple[int, int]] = []
+    for _ in range(2):
+        open_split(
+            root, "test", log=lambda text: None, progress=lambda *counts: told.append(counts)
+        )
+    assert told == [(1, 3), (2, 3), (3, 3)]

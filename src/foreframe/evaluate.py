@@ -102,7 +102,7 @@ def evaluate(
     _check(protocol, limit)
     chosen = choose_device(device)
     model = load_model(run, chosen)
-    store = open_split(data, protocol.split, log=log)
+    store = open_split(data, protocol.split, log=log, progress=progress)
     n_frames = protocol.n_past + protocol.n_future
     config = model.config
     require(store, n_frames=n_frames, needs=config.needs)

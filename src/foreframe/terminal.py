@@ -68,10 +68,16 @@ class TerminalListener(Listener):
         train = config.train
         self._steps = train.epochs * train.steps_per_epoch
         self._task: TaskID | None = None
+        self._packing: TaskID | None = None
         self._headed = False
 
     def message(self, text: str) -> None:
         say(text)
+
+    def packing(self, done: int, total: int) -> None:
+        if self._packing is None:
+            self._packing = self._bar.add_task("packing")
+        self._bar.update(self._packing, completed=done, total=total, visible=done < total)
 
     def step(self, progress: TrainingProgress, values: dict[str, float]) -> None:
         # The bar begins at the first step that this process ran, so that its estimate of the time

@@ -46,6 +46,9 @@ class Listener:
     def message(self, text: str) -> None:
         """A line for the user."""
 
+    def packing(self, done: int, total: int) -> None:
+        """While a split is packed: sequences done, and all."""
+
     def step(self, progress: Progress, values: dict[str, float]) -> None:
         """Now and then within an epoch: the epoch's means so far and the speed."""
 
@@ -94,7 +97,13 @@ class Training:
         self.listener = listener or Listener()
         chosen = choose_device(device)
         self.splits = {
-            split: open_split(data, split, size=IMAGE_SIZE, log=self.listener.message)
+            split: open_split(
+                data,
+                split,
+                size=IMAGE_SIZE,
+                log=self.listener.message,
+                progress=self.listener.packing,
+            )
             for split in ("train", "validate")
         }
         self.config = _with_widths_of(self.splits["train"], config)

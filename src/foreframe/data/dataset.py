@@ -40,6 +40,7 @@ def open_split(
     *,
     size: int = 64,
     log: Callable[[str], None] = print,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Store:
     """A split of a dataset as a ``Store``; a lab-layout split is packed first, if it isn't yet.
 
@@ -49,6 +50,7 @@ def open_split(
         size: height and width that the frames are brought to (crop to the middle square, then an
             area-averaging resize); a store must have them.
         log: told what is packed or resized.
+        progress: called with (sequences packed, all) while packing.
 
     Raises:
         ForeframeError: the data are missing or damaged; names the file.
@@ -82,7 +84,7 @@ def open_split(
     log(f"{root / split}: packing {len(sequences)} sequences into {writable} (once)")
     cache = writable / f"{name}-{fingerprint}"
     try:
-        _pack(root, split, sequences, size, cache, log)
+        _pack(root, split, sequences, size, cache, log, progress)
     except ForeframeError:
         # Two processes may pack at once; whoever comes second finds the copy made.
         if not (cache / META).is_file():
@@ -141,6 +143,7 @@ def _pack(
     size: int,
     folder: Path,
     log: Callable[[str], None],
+    progress: Callable[[int, int], None],
 ) -> None:
     resized_from: set[tuple[int, int]] = set()
 
@@ -157,6 +160,7 @@ def _pack(
         pending = [pool.submit(read, path) for path in sequences[:window]]
         for i, path in enumerate(sequences):
             out.add(pending.pop(0).result(), str(path.relative_to(root)))
+            progress(i + 1, len(sequences))
             if i + window < len(sequences):
                 pending.append(pool.submit(read, sequences[i + window]))
     for height, width in sorted(resized_from):
