@@ -1,6 +1,8 @@
 """The commands as a user types them."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,7 @@ from foreframe.cli import COMMANDS, main
 from foreframe.data.lab import SPLITS, list_sequences
 from foreframe.recipes import RECIPES
 from foreframe.runs import saved_config
+from foreframe.train import Training
 
 TINY = [
     *["--net", "dcgan64", "--width", "0.125", "--g-dim", "16", "--z-dim", "4", "--rnn-size", "16"],
@@ -121,6 +124,27 @@ def test_demo_goes_all_the_way_and_then_on_from_what_is_there(tmp_path, capsys):
     run(*words, "--fresh")
     assert (tmp_path / "run" / "last.safetensors").stat().st_mtime_ns != before["last.safetensors"]
     assert frame.stat().st_mtime_ns != simulated
+
+
+def test_an_interrupted_demo_says_how_to_go_on_and_does(tmp_path, capsys, monkeypatch):
+    words = ["demo", "--out", tmp_path / "run", "--data", tmp_path / "push"]
+    words += ["--sequences", "3", "--workers", "1", *TINY, "--n-future", "10"]
+    original = Training.step
+
+    def step(training, clip, global_step):
+        os.kill(os.getpid(), signal.SIGINT)
+        return original(training, clip, global_step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "step", step)
+        with pytest.raises(SystemExit) as stop:
+            run(*words, "--fresh")
+    assert stop.value.code == 130
+    printed = capsys.readouterr().out
+    assert "Go on with: foreframe demo --out" in printed
+    assert "--fresh" not in printed
+    run(*words)
+    assert (tmp_path / "run" / "report.html").exists()
 
 
 def test_fresh_never_removes_what_the_demo_did_not_make(tmp_path, capsys):

@@ -87,13 +87,7 @@ class Train:
                 device=self.device,
                 listener=listener,
             )
-            try:
-                training.fit(stop_on_collapse=self.stop_on_collapse)
-            except Interrupted as interruption:
-                again = ["foreframe", "train", self.recipe, "--data", str(self.data)]
-                again += ["--out", str(self.out), "--resume"]
-                say(f"Stopped and saved. Go on with: {shlex.join(again)}")
-                raise SystemExit(130) from interruption
+            training.fit(stop_on_collapse=self.stop_on_collapse)
         say(f"{self.out}: best validation PSNR {training.progress.best_psnr:.2f} dB")
         say(f"Next: foreframe evaluate {self.out} --data {self.data}")
 
@@ -354,6 +348,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _parse(words).run(words)
     except ForeframeError as error:
         _fail(str(error))
+    except Interrupted:
+        again = [word for word in words if word not in ("--fresh", "--resume")]
+        again += ["--resume"] if words[0] == "train" else []
+        say(f"Stopped and saved. Go on with: {shlex.join(['foreframe', *again])}")
+        raise SystemExit(130) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     except BrokenPipeError:

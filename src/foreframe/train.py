@@ -114,6 +114,11 @@ class Training:
         PartialState._reset_state()
         self.accelerator = Accelerator(cpu=chosen.type == "cpu")
         self.device = self.accelerator.device
+        if self.accelerator.num_processes > 1:
+            raise ForeframeError(
+                f"{self.accelerator.num_processes} processes were started, but foreframe trains in "
+                "one. Start it without a launcher."
+            )
         torch.manual_seed(config.train.seed)
         self.model = VideoCVAE(self.config.model)
         train_split = self.splits["train"]
@@ -190,7 +195,9 @@ class Training:
         train, progress = self.config.train, self.progress
         self.model.train()
         first = progress.epoch * train.steps_per_epoch + progress.step
-        totals = torch.tensor(progress.totals, device=self.device, dtype=torch.float64)
+        # Apple's GPUs have no double precision.
+        precise = torch.float32 if self.device.type == "mps" else torch.float64
+        totals = torch.tensor(progress.totals, device=self.device, dtype=precise)
         before, started = progress.seconds, time.monotonic()
         told = started
 
