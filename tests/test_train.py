@@ -179,10 +179,29 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good(toy_data, tmp_p
         return values
 
     monkeypatch.setattr(Training, "step", poisoned)
-    with pytest.raises(ForeframeError, match="not finite in epoch 1"):
+    with pytest.raises(ForeframeError, match=r"not finite in epoch 2.*last\.safetensors"):
         training.fit()
     saved = tensors(run)
     assert all(torch.isfinite(value).all() for value in saved.values())
+
+
+def test_ruined_weights_never_replace_the_last_good_checkpoint(toy_data, tmp_path, monkeypatch):
+    """The loss of the step that ruins the weights is finite: a checkpoint right after it is not."""
+    run = tmp_path / "run"
+    training = start(TINY, toy_data, run, device="cpu")
+    original = Training.step
+
+    def ruined(self, clip, global_step):
+        values = original(self, clip, global_step)
+        if global_step == 6:  # a checkpoint follows: checkpoint_every is 3
+            with torch.no_grad():
+                self.model.posterior.mu.weight.fill_(float("inf"))
+        return values
+
+    monkeypatch.setattr(Training, "step", ruined)
+    with pytest.raises(ForeframeError, match="not finite"):
+        training.fit()
+    assert all(torch.isfinite(value).all() for value in tensors(run).values())
 
 
 class Heard(Listener):

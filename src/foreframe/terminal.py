@@ -39,6 +39,7 @@ def _progress(*columns: Any) -> Progress:
         *columns,
         console=console,
         transient=True,
+        disable=not console.is_terminal,  # a log gets the epochs' lines alone
     )
 
 

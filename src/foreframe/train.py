@@ -287,12 +287,18 @@ class Training:
         return row
 
     def _save_last(self) -> None:
+        # The loss may still be finite while the step it led to has ruined the weights.
+        finite = [t.isfinite().all() for t in self.model.state_dict().values()]
+        if not bool(torch.stack(finite).all()):
+            self._not_finite(self.progress)
         checkpoint.save_last(self.out, self.model, self.optimizer, self.progress)
 
     def _not_finite(self, progress: Progress) -> None:
+        last = self.out / checkpoint.LAST
+        kept = f"The last good checkpoint is {last}." if last.exists() else "No checkpoint yet."
         raise ForeframeError(
-            f"the loss is not finite in epoch {progress.epoch}, by step {progress.step}: the "
-            f"training has blown up. The last good checkpoint is {self.out / checkpoint.LAST}. "
+            f"the loss is not finite in epoch {progress.epoch + 1}, by step {progress.step}: the "
+            f"training has blown up. {kept} "
             "Lower --lr or --beta-max, or use --precision fp32, and train again."
         )
 
