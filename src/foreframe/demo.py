@@ -63,6 +63,8 @@ def run_demo(
             )
     with training_display(config) as listener:
         training = start(config, data, out, resume=resume, device=device, listener=listener)
+        if training.progress.epoch == training.config.train.epochs:
+            say("it is trained already")
         training.fit()
 
     say("3/5 evaluate on the test split")
