@@ -143,6 +143,23 @@ def test_one_call_over_a_sequence_equals_one_call_a_step():
         torch.testing.assert_close(step.mu[0], whole.mu[t])
 
 
+def test_recurrences_and_kl_keep_full_precision_under_autocast():
+    torch.manual_seed(0)
+    model = small(prior="learned")
+    h = torch.randn(3, 2, 16)
+    for part in (model.posterior, model.prior):
+        plain, _ = part(h)
+        with torch.autocast("cpu", torch.bfloat16):
+            cast, _ = part(h)
+        assert torch.equal(plain.mu, cast.mu)
+        assert torch.equal(plain.logvar, cast.logvar)
+    x = torch.randn(3, 2, 16 + 4 + 4)
+    plain_h, _ = model.frame_predictor(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        cast_h, _ = model.frame_predictor(x)
+    assert torch.equal(plain_h, cast_h)
+
+
 # -- the objective ------------------------------------------------------------------------------
 
 

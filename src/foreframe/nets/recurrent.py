@@ -79,6 +79,14 @@ class FixedPrior(nn.Module):
         return Gaussian(zeros, zeros), state
 
 
+def _full_precision(x: Tensor) -> torch.autocast:
+    """No autocast in here: errors of a recurrence add up, and the KL takes differences.
+
+    It costs next to nothing beside the convolutions.
+    """
+    return torch.autocast(x.device.type, enabled=False)
+
+
 class LSTM(nn.Module):
     """The frame predictor: Linear, ``layers`` LSTM cells, Linear and Tanh.
 
@@ -99,8 +107,9 @@ class LSTM(nn.Module):
         self, x: Float[Tensor, "time batch input"], state: State | None = None
     ) -> tuple[Float[Tensor, "time batch output"], State]:
         """Predict [time, batch, output_size] and the state after the last step."""
-        hidden, state = self.cells(self.embed(x), state)
-        return self.output(hidden), state
+        with _full_precision(x):
+            hidden, state = self.cells(self.embed(x.float()), state)
+            return self.output(hidden), state
 
 
 class GaussianLSTM(nn.Module):
@@ -124,6 +133,7 @@ class GaussianLSTM(nn.Module):
         self, h: Float[Tensor, "time batch g"], state: State | None = None
     ) -> tuple[Gaussian, State]:
         """Gaussians [time, batch, z_dim] and the state after the last step."""
-        hidden, state = self.cells(self.embed(h), state)
-        logvar = self.logvar(hidden).clamp(-LOGVAR_LIMIT, LOGVAR_LIMIT)
-        return Gaussian(self.mu(hidden), logvar), state
+        with _full_precision(h):
+            hidden, state = self.cells(self.embed(h.float()), state)
+            logvar = self.logvar(hidden).clamp(-LOGVAR_LIMIT, LOGVAR_LIMIT)
+            return Gaussian(self.mu(hidden), logvar), state
