@@ -107,8 +107,8 @@ class Training:
             for split in ("train", "validate")
         }
         self.config = _with_widths_of(self.splits["train"], config)
-        for split, store in self.splits.items():
-            _require_for(self.config, store, split)
+        for store in self.splits.values():
+            _require_for(self.config, store)
         self.data, self.out = data, out
         # A process that trains twice (tests, notebooks) may want another device the second time.
         PartialState._reset_state()
@@ -357,7 +357,7 @@ def _with_widths_of(store: Store, config: RunConfig) -> RunConfig:
     return replace(config, model=replace(model, action_dim=action_dim, position_dim=position_dim))
 
 
-def _require_for(config: RunConfig, store: Store, split: str) -> None:
+def _require_for(config: RunConfig, store: Store) -> None:
     require(
         store,
         n_frames=config.train.n_past + config.train.n_future,
