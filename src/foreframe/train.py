@@ -179,11 +179,12 @@ class Training:
         train = self.config.train
         writer = SummaryWriter(
             str(self.out / "tensorboard"),
-            purge_step=self.progress.epoch * train.steps_per_epoch + self.progress.step,
+            # What was logged at this very step is of an epoch that is done: it stays.
+            purge_step=self.progress.epoch * train.steps_per_epoch + self.progress.step + 1,
         )
         with _interrupts() as interrupted, writer:
             while self.progress.epoch < train.epochs:
-                self._run_epoch(writer, interrupted)
+                self._run_epoch(interrupted)
                 row = self._end_epoch(writer)
                 self.listener.epoch(row)
                 self._watch_for_collapse(row, stop_on_collapse)
@@ -191,7 +192,7 @@ class Training:
                     raise Interrupted
         return self.progress.history
 
-    def _run_epoch(self, writer: SummaryWriter, interrupted: Callable[[], bool]) -> None:
+    def _run_epoch(self, interrupted: Callable[[], bool]) -> None:
         train, progress = self.config.train, self.progress
         self.model.train()
         first = progress.epoch * train.steps_per_epoch + progress.step
