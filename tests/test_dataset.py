@@ -9,15 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from foreframe.data import dataset
-from foreframe.data.dataset import (
-    evaluation_batches,
-    open_split,
-    prefetch,
-    resize_sequence,
-    training_batch,
-)
-from foreframe.data.lab import Sequence, write_sequence
+from foreframe.data import batches, dataset
+from foreframe.data.batches import evaluation_batches, prefetch, training_batch
+from foreframe.data.dataset import open_split
+from foreframe.data.lab import write_sequence
+from foreframe.data.sequence import Fit, Sequence, fit_sequence
 from foreframe.data.store import Store, write_store
 from foreframe.errors import ForeframeError
 
@@ -190,13 +186,13 @@ def test_batches_made_ahead_are_the_same(store, first):
 
 def test_only_a_few_batches_are_made_ahead(store, monkeypatch):
     made = []
-    original = dataset.training_batch
+    original = batches.training_batch
 
     def spy(*args, **more):
         made.append(more["global_step"])
         return original(*args, **more)
 
-    monkeypatch.setattr(dataset, "training_batch", spy)
+    monkeypatch.setattr(batches, "training_batch", spy)
     with prefetch(store, n_frames=5, batch_size=3, seed=0, first_step=0, depth=2) as clips:
         next(clips)
         threading.Event().wait(0.2)
@@ -205,14 +201,14 @@ def test_only_a_few_batches_are_made_ahead(store, monkeypatch):
 
 
 def test_an_error_on_the_way_reaches_whoever_asks(store, monkeypatch):
-    original = dataset.training_batch
+    original = batches.training_batch
 
     def failing(*args, **more):
         if more["global_step"] == 2:
             raise OSError(5, "Input/output error")
         return original(*args, **more)
 
-    monkeypatch.setattr(dataset, "training_batch", failing)
+    monkeypatch.setattr(batches, "training_batch", failing)
     got = []
     with (
         pytest.raises(OSError, match="Input/output"),
@@ -246,18 +242,18 @@ def test_the_middle_square_is_averaged_over_areas():
     frames[:, :, :32] = frames[:, :, 160:] = 255  # left and right of the middle square
     frames[:, 0::2, 32:160] = 100
     frames[:, 1::2, 32:160] = 50
-    small = resize_sequence(Sequence(frames), 64).frames
+    small = fit_sequence(Sequence(frames), Fit(64)).frames
     assert small.shape == (1, 64, 64, 3)
     assert (small == 75).all()
 
 
 def test_small_frames_are_enlarged_and_right_ones_left_alone():
     frames = np.full((2, 16, 16, 3), 80, np.uint8)
-    large = resize_sequence(Sequence(frames), 64).frames
+    large = fit_sequence(Sequence(frames), Fit(64)).frames
     assert large.shape == (2, 64, 64, 3)
     assert (large == 80).all()
     right = Sequence(large)
-    assert resize_sequence(right, 64) is right
+    assert fit_sequence(right, Fit(64)) is right
 
 
 def test_a_resize_is_announced_once(tmp_path):

@@ -13,7 +13,8 @@ from PIL import Image
 
 from foreframe.data import dataset
 from foreframe.data.dataset import open_split
-from foreframe.data.lab import Sequence, write_sequence
+from foreframe.data.lab import write_sequence
+from foreframe.data.sequence import Sequence
 from foreframe.data.store import META, Store, write_store
 from foreframe.errors import ForeframeError
 
@@ -52,7 +53,7 @@ def test_sequences_of_differing_lengths_come_back_bit_by_bit(tmp_path):
     assert store.names[2] == "train/shard/2"
     for i, part in enumerate(given):
         assert same(store[i], part)
-    assert isinstance(store.frames, np.memmap)
+    assert isinstance(store[0].frames, np.memmap)
 
 
 @pytest.mark.parametrize(("actions", "positions"), [(None, 3), (4, None), (None, None)])
@@ -146,6 +147,8 @@ DAMAGES = {
     "part of the widths": damage_meta(widths={"actions": 4}),
     "words for widths": damage_meta(widths={"actions": "four", "positions": 3}),
     "other lengths": damage_meta(lengths=[5, 6]),
+    "more lengths than names": damage_meta(lengths=[5, 2, 3]),
+    "words for lengths": damage_meta(lengths=["a", "b"]),
     "another format": damage_meta(format=99),
     "no frames": lambda folder: (folder / "frames.bin").unlink(),
     "frames cut": lambda folder: (folder / "frames.bin").write_bytes(b"123"),
@@ -340,7 +343,7 @@ def test_a_full_disk_leaves_no_copy(lab, monkeypatch):
     def full(*args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(dataset, "resize_sequence", full)
+    monkeypatch.setattr(dataset, "fit_sequence", full)
     with pytest.raises(ForeframeError, match=r"No space left on device.*Free some space"):
         dataset.open_split(lab, "train", log=quiet)
     assert not (lab / dataset.CACHE).exists()

@@ -11,7 +11,7 @@ import torch
 
 from foreframe import ForeframeError, ModelConfig, VideoCVAE
 from foreframe.checkpoint import LAST, load_model
-from foreframe.data.dataset import training_batch
+from foreframe.data.batches import training_batch
 from foreframe.recipes import RECIPES, recipe
 from foreframe.runs import saved_config, start
 from foreframe.schedules import KLSchedule, LearningRate, TeacherForcing

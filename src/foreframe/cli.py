@@ -12,10 +12,12 @@ import tyro
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
 
 import foreframe
+from foreframe.cli_data import GROUPS, Check
 from foreframe.config import to_dict
 from foreframe.device import DeviceName
 from foreframe.errors import ForeframeError
 from foreframe.model import ModelConfig
+from foreframe.places import place
 from foreframe.recipes import RECIPES, recipe
 from foreframe.runs import saved_config, start
 from foreframe.terminal import counting, say, show_card, show_schedules, training_display
@@ -58,8 +60,8 @@ class Train:
     """Train a model: a recipe, any field of it changed by a flag."""
 
     recipe: Annotated[Positional[str], arg(metavar="RECIPE", help=_RECIPE_HELP)]
-    data: Path
-    """Root of the dataset: the lab's layout, or stores."""
+    data: str
+    """Root of the dataset: the lab's layout, or stores; stores may lie at s3:// and the like."""
     out: Path
     """The run folder."""
     resume: bool = False
@@ -80,7 +82,7 @@ class Train:
         with training_display(config) as listener:
             training = start(
                 config,
-                self.data,
+                place(self.data),
                 self.out,
                 resume=self.resume,
                 init_from=self.init_from,
@@ -97,7 +99,7 @@ class Evaluate:
     """Score a run on held-out sequences beside its baselines; writes evaluation.json."""
 
     run_folder: Annotated[Positional[Path], arg(metavar="RUN", help="The run folder.")]
-    data: Path
+    data: str
     """Root of the dataset."""
     split: Literal["test", "validate", "train"] = "test"
     """Split to score."""
@@ -123,7 +125,7 @@ class Evaluate:
         with counting("evaluating") as progress:
             card = evaluate(
                 self.run_folder,
-                self.data,
+                place(self.data),
                 protocol,
                 limit=self.limit,
                 device=self.device,
@@ -254,6 +256,7 @@ class Demo:
 COMMANDS = {
     "demo": Demo,
     "simulate": Simulate,
+    "check": Check,
     "train": Train,
     "evaluate": Evaluate,
     "predict": Predict,
@@ -299,17 +302,22 @@ def _flat(values: dict[str, object], prefix: str = "") -> dict[str, object]:
 
 
 def _parse(words: Sequence[str]) -> Any:
-    usage = f"foreframe {{{','.join(COMMANDS)}}}"
+    names = (*COMMANDS, *GROUPS)
+    usage = f"foreframe {{{','.join(names)}}}"
     if not words or words[0] in ("-h", "--help"):
         say(f"usage: {usage} [--help]\n\n{foreframe.__doc__}\n")
         for name, command in COMMANDS.items():
             say(f"  {name:10s} {(command.__doc__ or '').strip()}")
+        for name, group in GROUPS.items():
+            say(f"  {name:10s} {{{','.join(group)}}}: foreframe {name} {next(iter(group))} --help")
         raise SystemExit(0 if words else 2)
     if words[0] == "--version":
         say(f"foreframe {foreframe.__version__}")
         raise SystemExit(0)
+    if words[0] in GROUPS:
+        return _parse_group(words[0], list(words[1:]))
     if words[0] not in COMMANDS:
-        raise ForeframeError(f"{words[0]}: unknown command; known: {', '.join(COMMANDS)}.")
+        raise ForeframeError(f"{words[0]}: unknown command; known: {', '.join(names)}.")
     command, rest = COMMANDS[words[0]], list(words[1:])
     default: dict[str, object] = {}
     if command in (Train, Schedules):
@@ -331,6 +339,20 @@ def _parse(words: Sequence[str]) -> Any:
         args=rest,
         default=_with_defaults(command, default) if default else None,
     )
+
+
+def _parse_group(name: str, words: list[str]) -> Any:
+    group = GROUPS[name]
+    if not words or words[0] in ("-h", "--help"):
+        say(f"usage: foreframe {name} {{{','.join(group)}}} IN OUT [--help]\n")
+        for kind, listed in group.items():
+            say(f"  {kind:10s} {(listed.__doc__ or '').strip()}")
+        raise SystemExit(0 if words else 2)
+    if words[0] not in group:
+        raise ForeframeError(f"{name} {words[0]}: unknown; known: {', '.join(group)}.")
+    command: Any = group[words[0]]
+    annotated = OmitArgPrefixes[FlagCreatePairsOff[command]]  # type: ignore[valid-type]
+    return tyro.cli(annotated, prog=f"foreframe {name} {words[0]}", args=words[1:])
 
 
 def _with_defaults(command: type, values: dict[str, object]) -> object:

@@ -12,13 +12,15 @@ from torch import Tensor
 import foreframe
 from foreframe.checkpoint import load_model
 from foreframe.clip import Clip
-from foreframe.data.dataset import evaluation_batches, open_split, require
+from foreframe.data.batches import evaluation_batches
+from foreframe.data.dataset import open_split, require
 from foreframe.data.store import Store
 from foreframe.device import choose_device
 from foreframe.errors import ForeframeError
 from foreframe.files import whole_file, write_json
 from foreframe.metrics import PSNR_PROTOCOL, SSIM_PROTOCOL, psnr, ssim
 from foreframe.model import VideoCVAE
+from foreframe.places import Place
 
 EVALUATION = "evaluation.json"
 EVALUATION_FRAMES = "evaluation.npz"
@@ -61,7 +63,7 @@ def permutation_without_fixed_points(n: int, seed: int) -> np.ndarray:
 
 def evaluate(
     run: Path,
-    data: Path,
+    data: Place,
     protocol: Protocol | None = None,
     *,
     limit: int | None = None,
@@ -194,7 +196,7 @@ def _card(
     n: int,
     permuted: bool,
     command: str,
-    data: Path,
+    data: Place,
 ) -> dict[str, Any]:
     config = model.config
     labels = {

@@ -99,26 +99,26 @@ class VideoCVAE(
 
     def standardise_condition(
         self,
-        actions: Float[Tensor, "rows action"] | None,
-        positions: Float[Tensor, "rows position"] | None,
+        actions: tuple[Float[Tensor, " action"], Float[Tensor, " action"]] | None,
+        positions: tuple[Float[Tensor, " position"], Float[Tensor, " position"]] | None,
     ) -> None:
-        """Take the mean and deviation of the condition from the training split's rows.
+        """Take the mean and deviation of the training split's condition.
 
         A number that never changes keeps deviation 1. Does nothing when the configuration says that
         conditions are fed raw.
 
         Args:
-            actions: [rows, action_dim], all of the split; None if the model does not use them.
-            positions: [rows, position_dim], likewise.
+            actions: mean and standard deviation [action_dim] of the split's actions; None if it
+                has none.
+            positions: [position_dim], likewise.
         """
         config = self.config
         used = ((actions, config.uses_actions), (positions, config.uses_positions))
-        parts = [part.double() for part, on in used if on and part is not None]
+        parts = [part for part, on in used if on and part is not None]
         if not config.standardise or not parts:
             return
-        rows = torch.cat(parts, -1)
-        deviation = rows.std(0, correction=0)
-        self.condition_mean.copy_(rows.mean(0))
+        mean, deviation = (torch.cat(columns) for columns in zip(*parts, strict=True))
+        self.condition_mean.copy_(mean)
         self.condition_deviation.copy_(torch.where(deviation > 1e-6, deviation, 1.0))
 
     def condition(

@@ -8,8 +8,9 @@ import torch
 
 from foreframe.checkpoint import load_model
 from foreframe.clip import Clip
-from foreframe.data.dataset import require_rows, resize_sequence
+from foreframe.data.dataset import require_rows
 from foreframe.data.lab import read_sequence
+from foreframe.data.sequence import Fit, fit_sequence
 from foreframe.device import choose_device
 from foreframe.errors import ForeframeError
 from foreframe.evaluate import sequence_noise
@@ -68,7 +69,7 @@ def predict(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ForeframeError(f"{out}: exists already. Remove it or give another --out.")
     model = load_model(run, choose_device(device))
-    recorded = resize_sequence(read_sequence(sequence), IMAGE_SIZE)
+    recorded = fit_sequence(read_sequence(sequence), Fit(IMAGE_SIZE))
     length = len(recorded.frames)
     n_frames = length if n_future is None else n_past + n_future
     if n_frames > length or n_past >= length:

@@ -10,13 +10,14 @@ from foreframe.config import from_dict, to_dict
 from foreframe.errors import ForeframeError
 from foreframe.files import write_json
 from foreframe.model import VideoCVAE
+from foreframe.places import Place
 from foreframe.train import Listener, Training
 from foreframe.train_config import RunConfig
 
 
 def start(
     config: RunConfig,
-    data: Path,
+    data: Place,
     out: Path,
     *,
     resume: bool = False,

@@ -19,8 +19,11 @@ from rich.progress import (
 from rich.table import Table
 
 from foreframe.checkpoint import Progress as TrainingProgress
+from foreframe.data.importing import DESCRIPTION, Imported
 from foreframe.train import Listener
 from foreframe.train_config import RunConfig
+
+_MOST_SKIPS = 20
 
 # In a pipe or a log there is no width to keep to.
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
@@ -135,6 +138,32 @@ def show_card(card: dict[str, Any]) -> None:
         table.add_row(row["label"], row["condition"], psnr, ssim)
     console.print(table)
     say(f"PSNR: {protocol['psnr']}.\nSSIM: {protocol['ssim']}.")
+
+
+def show_import(done: Imported) -> None:
+    """Print what an import has brought, and what it left out."""
+    for split, count in done.sequences.items():
+        say(f"{split}: {count} sequences, {done.frames[split]:,} frames")
+    if done.divided_by_time:
+        say(
+            "There are so few recordings that each was divided by time: its beginning is for "
+            "training, its end for validation and testing."
+        )
+    for part, statistics in done.statistics.items():
+        if statistics is None:
+            say(f"{part}: none")
+            continue
+        columns = zip(
+            statistics.low, statistics.high, statistics.mean, statistics.deviation, strict=True
+        )
+        for k, (low, high, mean, deviation) in enumerate(columns):
+            say(f"{part}[{k}]: {low:.4g} to {high:.4g}, mean {mean:.4g}, deviation {deviation:.4g}")
+    for skip in done.skipped[:_MOST_SKIPS]:
+        print(f"skipped: {skip.name}: {skip.reason}", file=sys.stderr)
+    if len(done.skipped) > _MOST_SKIPS:
+        more = len(done.skipped) - _MOST_SKIPS
+        print(f"skipped: {more} more, listed in {done.out / DESCRIPTION}", file=sys.stderr)
+    say(f"{done.out}: {sum(done.sequences.values())} sequences, {len(done.skipped)} skipped")
 
 
 def show_schedules(rows: list[tuple[int, float, float, float]]) -> None:

@@ -23,12 +23,14 @@ from torch.utils.tensorboard import SummaryWriter
 from foreframe import checkpoint
 from foreframe.checkpoint import Progress
 from foreframe.clip import Clip
-from foreframe.data.dataset import open_split, prefetch, require
+from foreframe.data.batches import prefetch
+from foreframe.data.dataset import open_split, require
 from foreframe.data.store import Store
 from foreframe.device import autocast, choose_device
 from foreframe.errors import ForeframeError
 from foreframe.files import write_json
 from foreframe.model import VideoCVAE
+from foreframe.places import Place
 from foreframe.schedules import kl_weight, learning_rate, teacher_forcing_ratio
 from foreframe.train_config import RunConfig, check_config
 from foreframe.validate import COLLAPSE_PATIENCE, Validation, looks_collapsed
@@ -87,7 +89,7 @@ class Training:
     def __init__(
         self,
         config: RunConfig,
-        data: Path,
+        data: Place,
         out: Path,
         *,
         device: str = "auto",
@@ -121,11 +123,13 @@ class Training:
             )
         torch.manual_seed(config.train.seed)
         self.model = VideoCVAE(self.config.model)
-        train_split = self.splits["train"]
+        statistics = self.splits["train"].statistics()
         self.model.standardise_condition(
             *(
-                None if part is None else torch.from_numpy(np.array(part))
-                for part in (train_split.actions, train_split.positions)
+                None
+                if found is None
+                else (torch.from_numpy(found.mean), torch.from_numpy(found.deviation))
+                for found in (statistics["actions"], statistics["positions"])
             )
         )
         self.model.to(self.device)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from foreframe.clip import Clip
-from foreframe.data.dataset import evaluation_batches
+from foreframe.data.batches import evaluation_batches
 from foreframe.data.store import Store
 from foreframe.device import autocast
 from foreframe.metrics import psnr

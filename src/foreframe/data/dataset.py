@@ -1,4 +1,4 @@
-"""Splits opened, batches made: from a folder of PNG and CSV, or from stores, to ``Clip``.
+"""Splits opened: stores as they are, folders of PNG and CSV by way of a packed copy.
 
 A lab-layout split is decoded once and kept packed (``Store``) in ``ROOT/.foreframe``; the packed
 copy is made anew when any file of the split has changed.
@@ -6,24 +6,19 @@ copy is made anew when any file of the split has changed.
 
 import hashlib
 import os
-import queue
 import shutil
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from dataclasses import replace
+from contextlib import suppress
 from pathlib import Path
 
-import numpy as np
-import torch
-from PIL import Image
-
-from foreframe.clip import Clip
-from foreframe.data.lab import FILES, Sequence, list_sequences, read_sequence
+from foreframe.data.lab import FILES, list_sequences, read_sequence
+from foreframe.data.sequence import Fit, Sequence, fit_sequence
+from foreframe.data.shard_cache import user_cache
 from foreframe.data.store import META, Store, write_store
 from foreframe.errors import ForeframeError
+from foreframe.places import Place, unreadable
 
 CACHE = ".foreframe"
 
@@ -31,11 +26,8 @@ _ABANDONED = 24 * 3600.0
 """Seconds without a write after which a half-made packed copy is a killed process's."""
 
 
-# -- opening ------------------------------------------------------------------------------------
-
-
 def open_split(
-    root: Path,
+    root: Place,
     split: str,
     *,
     size: int = 64,
@@ -55,7 +47,11 @@ def open_split(
     Raises:
         ForeframeError: the data are missing or damaged; names the file.
     """
-    if (root / split / META).is_file():
+    try:
+        packed = (root / split / META).is_file()
+    except OSError as error:
+        raise unreadable(root / split, error) from error
+    if packed:
         store = Store(root / split)
         if store.size != (size, size):
             raise ForeframeError(
@@ -63,6 +59,11 @@ def open_split(
                 f"{size}x{size} are needed. Make it again from its source at that size."
             )
         return store
+    if not isinstance(root, Path):
+        raise ForeframeError(
+            f"{root / split / META}: no such file. Only stores can be used where they lie; import "
+            "the data first, and copy the store there."
+        )
     sequences = list_sequences(root, split)
     fingerprint = _fingerprint(root / split)
     name = f"{split}-{size}x{size}"
@@ -109,9 +110,8 @@ def _last_write(folder: Path) -> float:
 
 def _cache_parents(root: Path) -> list[Path]:
     """Where packed copies may lie: beside the data, or, if that cannot be written, at home."""
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     label = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]
-    return [root / CACHE, home / "foreframe" / label]
+    return [root / CACHE, user_cache() / label]
 
 
 def _fingerprint(folder: Path) -> str:
@@ -151,7 +151,7 @@ def _pack(
         sequence = read_sequence(path)
         if sequence.frames.shape[1:3] != (size, size):
             resized_from.add(sequence.frames.shape[1:3])
-        return resize_sequence(sequence, size)
+        return fit_sequence(sequence, Fit(size))
 
     # Pillow releases the interpreter while it decodes. A bounded window keeps memory flat.
     workers = os.cpu_count() or 1
@@ -178,27 +178,6 @@ def _can_write(folder: Path) -> bool:
     return os.access(folder, os.W_OK)
 
 
-def resize_sequence(sequence: Sequence, size: int) -> Sequence:
-    """Bring frames to ``size`` x ``size``: the middle square, then area averaging."""
-    height, width = sequence.frames.shape[1:3]
-    if (height, width) == (size, size):
-        return sequence
-    edge = min(height, width)
-    left, top = (width - edge) / 2, (height - edge) / 2
-    box = (left, top, left + edge, top + edge)
-    frames = [
-        np.asarray(
-            Image.fromarray(frame).resize(
-                (size, size),
-                Image.Resampling.BOX if edge >= size else Image.Resampling.BICUBIC,
-                box,
-            )
-        )
-        for frame in sequence.frames
-    ]
-    return replace(sequence, frames=np.stack(frames))
-
-
 def require(store: Store, *, n_frames: int, needs: Mapping[str, int | None]) -> None:
     """Refuse a split that cannot serve.
 
@@ -222,7 +201,7 @@ def require(store: Store, *, n_frames: int, needs: Mapping[str, int | None]) -> 
 
 
 def require_rows(
-    where: Path, widths: Mapping[str, int | None], needs: Mapping[str, int | None]
+    where: Place, widths: Mapping[str, int | None], needs: Mapping[str, int | None]
 ) -> None:
     """Refuse actions or positions that a model cannot take.
 
@@ -246,122 +225,3 @@ def require_rows(
                 f"{where / FILES[name]}: {width} columns, but the model takes {needed}. "
                 "Give data with the columns that it was trained on, or train another model."
             )
-
-
-# -- batches ------------------------------------------------------------------------------------
-
-
-def _clip(store: Store, indices: list[int], starts: list[int], n_frames: int) -> Clip:
-    rows = [
-        slice(store.starts[i] + start, store.starts[i] + start + n_frames)
-        for i, start in zip(indices, starts, strict=True)
-    ]
-
-    def stack(part: np.ndarray | None) -> torch.Tensor | None:
-        return None if part is None else torch.from_numpy(np.stack([part[row] for row in rows]))
-
-    frames = stack(store.frames)
-    assert frames is not None
-    return Clip(frames.permute(0, 1, 4, 2, 3), stack(store.actions), stack(store.positions))
-
-
-def training_batch(
-    store: Store, *, n_frames: int, batch_size: int, seed: int, global_step: int
-) -> Clip:
-    """The batch of a step: a function of the seed and the step alone.
-
-    The sequences are gone through in a new random order each time; batches run on across these
-    passes, so that every sequence is seen equally often. Starts are uniform over all that fit.
-
-    Args:
-        store: the training split.
-        n_frames: frames T of each clip.
-        batch_size: clips B.
-        seed: of the order and the starts.
-        global_step: steps since the beginning of the run.
-
-    Returns:
-        uint8 frames [B, T, 3, H, W] with actions and positions as the store has them.
-    """
-    first = global_step * batch_size
-    indices: list[int] = []
-    orders: dict[int, np.ndarray] = {}
-    for k in range(first, first + batch_size):
-        lap, place = divmod(k, len(store))
-        if lap not in orders:
-            orders[lap] = np.random.default_rng((seed, 0, lap)).permutation(len(store))
-        indices.append(int(orders[lap][place]))
-    random = np.random.default_rng((seed, 4, global_step))
-    starts = [int(random.integers(store.lengths[i] - n_frames + 1)) for i in indices]
-    return _clip(store, indices, starts, n_frames)
-
-
-def evaluation_batches(
-    store: Store, *, n_frames: int, batch_size: int, limit: int | None = None
-) -> Iterator[Clip]:
-    """The first ``n_frames`` frames of the sequences in order; the last batch may be smaller."""
-    n = len(store) if limit is None else min(limit, len(store))
-    for first in range(0, n, batch_size):
-        indices = list(range(first, min(first + batch_size, n)))
-        yield _clip(store, indices, [0] * len(indices), n_frames)
-
-
-@contextmanager
-def prefetch(
-    store: Store,
-    *,
-    n_frames: int,
-    batch_size: int,
-    seed: int,
-    first_step: int,
-    pin_memory: bool = False,
-    depth: int = 2,
-) -> Iterator[Iterator[Clip]]:
-    """An endless iterator of ``training_batch`` from ``first_step`` on, made ahead by one thread.
-
-    Args:
-        store: the training split.
-        n_frames: see ``training_batch``.
-        batch_size: see ``training_batch``.
-        seed: see ``training_batch``.
-        first_step: global step of the first batch.
-        pin_memory: for faster copies to a GPU.
-        depth: batches made ahead.
-    """
-    made: queue.Queue[Clip | BaseException] = queue.Queue(depth)
-    stopped = threading.Event()
-
-    def put(item: Clip | BaseException) -> None:
-        while not stopped.is_set():
-            try:
-                made.put(item, timeout=0.1)
-            except queue.Full:
-                continue
-            return
-
-    def work() -> None:
-        step = first_step
-        try:
-            while not stopped.is_set():
-                clip = training_batch(
-                    store, n_frames=n_frames, batch_size=batch_size, seed=seed, global_step=step
-                )
-                put(clip.pinned() if pin_memory else clip)
-                step += 1
-        except BaseException as error:  # handed to whoever asks for the next batch
-            put(error)
-
-    def take() -> Iterator[Clip]:
-        while not stopped.is_set():  # after the block there is nobody left to wait for
-            item = made.get()
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-
-    thread = threading.Thread(target=work, name="foreframe-batches", daemon=True)
-    thread.start()
-    try:
-        yield take()
-    finally:
-        stopped.set()
-        thread.join()

@@ -7,55 +7,20 @@
 Frame files are not zero-padded: they are ordered by number, never by name.
 """
 
-import re
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32, UInt8
-from numpy.typing import ArrayLike
 from PIL import Image
 
+from foreframe.data.sequence import Sequence, finite
 from foreframe.errors import ForeframeError
 from foreframe.files import whole_folder
+from foreframe.places import natural_key
 
 SPLITS = ("train", "validate", "test")
 ACTIONS, POSITIONS = "actions.csv", "endeffector_positions.csv"
 FILES = {"actions": ACTIONS, "positions": POSITIONS}
-
-_NUMBER = re.compile(r"(\d+)")
-
-
-@dataclass(frozen=True)
-class Sequence:
-    """One recording of T frames.
-
-    Attributes:
-        frames: [T, H, W, 3], RGB.
-        actions: [T, A] or None; row t acts between frame t and t + 1.
-        positions: [T, P] or None; row t is the end effector at frame t.
-    """
-
-    frames: UInt8[np.ndarray, "time height width 3"]
-    actions: Float32[np.ndarray, "time action"] | None = None
-    positions: Float32[np.ndarray, "time position"] | None = None
-
-    @property
-    def widths(self) -> dict[str, int | None]:
-        """Numbers in each of the "actions" and "positions"; None where there are none."""
-        return {
-            "actions": None if self.actions is None else self.actions.shape[1],
-            "positions": None if self.positions is None else self.positions.shape[1],
-        }
-
-
-def natural_key(name: str) -> list[tuple[int, int, str]]:
-    """Sort key under which 9 comes before 10, inside any name."""
-    return [
-        (0, int(part), "") if part.isdecimal() else (1, 0, part)
-        for part in _NUMBER.split(name)
-        if part
-    ]
 
 
 def list_sequences(root: Path, split: str) -> list[Path]:
@@ -198,7 +163,7 @@ def _read_csv(path: Path) -> np.ndarray | None:
                 f"{path}, row {number}: {line.strip()[:60]!r} is not a row of numbers divided by "
                 "commas. Repair it; a header row is not part of the layout, remove one."
             ) from error
-        if not _finite(row):
+        if not finite(row):
             raise ForeframeError(
                 f"{path}, row {number}: {line.strip()[:60]!r} holds a value that is not a finite "
                 "number in float32. Repair it, or remove the sequence."
@@ -210,11 +175,6 @@ def _read_csv(path: Path) -> np.ndarray | None:
             )
         rows.append(row)
     return np.array(rows, np.float32)
-
-
-def _finite(values: ArrayLike) -> bool:
-    with np.errstate(over="ignore"):
-        return bool(np.isfinite(np.asarray(values).astype(np.float32)).all())
 
 
 def write_sequence(
@@ -248,7 +208,7 @@ def write_sequence(
                 f"{folder / name}: expected an array with one row for each of the {len(frames)} "
                 f"frames, got the shape {list(rows.shape)}. Give the last frame a row too."
             )
-        if not _finite(rows):
+        if not finite(rows):
             raise ForeframeError(
                 f"{folder / name}: holds a value that is not a finite number in float32. "
                 "Repair the recording, or leave it out."

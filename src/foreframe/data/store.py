@@ -1,46 +1,91 @@
 """Store: sequences packed into a few memory-mapped arrays, so that nothing is decoded twice.
 
-    STORE/frames.bin      uint8   [N, H, W, 3], the frames of all sequences one after another
-    STORE/actions.bin     float32 [N, A], if there are actions
-    STORE/positions.bin   float32 [N, P], if there are positions
-    STORE/meta.json       format, shapes, lengths and names of the sequences, where they came from
+A small store, or a shard of a large one, is a folder (format 1):
+
+    frames.bin      uint8   [N, H, W, 3], the frames of all sequences one after another
+    actions.bin     float32 [N, A], if there are actions
+    positions.bin   float32 [N, P], if there are positions
+    meta.json       shapes, lengths and names of the sequences, checksums, statistics, their source
+
+A large store is a folder of such shards with one meta.json that repeats theirs (format 2), so that
+opening it reads one file. Shards are made, fetched and mapped one by one.
 
 The arrays are bare, in C order and little-endian, so that they can be written as a stream; their
 shapes stand in meta.json.
 """
 
+import hashlib
 import json
 import math
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from pathlib import Path
+from threading import Lock
 from typing import Any, BinaryIO
 
 import numpy as np
 
 import foreframe
-from foreframe.data.lab import Sequence
+from foreframe.data.sequence import Sequence
+from foreframe.data.shard_cache import ShardCache
+from foreframe.data.statistics import Statistics
 from foreframe.errors import ForeframeError
 from foreframe.files import whole_folder, write_json
+from foreframe.places import Place, is_remote
 
 FORMAT = 1
+FORMAT_SHARDS = 2
 META = "meta.json"
+
+PARTS = ("frames", "actions", "positions")
+
+OPEN_SHARDS = 256
+"""Shards that are mapped at a time; each holds a file descriptor, of which 1,024 are usual."""
+
+OPEN_REMOTE_SHARDS = 16
+"""The same for a remote store: what is mapped takes room on the disk even after it was removed."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A run of sequences whose arrays lie in one folder.
+
+    Attributes:
+        folder: that holds the arrays.
+        lengths: frames of each sequence.
+        sha256: checksum of each array's file, by its name; empty for stores of old.
+    """
+
+    folder: Place
+    lengths: tuple[int, ...]
+    sha256: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class _Arrays:
+    frames: np.ndarray
+    actions: np.ndarray | None
+    positions: np.ndarray | None
 
 
 class Store:
     """A packed split: ``len(store)`` sequences, ``store[i]`` a ``Sequence`` of views into the maps.
 
-    Cheap to open and to send to another process: the arrays are mapped, not read.
+    Cheap to open and to send to another process: the arrays are mapped, not read. Those of a
+    remote store are fetched shard by shard into a local cache of bounded size.
 
     Attributes:
         folder: of the store.
+        meta: all that meta.json says.
         lengths: [len(store)], frames of each sequence.
-        starts: [len(store) + 1], where each begins in the arrays.
-        frames: [N, H, W, 3] uint8, those of all sequences.
-        actions: [N, A] float32, or None.
-        positions: [N, P] float32, or None.
         names: of the sequences, relative to ``source``.
         size: height and width of the frames.
+        shards: in the order of the sequences.
+        shard_of: [len(store)], the number of the shard that holds each sequence.
 
     Args:
         folder: of the store.
@@ -50,31 +95,55 @@ class Store:
         ForeframeError: not a store, of an unknown format, or its files do not fit together.
     """
 
-    def __init__(self, folder: Path, source: Path | None = None) -> None:
+    def __init__(self, folder: Place, source: Place | None = None) -> None:
         self.folder, self.source = folder, source or folder
         try:
             self.meta: dict[str, Any] = json.loads((folder / META).read_text(encoding="utf-8"))
             found = self.meta["format"]
-            self.lengths = np.array(self.meta["lengths"], np.int64)
-            self.names: list[str] = self.meta["names"]
-            self.size: tuple[int, int] = tuple(self.meta["size"])
+            if found not in (FORMAT, FORMAT_SHARDS):
+                raise ForeframeError(
+                    f"{folder}: store format {found}; this version reads {FORMAT} and "
+                    f"{FORMAT_SHARDS}. {self._remedy()}"
+                )
+            height, width = (int(edge) for edge in self.meta["size"])
+            self.size = (height, width)
             self._widths: dict[str, int | None] = {
-                name: self.meta["widths"][name] for name in ("actions", "positions")
+                name: None if self.meta["widths"][name] is None else int(self.meta["widths"][name])
+                for name in ("actions", "positions")
             }
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise self._damaged(f"{META} cannot be read: {error}") from error
-        if found != FORMAT:
-            raise ForeframeError(
-                f"{folder}: store format {found}; this version reads {FORMAT}. {self._remedy()}"
+            entries = self.meta["shards"] if found == FORMAT_SHARDS else [self.meta]
+            self.shards = [
+                Shard(
+                    folder / shard["folder"] if found == FORMAT_SHARDS else folder,
+                    tuple(shard["lengths"]),
+                    shard.get("sha256", {}),
+                )
+                for shard in entries
+            ]
+            self.names: list[str] = [name for shard in entries for name in shard["names"]]
+            counts = [len(shard.lengths) for shard in self.shards]
+            self.lengths = np.array([n for s in self.shards for n in s.lengths], np.int64)
+            self.shard_of = np.repeat(np.arange(len(counts)), counts)
+            # Where each sequence begins in the arrays of its shard.
+            self._starts = np.concatenate(
+                [np.cumsum([0, *shard.lengths[:-1]], dtype=np.int64) for shard in self.shards]
             )
-        self.starts = np.concatenate([[0], self.lengths.cumsum()])
-        # Here, so that a truncated file is found at the door and not in mid-training, and so that
-        # the data stay within reach when another process replaces an outdated packed copy.
-        frames = self._map("frames")
-        assert frames is not None
-        self.frames: np.ndarray = frames
-        self.actions: np.ndarray | None = self._map("actions")
-        self.positions: np.ndarray | None = self._map("positions")
+            if len(self.names) != len(self.lengths) or not len(self.names):
+                raise ValueError(f"{len(self.names)} names, {len(self.lengths)} lengths")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise self._damaged(f"{META} cannot be read: {error}") from error
+        self.remote = is_remote(folder)
+        self._cache = ShardCache() if self.remote else None
+        self._open: OrderedDict[int, _Arrays] = OrderedDict()
+        self._lock = Lock()
+        if not self.remote:
+            # Here, so that a truncated file is found at the door and not in mid-training, and so
+            # that the data stay within reach when another process replaces an outdated copy.
+            for k in range(len(self.shards)):
+                if k < OPEN_SHARDS:
+                    self._arrays(k)
+                else:
+                    self._check_files(k, self.shards[k].folder)
 
     def _damaged(self, what: str) -> ForeframeError:
         return ForeframeError(
@@ -86,18 +155,66 @@ class Store:
             return "Delete this folder and make it again from what it was made of."
         return "Delete this folder, and it is made anew from its source."
 
-    def _map(self, name: str) -> np.ndarray | None:
-        row = (*self.size, 3) if name == "frames" else (self._widths[name],)
+    # -- the arrays -----------------------------------------------------------------------------
+
+    def _shape(self, part: str, shard: Shard) -> tuple[int, ...] | None:
+        row = (*self.size, 3) if part == "frames" else (self._widths[part],)
         if None in row:
             return None
-        path = self.folder / f"{name}.bin"
-        dtype = np.dtype(np.uint8 if name == "frames" else "<f4")
-        shape = (int(self.starts[-1]), *row)
-        expected = math.prod(shape) * dtype.itemsize
-        found = path.stat().st_size if path.is_file() else None
-        if found != expected:
-            raise self._damaged(f"{path.name}: {found or 'no'} bytes, {expected} expected")
-        return np.memmap(path, dtype, "r", shape=shape)
+        return (sum(shard.lengths), *(n for n in row if n is not None))
+
+    def _check_files(self, k: int, folder: Place) -> None:
+        for part in PARTS:
+            shape = self._shape(part, self.shards[k])
+            if shape is None:
+                continue
+            expected = math.prod(shape) * (1 if part == "frames" else 4)
+            path = folder / f"{part}.bin"
+            found = path.stat().st_size if path.is_file() else None
+            if found != expected:
+                where = path.name if folder == self.folder else f"{folder.name}/{path.name}"
+                raise self._damaged(f"{where}: {found or 'no'} bytes, {expected} expected")
+
+    def _arrays(self, k: int) -> _Arrays:
+        with self._lock:
+            arrays = self._open.get(k)
+            if arrays is not None:
+                self._open.move_to_end(k)
+                return arrays
+        folder = self._local(k)
+        self._check_files(k, folder)
+        shard = self.shards[k]
+
+        def rows(part: str) -> np.ndarray | None:
+            shape = self._shape(part, shard)
+            if shape is None:
+                return None
+            # Read, not mapped: they are small, and every map holds a file descriptor.
+            values = np.fromfile(folder / f"{part}.bin", "<f4").reshape(shape)
+            values.flags.writeable = False
+            return values
+
+        shape = self._shape("frames", shard)
+        assert shape is not None
+        frames = np.memmap(folder / "frames.bin", np.uint8, "r", shape=shape)
+        arrays = _Arrays(frames, rows("actions"), rows("positions"))
+        with self._lock:
+            self._open[k] = arrays
+            while len(self._open) > (OPEN_REMOTE_SHARDS if self.remote else OPEN_SHARDS):
+                self._open.popitem(last=False)
+        return arrays
+
+    def _local(self, k: int) -> Path:
+        folder = self.shards[k].folder
+        if isinstance(folder, Path):
+            return folder
+        assert self._cache is not None
+        files = {
+            f"{part}.bin": self.shards[k].sha256.get(part)
+            for part in PARTS
+            if self._shape(part, self.shards[k]) is not None
+        }
+        return self._cache.fetch(folder, files)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"folder": self.folder, "source": self.source}
@@ -109,11 +226,22 @@ class Store:
         return len(self.lengths)
 
     def __getitem__(self, index: int) -> Sequence:
-        start, stop = self.starts[index], self.starts[index + 1]
-        actions, positions = (
-            None if part is None else part[start:stop] for part in (self.actions, self.positions)
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        return self.rows(index, 0, int(self.lengths[index]))
+
+    def rows(self, index: int, start: int, stop: int) -> Sequence:
+        """Frames ``start`` to ``stop`` of a sequence, with their actions and positions: views."""
+        arrays = self._arrays(int(self.shard_of[index]))
+        first = int(self._starts[index])
+        wanted = slice(first + start, first + stop)
+        return Sequence(
+            arrays.frames[wanted],
+            None if arrays.actions is None else arrays.actions[wanted],
+            None if arrays.positions is None else arrays.positions[wanted],
         )
-        return Sequence(self.frames[start:stop], actions, positions)
+
+    # -- what it says of itself -----------------------------------------------------------------
 
     @property
     def action_dim(self) -> int | None:
@@ -125,17 +253,63 @@ class Store:
         """Numbers in a position; None without positions."""
         return self._widths["positions"]
 
+    def statistics(self) -> dict[str, Statistics | None]:
+        """Those of "actions" and "positions"; None where there are none.
+
+        Raises:
+            ForeframeError: what meta.json says of them is damaged.
+        """
+        if "statistics" in self.meta:
+            try:
+                return _statistics_from(self.meta)
+            except (KeyError, TypeError, ValueError) as error:
+                raise self._damaged(f"{META}: no statistics: {error}") from error
+        found: dict[str, Statistics | None] = {}
+        for part, width in self._widths.items():
+            of_shards = (getattr(self._arrays(k), part) for k in range(len(self.shards)))
+            found[part] = None if width is None else reduce(add, map(Statistics.of, of_shards))
+        return found
+
+    def verify(self) -> Iterator[str]:
+        """Compare every file with its checksum; yields one line for each that differs."""
+        for k, shard in enumerate(self.shards):
+            folder = self._local(k)
+            for part, expected in shard.sha256.items():
+                if file_sha256(folder / f"{part}.bin") != expected:
+                    yield f"{shard.folder / f'{part}.bin'}: has changed since it was made"
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, as hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _statistics_from(meta: Mapping[str, Any]) -> dict[str, Statistics | None]:
+    return {
+        part: None if values is None else Statistics.from_json(values)
+        for part, values in meta["statistics"].items()
+    }
+
+
+# -- writing ------------------------------------------------------------------------------------
+
 
 class StoreWriter:
     """Takes sequences one at a time; use through ``write_store``."""
 
-    def __init__(self, folder: Path, source: Path) -> None:
+    def __init__(self, folder: Path, source: Place) -> None:
         self._folder, self._source = folder, source
         self._files: dict[str, BinaryIO] = {}
+        self._sums: dict[str, Any] = {}
+        self._statistics: dict[str, Statistics | None] = {}
         self._widths: dict[str, int | None] = {}
         self._size: tuple[int, int] | None = None
         self._lengths: list[int] = []
         self._names: list[str] = []
+
+    def __len__(self) -> int:
+        return len(self._lengths)
 
     def add(self, sequence: Sequence, name: str) -> None:
         """Append a sequence.
@@ -151,9 +325,11 @@ class StoreWriter:
         size = sequence.frames.shape[1:3]
         if self._size is None:
             self._size, self._widths = size, widths
+            self._statistics = dict.fromkeys(widths)
             for part in ("frames", *(part for part in widths if widths[part] is not None)):
                 # Closed by write_store.
                 self._files[part] = open(self._folder / f"{part}.bin", "wb")  # noqa: SIM115
+                self._sums[part] = hashlib.sha256()
         for part, width in widths.items():
             if width != self._widths[part]:
                 others, own = (
@@ -175,9 +351,14 @@ class StoreWriter:
             ("actions", sequence.actions),
             ("positions", sequence.positions),
         ):
-            if array is not None:
-                dtype = "u1" if part == "frames" else "<f4"
-                self._files[part].write(np.ascontiguousarray(array, dtype).tobytes())
+            if array is None:
+                continue
+            packed = np.ascontiguousarray(array, "u1" if part == "frames" else "<f4")
+            self._files[part].write(packed.data)
+            self._sums[part].update(packed.data)
+            if part != "frames":
+                before, own_rows = self._statistics[part], Statistics.of(packed)
+                self._statistics[part] = own_rows if before is None else before + own_rows
         self._lengths.append(len(sequence.frames))
         self._names.append(name)
 
@@ -194,6 +375,8 @@ class StoreWriter:
                 "widths": self._widths,
                 "lengths": self._lengths,
                 "names": self._names,
+                "sha256": {part: total.hexdigest() for part, total in self._sums.items()},
+                "statistics": _to_json(self._statistics),
                 **meta,
             },
         )
@@ -203,9 +386,13 @@ class StoreWriter:
             file.close()
 
 
+def _to_json(statistics: Mapping[str, Statistics | None]) -> dict[str, Any]:
+    return {part: None if found is None else found.to_json() for part, found in statistics.items()}
+
+
 @contextmanager
 def write_store(
-    folder: Path, meta: dict[str, Any] | None = None, *, source: Path | None = None
+    folder: Path, meta: dict[str, Any] | None = None, *, source: Place | None = None
 ) -> Iterator[StoreWriter]:
     """Yield a writer; the store appears under ``folder`` whole when the block ends, or not at all.
 
@@ -225,3 +412,54 @@ def write_store(
             writer._finish(meta or {})
         finally:
             writer._close()
+
+
+def join_shards(folder: Path, shards: list[str], meta: dict[str, Any]) -> None:
+    """Make one store of stores that lie in ``folder``, by writing its meta.json.
+
+    Args:
+        folder: of the new store.
+        shards: names of the folders in it, in the order that the sequences are to have.
+        meta: more entries for its metadata.
+
+    Raises:
+        ForeframeError: a shard is damaged, or the shards do not fit together.
+    """
+    opened = [Store(folder / name) for name in shards]
+    first = opened[0]
+    for shard in opened:
+        for what, own, others in (
+            ("frames of (height, width)", shard.size, first.size),
+            ("numbers in an action", shard.action_dim, first.action_dim),
+            ("numbers in a position", shard.position_dim, first.position_dim),
+        ):
+            if own != others:
+                raise ForeframeError(
+                    f"{shard.folder}: {what}: {own}, but {others} in {first.folder.name}. "
+                    "All recordings of a dataset must have the same: import them separately."
+                )
+    totals: dict[str, Statistics | None] = {}
+    for part in ("actions", "positions"):
+        found = [shard.statistics()[part] for shard in opened]
+        present = [statistics for statistics in found if statistics is not None]
+        totals[part] = reduce(add, present) if present else None
+    write_json(
+        folder / META,
+        {
+            "format": FORMAT_SHARDS,
+            "foreframe": foreframe.__version__,
+            "size": list(first.size),
+            "widths": {"actions": first.action_dim, "positions": first.position_dim},
+            "statistics": _to_json(totals),
+            **meta,
+            "shards": [
+                {
+                    "folder": name,
+                    "lengths": shard.lengths.tolist(),
+                    "names": shard.names,
+                    "sha256": dict(shard.shards[0].sha256),
+                }
+                for name, shard in zip(shards, opened, strict=True)
+            ],
+        },
+    )

@@ -1,0 +1,274 @@
+"""A whole dataset looked through: its splits one after another, then against each other."""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from foreframe.check.alignment import SHORTEST, Alignment, Excerpt, align
+from foreframe.check.conclude import alignment_findings, length_findings, size_findings
+from foreframe.check.findings import Finding, Findings
+from foreframe.check.numbers import compare_columns
+from foreframe.check.repeats import repeats_across, repeats_within
+from foreframe.check.scan import Scan, scan_split
+from foreframe.data.dataset import open_split
+from foreframe.data.lab import SPLITS
+from foreframe.data.store import META, Store
+from foreframe.errors import ForeframeError
+from foreframe.places import Place, unreadable
+from foreframe.visuals.contact import Shown, contact_gif, contact_sheet
+
+SHEET, GIF = "contact-sheet.png", "sequences.gif"
+
+_USUAL_FUTURE = 10
+_MOST_WORKERS = 8
+
+
+@dataclass(frozen=True)
+class CheckOptions:
+    """What a check assumes, and how much of the costly parts it does."""
+
+    n_past: int = 2
+    """Frames that a model will be given."""
+    n_future: int | None = None
+    """Frames that it will predict; by default 10, or as many as every sequence has room for."""
+    sample: int = 300
+    """Sequences, drawn at random, on which the alignment of actions and motion is measured."""
+    pictures: int = 8
+    """Sequences, drawn at random, that are shown in the contact sheet and the GIF."""
+    seed: int = 0
+    """Seed of all that is drawn at random."""
+
+    def check(self) -> None:
+        """Refuse numbers that make no sense.
+
+        Raises:
+            ForeframeError: names the option.
+        """
+        for name, value, least in (
+            ("n-past", self.n_past, 1),
+            ("n-future", self.n_future, 1),
+            ("sample", self.sample, 1),
+            ("pictures", self.pictures, 1),
+            ("seed", self.seed, 0),
+        ):
+            if value is not None and value < least:
+                raise ForeframeError(f"--{name} {value}: must be at least {least}.")
+
+
+def check_dataset(
+    root: Place,
+    options: CheckOptions | None = None,
+    *,
+    out: Path | None = None,
+    log: Callable[[str], None] = print,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Findings:
+    """Look through a dataset and say what a person should know before training.
+
+    Every frame of every split is read once. What is kept is 8 bytes for a frame and about a
+    kilobyte for a sequence.
+
+    Args:
+        root: folder with train, validate and test, each in the lab's layout or a store.
+        options: by default those of ``CheckOptions``.
+        out: folder for ``check.json``, ``contact-sheet.png`` and ``sequences.gif``; None to write
+            nothing.
+        log: told about data that are packed.
+        progress: called with (sequences packed, all) for each split that is packed, then with
+            (sequences looked at, all in all splits).
+
+    Raises:
+        ForeframeError: there is no dataset at ``root``, or a file could not be written. What is
+            wrong with the data is a finding.
+    """
+    options = options or CheckOptions()
+    options.check()
+    _check_root(root)
+    found: list[Finding] = []
+    stores: dict[str, Store] = {}
+    for split in SPLITS:
+        opened = _open(root, split, log, progress)
+        if isinstance(opened, Finding):
+            found.append(opened)
+        else:
+            stores[split] = opened
+    largest = _room([stores[split] for split in SPLITS[:2] if split in stores], options.n_past)
+    n_future = options.n_future or max(1, min(_USUAL_FUTURE, largest))
+
+    scans = _scan(stores, options, n_future, progress)
+    for scan in scans:
+        found += size_findings(scan)
+        found += length_findings(scan, options.n_past, options.n_future, largest)
+        found += scan.findings(small=scan is not scans[0])
+        found += repeats_within(scan.seen)
+    found += _against_each_other(scans)
+    alignment = _alignment(scans, options.seed)
+    if alignment is not None:
+        found += alignment_findings(alignment)
+    findings = Findings(
+        root=str(root),
+        n_past=options.n_past,
+        n_future=n_future,
+        n_future_max=max(0, largest),
+        splits=tuple(scan.summary() for scan in scans),
+        alignment=alignment,
+        # A stable sort: within a level in the order of the splits.
+        findings=tuple(sorted(found, key=lambda finding: finding.level != "error")),
+    )
+    if out is not None:
+        findings.write(out)
+        if scans:
+            shown = _draw(stores, options)
+            contact_sheet(out / SHEET, shown)
+            rates = [summary.frame_rate for summary in findings.splits if summary.frame_rate]
+            contact_gif(out / GIF, shown, fps=min(10.0, rates[0]) if rates else 5.0)
+    return findings
+
+
+def _check_root(root: Place) -> None:
+    try:
+        if not root.is_dir():
+            raise ForeframeError(
+                f"{root}: {'is not a folder' if root.exists() else 'no such folder'}. "
+                "Give the root of a dataset, the folder that holds train, validate and test."
+            )
+        if (root / META).is_file():
+            raise ForeframeError(
+                f"{root}: is a single split. Give the folder above it, the root of the dataset."
+            )
+        if not any((root / split).exists() for split in SPLITS):
+            raise ForeframeError(
+                f"{root}: holds neither {SPLITS[0]}, {SPLITS[1]} nor {SPLITS[2]}. Give the root of "
+                "a dataset; foreframe import makes one from other data."
+            )
+    except OSError as error:
+        raise unreadable(root, error) from error
+
+
+def _open(
+    root: Place, split: str, log: Callable[[str], None], progress: Callable[[int, int], None]
+) -> Store | Finding:
+    if not (root / split).exists():
+        why = {
+            "train": "there is nothing to train on. Import the data with a training part",
+            "validate": "training needs it to choose its best weights. Move some of the training "
+            "sequences there",
+            "test": "nothing will be left to measure the trained model on. Set some sequences "
+            "aside that are used for nothing else",
+        }[split]
+        return Finding("warning" if split == "test" else "error", split, f"is missing: {why}.")
+    try:
+        if (root / split / META).is_file():
+            return Store(root / split)  # of whatever size; that is a finding of its own
+        return open_split(root, split, log=log, progress=progress)
+    except ForeframeError as error:
+        return Finding("error", split, f"cannot be opened: {error}")
+
+
+def _room(stores: list[Store], n_past: int) -> int:
+    return min((int(store.lengths.min()) for store in stores), default=0) - n_past
+
+
+def _scan(
+    stores: dict[str, Store],
+    options: CheckOptions,
+    n_future: int,
+    progress: Callable[[int, int], None],
+) -> list[Scan]:
+    total = sum(len(store) for store in stores.values())
+    drawn = _drawn_for_alignment(stores, options)
+    done = 0
+
+    def step() -> None:
+        nonlocal done
+        done += 1
+        progress(done, total)
+
+    return [
+        scan_split(
+            store,
+            split,
+            n_past=options.n_past,
+            n_future=n_future,
+            excerpts=drawn.get(split, set()),
+            workers=min(_MOST_WORKERS, os.cpu_count() or 1),
+            step=step,
+        )
+        for split, store in stores.items()
+    ]
+
+
+def _drawn_for_alignment(stores: dict[str, Store], options: CheckOptions) -> dict[str, set[int]]:
+    first = next(iter(stores.values()), None)
+    if first is None or first.action_dim is None:
+        return {}
+    # Splits of other columns are an error of their own.
+    able = [
+        (split, k)
+        for split, store in stores.items()
+        if (store.action_dim, store.position_dim) == (first.action_dim, first.position_dim)
+        for k in np.flatnonzero(store.lengths >= SHORTEST).tolist()
+    ]
+    random = np.random.default_rng((options.seed, 6))
+    drawn: dict[str, set[int]] = {}
+    for place in random.permutation(len(able))[: options.sample]:
+        split, k = able[place]
+        drawn.setdefault(split, set()).add(k)
+    return drawn
+
+
+def _alignment(scans: list[Scan], seed: int) -> Alignment | None:
+    # What is there twice would be held out and fitted at once.
+    different: dict[bytes, Excerpt] = {}
+    for scan in scans:
+        for digest, excerpt in scan.excerpts:
+            different.setdefault(digest, excerpt)
+    return align(list(different.values()), sum(len(scan.store) for scan in scans), seed)
+
+
+def _against_each_other(scans: list[Scan]) -> Iterator[Finding]:
+    yield from repeats_across([scan.seen for scan in scans])
+    first = scans[0] if scans else None
+    for scan in scans[1:]:
+        assert first is not None
+        for part in ("actions", "positions"):
+            one, other = first.columns.get(part), scan.columns.get(part)
+            if one is not None and other is not None:
+                yield from compare_columns(one, other)
+            elif one is not None or other is not None:
+                holder, lacking = (first, scan) if one is not None else (scan, first)
+                yield Finding(
+                    "error",
+                    lacking.split,
+                    f"has no {part}, and {holder.split} has them: all splits must have the same "
+                    "columns.",
+                )
+        rates = [s.summary().frame_rate for s in (first, scan)]
+        if None not in rates and rates[0] != rates[1]:
+            yield Finding(
+                "warning",
+                scan.split,
+                f"{rates[1]:g} frames a second, but {rates[0]:g} in {first.split}: a model learns "
+                "the motion from one frame to the next. Import both at one --frame-rate.",
+            )
+
+
+def _draw(stores: dict[str, Store], options: CheckOptions) -> list[Shown]:
+    """Random sequences: half of them from the first split, the others in turn from the rest."""
+    random = np.random.default_rng((options.seed, 7))
+    orders = {split: list(random.permutation(len(store))) for split, store in stores.items()}
+    turns = list(stores)[:1] * max(1, len(stores) - 1) + list(stores)[1:]
+    taken: dict[str, list[int]] = {split: [] for split in stores}
+    while sum(map(len, taken.values())) < options.pictures and any(orders.values()):
+        split = turns.pop(0)
+        turns.append(split)
+        if orders[split]:
+            taken[split].append(int(orders[split].pop()))
+    return [
+        Shown(split, stores[split].names[k], stores[split][k])
+        for split, chosen in taken.items()
+        for k in sorted(chosen)[: options.pictures]
+    ]

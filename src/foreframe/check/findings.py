@@ -1,0 +1,142 @@
+"""What a check found: facts of each split, the alignment, errors and warnings."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from foreframe.check.alignment import Alignment
+from foreframe.files import write_json
+from foreframe.metrics import PSNR_PROTOCOL
+
+CHECK = "check.json"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that a person should know before training.
+
+    Attributes:
+        level: an "error" keeps training from starting, or its numbers from meaning anything.
+        split: that it concerns; empty for the whole dataset.
+        text: what, and what to do about it.
+        sequences: names of all those that it concerns, if it concerns single ones.
+    """
+
+    level: Literal["error", "warning"]
+    split: str
+    text: str
+    sequences: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ColumnSummary:
+    """One number of the actions or positions, over all rows of a split.
+
+    Attributes:
+        mean: of the rows.
+        std: standard deviation of the rows.
+        low: smallest.
+        high: largest.
+    """
+
+    mean: float
+    std: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class SplitSummary:
+    """The facts of a split.
+
+    Attributes:
+        name: train, validate or test.
+        folder: where it is read from.
+        sequences: how many.
+        frames: in all sequences together.
+        shortest: frames of the shortest sequence.
+        median: median of the sequences' lengths.
+        longest: frames of the longest sequence.
+        size: height and width of the frames.
+        frame_rate: in Hz, or None if the dataset does not say it.
+        pixel_low: darkest value of any pixel and channel.
+        pixel_high: brightest one.
+        pixel_mean: of all pixels and channels, in 0..255.
+        copy_last_psnr: in dB, or None if every sequence is too short.
+        copy_last_sequences: how many were long enough for it.
+        actions: each column, or None without actions.
+        positions: each column, or None without positions.
+    """
+
+    name: str
+    folder: str
+    sequences: int
+    frames: int
+    shortest: int
+    median: float
+    longest: int
+    size: tuple[int, int]
+    frame_rate: float | None
+    pixel_low: int
+    pixel_high: int
+    pixel_mean: float
+    copy_last_psnr: float | None
+    copy_last_sequences: int
+    actions: tuple[ColumnSummary, ...] | None
+    positions: tuple[ColumnSummary, ...] | None
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All that a check found; ``foreframe.check.text`` puts it into lines.
+
+    Attributes:
+        root: of the dataset.
+        n_past: given frames that were assumed.
+        n_future: predicted frames that were assumed.
+        n_future_max: the most that every training and validation sequence has room for.
+        splits: those that could be opened.
+        alignment: of the actions with the motion; None without actions or enough sequences.
+        findings: errors first.
+    """
+
+    root: str
+    n_past: int
+    n_future: int
+    n_future_max: int
+    splits: tuple[SplitSummary, ...]
+    alignment: Alignment | None
+    findings: tuple[Finding, ...]
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        """What keeps training from starting."""
+        return tuple(finding for finding in self.findings if finding.level == "error")
+
+    @property
+    def warnings(self) -> tuple[Finding, ...]:
+        """What a person should look into."""
+        return tuple(finding for finding in self.findings if finding.level == "warning")
+
+    @property
+    def ok(self) -> bool:
+        """Whether training can start."""
+        return not self.errors
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain numbers, lists and texts."""
+        return {"ok": self.ok, "psnr": PSNR_PROTOCOL, **asdict(self)}
+
+    def write(self, folder: Path) -> None:
+        """Write ``check.json`` into a folder.
+
+        Raises:
+            ForeframeError: the file could not be written.
+        """
+        write_json(folder / CHECK, self.to_json())
+
+
+def some(names: tuple[str, ...] | list[str], most: int = 3) -> str:
+    """A few of the names, and how many more there are."""
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

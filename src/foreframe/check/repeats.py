@@ -1,0 +1,186 @@
+"""Sequences and frames that are there more than once, within a split and across splits."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from itertools import combinations
+
+import numpy as np
+
+from foreframe.check.findings import Finding, some
+from foreframe.check.look import SKETCHED, Look
+
+_TABLES, _BITS = 12, 14
+_MOST = 40
+"""Candidates for one sequence in one table."""
+
+_CHUNK = 2048
+_NEAR = 0.25
+"""Near duplicates differ, frame by frame, by less than this part of what either changes itself."""
+
+_STIR = 2.0 / 255
+"""A sequence that changes less than this has no motion to be known by."""
+
+
+class Seen:
+    """What is kept of a split's sequences to find repetitions.
+
+    In a few arrays made beforehand: many small ones among what comes and goes would keep the memory
+    in pieces.
+
+    Attributes:
+        split: its name.
+        names: of the sequences.
+        hashes: [frames], of all frames of the sequences one after another.
+        blank: [frames], those that do not count.
+        owner: [frames], the sequence of each.
+        digests: of each sequence's frames together; None if all of them are blank.
+        sketches: [sequences, ...], see ``Look``.
+    """
+
+    def __init__(self, split: str, names: list[str], lengths: np.ndarray) -> None:
+        self.split, self.names = split, names
+        self.hashes = np.zeros(int(lengths.sum()), np.uint64)
+        self.blank = np.ones(len(self.hashes), bool)
+        self.owner = np.repeat(np.arange(len(lengths)), lengths)
+        self.digests: list[bytes | None] = []
+        self.sketches = np.zeros((len(lengths), SKETCHED * 64), np.float16)
+        self._filled = 0
+
+    def add(self, look: Look) -> None:
+        """Keep what is needed of the next sequence."""
+        own = slice(self._filled, self._filled + len(look.hashes))
+        self.hashes[own], self.blank[own] = look.hashes, look.blank
+        self._filled = own.stop
+        self.sketches[len(self.digests)] = look.sketch.ravel()
+        self.digests.append(None if look.blank.all() else look.digest)
+
+
+def repeats_within(seen: Seen) -> Iterator[Finding]:
+    """Sequences of a split that are the same, frame by frame."""
+    first: dict[bytes, int] = {}
+    again: list[tuple[int, int]] = []
+    for k, digest in enumerate(seen.digests):
+        if digest is not None and first.setdefault(digest, k) != k:
+            again.append((k, first[digest]))
+    if again:
+        names = tuple(seen.names[k] for k, _ in again)
+        pairs = [f"{seen.names[k]} = {seen.names[other]}" for k, other in again]
+        yield Finding(
+            "warning",
+            seen.split,
+            f"{_are(len(again), 'sequence')} the same as another, frame by frame ({some(pairs)}): "
+            "they count twice in training and in every mean. Remove them.",
+            names,
+        )
+
+
+def repeats_across(splits: list[Seen]) -> Iterator[Finding]:
+    """Sequences and frames that two splits share, and recordings that are nearly the same."""
+    for one, other in combinations(splits, 2):
+        by_digest = {digest: k for k, digest in enumerate(one.digests) if digest is not None}
+        same = {
+            k: by_digest[digest] for k, digest in enumerate(other.digests) if digest in by_digest
+        }
+        learned = one.split == "train"
+        if same:
+            pairs = [f"{other.names[k]} = {one.split}'s {one.names[j]}" for k, j in same.items()]
+            yield Finding(
+                "error" if learned else "warning",
+                other.split,
+                f"{_are(len(same), 'sequence')} also in {one.split} ({some(pairs)}): "
+                + (
+                    "what is trained on cannot tell how well a model predicts. "
+                    if learned
+                    else "the two splits should be independent. "
+                )
+                + "Remove them from one of the splits.",
+                tuple(other.names[k] for k in same),
+            )
+        shared = _shared_frames(one, other, skip=set(same))
+        if shared:
+            frames = sum(count for count, _ in shared.values())
+            k, (_, j) = next(iter(shared.items()))
+            yield Finding(
+                "warning",
+                other.split,
+                f"{_are(frames, 'frame')} also in {one.split}, in {len(shared):,} of "
+                f"{len(other.names):,} sequences ({other.names[k]} has one of {one.split}'s "
+                f"{one.names[j]}). Clips of one recording belong in one split: divide by "
+                "recording. Harmless if they only begin alike, as in a simulator.",
+                tuple(other.names[k] for k in shared),
+            )
+        near = _near(one, other, skip=set(same) | set(shared))
+        if near:
+            pairs = [f"{other.names[k]} ~ {one.split}'s {one.names[j]}" for k, j in near.items()]
+            yield Finding(
+                "warning",
+                other.split,
+                f"{_are(len(near), 'sequence')} nearly the same as one in {one.split} "
+                f"({some(pairs)}): the same recording, encoded twice? Remove them from one split.",
+                tuple(other.names[k] for k in near),
+            )
+
+
+def _shared_frames(one: Seen, other: Seen, skip: set[int]) -> dict[int, tuple[int, int]]:
+    """Sequence of ``other``: number of its frames that ``one`` has, and a sequence that has one."""
+    known, owner = one.hashes[~one.blank], one.owner[~one.blank]
+    order = np.argsort(known, kind="stable")
+    known, owner = known[order], owner[order]
+    shared: dict[int, tuple[int, int]] = {}
+    if not len(known):
+        return shared
+    place = np.minimum(np.searchsorted(known, other.hashes), len(known) - 1)
+    for at in np.flatnonzero((known[place] == other.hashes) & ~other.blank):
+        k = int(other.owner[at])
+        if k not in skip:
+            count, first = shared.get(k, (0, int(owner[place[at]])))
+            shared[k] = (count + 1, first)
+    return shared
+
+
+def _near(one: Seen, other: Seen, skip: set[int]) -> dict[int, int]:
+    """Sequences of ``other`` with one of ``one`` from which they differ hardly.
+
+    Compared are the sketches: what changes in the picture. So a background that all recordings of
+    a fixed camera share counts for nothing, and two recordings are near only if they also move
+    alike. Candidates agree in all signs of one of several random projections (Charikar 2002), and
+    are few; so the time grows with the number of sequences, not of pairs.
+    """
+    middle = one.sketches[:_CHUNK].mean(0, dtype=np.float32)
+    directions = np.random.default_rng(0).normal(size=(len(middle), _TABLES * _BITS))
+    codes_one, stir_one = _codes(one.sketches, middle, directions.astype(np.float32))
+    codes_other, stir_other = _codes(other.sketches, middle, directions.astype(np.float32))
+    near: dict[int, int] = {}
+    for table in range(_TABLES):
+        buckets: dict[int, list[int]] = defaultdict(list)
+        for j in np.flatnonzero(stir_one > _STIR).tolist():
+            if len(bucket := buckets[int(codes_one[j, table])]) < _MOST:
+                bucket.append(j)
+        for k in np.flatnonzero(stir_other > _STIR).tolist():
+            candidates = buckets.get(int(codes_other[k, table]))
+            if k in near or k in skip or not candidates:
+                continue
+            apart = one.sketches[candidates].astype(np.float32) - other.sketches[k]
+            distance = np.sqrt(np.square(apart).mean(1))
+            nearest = candidates[int(distance.argmin())]
+            if distance.min() < _NEAR * min(stir_one[nearest], stir_other[k]):
+                near[k] = nearest
+    return near
+
+
+def _codes(
+    sketches: np.ndarray, middle: np.ndarray, directions: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """For each sketch, its signs in each table as a number, and how much it changes."""
+    powers = 1 << np.arange(_BITS)
+    codes, stirs = [], []
+    for start in range(0, len(sketches), _CHUNK):
+        part = sketches[start : start + _CHUNK].astype(np.float32)
+        signs = ((part - middle) @ directions > 0).reshape(len(part), _TABLES, _BITS)
+        codes.append((signs @ powers).astype(np.int32))
+        stirs.append(np.sqrt(np.square(part).mean(1)))
+    return np.concatenate(codes), np.concatenate(stirs)
+
+
+def _are(number: int, what: str) -> str:
+    return f"{number:,} {what} is" if number == 1 else f"{number:,} {what}s are"

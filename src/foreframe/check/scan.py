@@ -1,0 +1,264 @@
+"""One pass over a split: every frame is read once, and little is kept of it."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from foreframe.check.alignment import Excerpt
+from foreframe.check.findings import Finding, SplitSummary, some
+from foreframe.check.look import MOTION_FRAMES, Look, look_at
+from foreframe.check.numbers import Columns
+from foreframe.check.repeats import Seen
+from foreframe.data.sequence import Sequence, finite
+from foreframe.data.store import Store
+
+_STANDSTILL = 5
+"""Equal frames in a row that are pointed at, if they are a quarter of the sequence."""
+
+_REPEATED = 0.2
+"""Part of all frames that are the frame before, from which on that is pointed at."""
+
+_FAULTS: dict[str, str] = {
+    "black": "black from beginning to end",
+    "blank": "of a single colour from beginning to end",
+    "frozen": "frozen (no pixel ever changes)",
+    "blanks": "frames of a single colour",
+    "standstill": "long standstills",
+    "cuts": "sudden changes of nearly the whole picture",
+}
+_HAVING = ("blanks", "standstill", "cuts")
+
+
+@dataclass
+class Scan:
+    """What a pass over a split gathers.
+
+    Attributes:
+        store: the split.
+        split: its name.
+        seen: for the search for repetitions.
+        columns: "actions" and "positions", those that there are.
+        excerpts: (digest of the frames, excerpt) of the sequences drawn for the alignment.
+        noted: indices of the sequences with each of the faults in ``_FAULTS``.
+    """
+
+    store: Store
+    split: str
+    seen: Seen
+    columns: dict[str, Columns]
+    excerpts: list[tuple[bytes, Excerpt]] = field(default_factory=list)
+    noted: dict[str, list[int]] = field(default_factory=lambda: {name: [] for name in _FAULTS})
+    blank_frames: int = 0
+    repeated_frames: int = 0
+    longest_standstill: int = 0
+    low: int = 255
+    high: int = 0
+    total: float = 0.0
+    copy_last: list[float] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, store: Store, split: str) -> "Scan":
+        """Nothing gathered yet."""
+        widths = {"actions": store.action_dim, "positions": store.position_dim}
+        columns = {
+            part: Columns(part, split, store.names, width)
+            for part, width in widths.items()
+            if width is not None
+        }
+        return cls(store, split, Seen(split, store.names, store.lengths), columns)
+
+    def add(self, index: int, sequence: Sequence, look: Look, excerpt: bool) -> None:
+        """Take a sequence, in order."""
+        self.seen.add(look)
+        self.low, self.high = min(self.low, look.low), max(self.high, look.high)
+        self.total += look.total
+        if look.copy_last is not None:
+            self.copy_last.append(look.copy_last)
+        for part, columns in self.columns.items():
+            columns.add(index, getattr(sequence, part))
+        self._note(index, look)
+        if excerpt and look.motion is not None and not look.frozen:
+            self._excerpt(sequence, look)
+
+    def _note(self, index: int, look: Look) -> None:
+        fault = None
+        if look.blank.all():
+            fault = "black" if look.black else "blank"
+        elif look.frozen:
+            fault = "frozen"
+        if fault is not None:
+            self.noted[fault].append(index)
+            return
+        if look.blank.any():
+            self.noted["blanks"].append(index)
+            self.blank_frames += int(look.blank.sum())
+        repeats = look.repeats
+        self.repeated_frames += int(repeats.sum())
+        standstill = _longest_run(repeats) + 1
+        if standstill >= max(_STANDSTILL, len(look.hashes) / 4):
+            self.noted["standstill"].append(index)
+            self.longest_standstill = max(self.longest_standstill, standstill)
+        if len(look.cuts):
+            self.noted["cuts"].append(index)
+
+    def _excerpt(self, sequence: Sequence, look: Look) -> None:
+        assert look.motion is not None
+        # Copies: the rows are views of what may be unloaded.
+        actions, positions = (
+            None if rows is None else np.array(rows[:MOTION_FRAMES])
+            for rows in (sequence.actions, sequence.positions)
+        )
+        if actions is not None and finite(actions):
+            if positions is not None and not finite(positions):
+                return
+            self.excerpts.append((look.digest, Excerpt(actions, positions, look.motion)))
+
+    # -- what comes out -------------------------------------------------------------------------
+
+    def summary(self) -> SplitSummary:
+        """The facts, after all sequences were added."""
+        lengths = self.store.lengths
+        frames = int(lengths.sum())
+        height, width = self.store.size
+        values = {part: columns.summary() for part, columns in self.columns.items()}
+        return SplitSummary(
+            name=self.split,
+            folder=str(self.store.source),
+            sequences=len(lengths),
+            frames=frames,
+            shortest=int(lengths.min()),
+            median=float(np.median(lengths)),
+            longest=int(lengths.max()),
+            size=(height, width),
+            frame_rate=_frame_rate(self.store.meta),
+            pixel_low=self.low,
+            pixel_high=self.high,
+            pixel_mean=self.total / max(frames, 1),
+            copy_last_psnr=float(np.mean(self.copy_last)) if self.copy_last else None,
+            copy_last_sequences=len(self.copy_last),
+            actions=values.get("actions"),
+            positions=values.get("positions"),
+        )
+
+    def findings(self, *, small: bool) -> Iterator[Finding]:
+        """What is wrong with the frames and numbers of this split on its own.
+
+        Args:
+            small: whether the split is a small part of the data.
+        """
+        useless = [name for name in ("black", "blank", "frozen") if self.noted[name]]
+        count = sum(len(self.noted[name]) for name in useless)
+        if count == len(self.store):
+            scaled = self.high <= 1
+            yield Finding(
+                "error",
+                self.split,
+                f"every sequence is {' or '.join(_FAULTS[name] for name in useless)}: "
+                + (
+                    "all pixels are 0 or 1. Were the frames stored as fractions? "
+                    "Multiply them by 255, and import them again."
+                    if scaled
+                    else "look whether the right camera or feature was imported."
+                ),
+            )
+        else:
+            for name in useless:
+                yield self._of(name, "remove them, nothing can be learned from them")
+        if self.noted["blanks"]:
+            plural = "s are" if self.blank_frames > 1 else " is"
+            yield self._of(
+                "blanks",
+                f"{self.blank_frames:,} frame{plural} blank. Frames lost in recording? Cut them "
+                "off or remove the sequences",
+            )
+        if self.noted["standstill"]:
+            yield self._of(
+                "standstill",
+                f"up to {self.longest_standstill:,} equal frames in a row. Waiting for something, "
+                "or a camera that hung? Cut them shorter, if so",
+            )
+        steps = int((self.store.lengths - 1).sum())
+        moving = len(self.store) - count
+        if moving and self.repeated_frames > _REPEATED * steps:
+            yield Finding(
+                "warning",
+                self.split,
+                f"{self.repeated_frames / steps:.0%} of the frames are exactly the frame before: "
+                "was the video recorded at a lower rate than it was imported at? Import it at its "
+                "own rate.",
+            )
+        if self.noted["cuts"]:
+            yield self._of(
+                "cuts", "scenes joined together, or a light that was switched? Cut them there"
+            )
+        for columns in self.columns.values():
+            yield from columns.findings(small=small)
+
+    def _of(self, fault: str, remedy: str) -> Finding:
+        names = tuple(self.store.names[k] for k in self.noted[fault])
+        what = f"1 sequence {'has' if fault in _HAVING else 'is'}"
+        if len(names) > 1:
+            what = f"{len(names):,} sequences {'have' if fault in _HAVING else 'are'}"
+        return Finding(
+            "warning", self.split, f"{what} {_FAULTS[fault]} ({some(names)}): {remedy}.", names
+        )
+
+
+def scan_split(
+    store: Store,
+    split: str,
+    *,
+    n_past: int,
+    n_future: int,
+    excerpts: set[int],
+    workers: int,
+    step: Callable[[], None],
+) -> Scan:
+    """Read all sequences of a split.
+
+    Args:
+        store: the split.
+        split: its name.
+        n_past: given frames.
+        n_future: predicted frames.
+        excerpts: indices of the sequences whose motion is measured.
+        workers: threads; what takes the time leaves the interpreter.
+        step: called after each sequence.
+    """
+    scan = Scan.of(store, split)
+
+    def look(index: int) -> tuple[Sequence, Look]:
+        sequence = store[index]
+        return sequence, look_at(
+            sequence, n_past=n_past, n_future=n_future, motion=index in excerpts
+        )
+
+    # A bounded window keeps memory flat.
+    with ThreadPoolExecutor(workers) as pool:
+        window = 4 * workers
+        pending = [pool.submit(look, k) for k in range(min(window, len(store)))]
+        try:
+            for index in range(len(store)):
+                sequence, found = pending.pop(0).result()
+                if index + window < len(store):
+                    pending.append(pool.submit(look, index + window))
+                scan.add(index, sequence, found, index in excerpts)
+                step()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return scan
+
+
+def _longest_run(repeats: np.ndarray) -> int:
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], repeats.astype(np.int8), [0]])))
+    return int((edges[1::2] - edges[::2]).max(initial=0))
+
+
+def _frame_rate(meta: dict[str, Any]) -> float | None:
+    source = meta.get("source")
+    rate = source.get("frame_rate") if isinstance(source, dict) else None
+    return float(rate) if isinstance(rate, int | float) and np.isfinite(rate) else None

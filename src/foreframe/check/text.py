@@ -1,0 +1,152 @@
+"""Findings as lines that a person can read."""
+
+from collections.abc import Iterator
+from textwrap import wrap
+
+from foreframe.check.alignment import Alignment, Link
+from foreframe.check.conclude import change
+from foreframe.check.findings import ColumnSummary, Finding, Findings, SplitSummary
+
+_MOST_COLUMNS = 32
+_WIDTH = 100
+
+
+def lines(findings: Findings) -> list[str]:
+    """The findings, for a terminal or a log."""
+    return list(_lines(findings))
+
+
+def _lines(findings: Findings) -> Iterator[str]:
+    yield findings.root
+    yield ""
+    if findings.splits:
+        yield from _table(
+            ("split", "sequences", "frames", "length", "size", "rate", "pixels", "copy-last"),
+            [_split_row(split) for split in findings.splits],
+            left=1,
+        )
+        yield (
+            "  length: shortest / median / longest. pixels: range, mean. copy-last: PSNR if the "
+            "last of"
+        )
+        yield (
+            f"  {findings.n_past} given frames is repeated {findings.n_future} times. "
+            f"Room for --n-future up to {findings.n_future_max}."
+        )
+        for part in ("actions", "positions"):
+            yield from _columns(part, findings.splits)
+        yield ""
+        yield from _alignment(findings.alignment, findings.splits)
+    for title, found in (("Errors", findings.errors), ("Warnings", findings.warnings)):
+        if found:
+            yield ""
+            yield title
+            for finding in found:
+                yield from wrap(
+                    f"{_where(finding)}{finding.text}",
+                    _WIDTH,
+                    initial_indent="  ",
+                    subsequent_indent="    ",
+                    break_long_words=False,
+                    break_on_hyphens=False,
+                )
+    yield ""
+    yield _verdict(findings)
+
+
+def _verdict(findings: Findings) -> str:
+    errors, warnings = len(findings.errors), len(findings.warnings)
+    said = f"{warnings} warning{'s' * (warnings != 1)}"
+    if findings.ok:
+        return f"Training can start{f' ({said})' if warnings else ': nothing to complain of'}."
+    return f"Training cannot start: {errors} error{'s' * (errors != 1)}, {said}."
+
+
+def _where(finding: Finding) -> str:
+    return f"{finding.split}: " if finding.split else ""
+
+
+def _split_row(split: SplitSummary) -> tuple[str, ...]:
+    rate = "?" if split.frame_rate is None else f"{split.frame_rate:g} Hz"
+    psnr = "-" if split.copy_last_psnr is None else f"{split.copy_last_psnr:.2f} dB"
+    return (
+        split.name,
+        f"{split.sequences:,}",
+        f"{split.frames:,}",
+        f"{split.shortest} / {split.median:g} / {split.longest}",
+        f"{split.size[1]}x{split.size[0]}",
+        rate,
+        f"{split.pixel_low}..{split.pixel_high}, {split.pixel_mean:.0f}",
+        psnr,
+    )
+
+
+def _columns(part: str, splits: tuple[SplitSummary, ...]) -> Iterator[str]:
+    first = splits[0]
+    columns: tuple[ColumnSummary, ...] | None = getattr(first, part)
+    yield ""
+    if columns is None:
+        yield f"{part}: none"
+        return
+    rows = [
+        (str(k), *(f"{value:.4g}" for value in (c.mean, c.std, c.low, c.high)))
+        for k, c in enumerate(columns[:_MOST_COLUMNS])
+    ]
+    table = list(_table(("column", "mean", "deviation", "least", "greatest"), rows))
+    yield f"{part} ({first.name})"
+    yield from table
+    if len(columns) > _MOST_COLUMNS:
+        yield f"  and {len(columns) - _MOST_COLUMNS} more columns"
+
+
+def _alignment(alignment: Alignment | None, splits: tuple[SplitSummary, ...]) -> Iterator[str]:
+    if alignment is None:
+        if any(split.actions is not None for split in splits):
+            yield "alignment of actions and motion: not measured, there are too few sequences"
+        return
+    yield (
+        f"alignment of action[t] with a change (R2 on held-out sequences; {alignment.sequences} of "
+        f"{alignment.of:,} sequences)"
+    )
+    header = ("", *(change(lag) for lag in alignment.links[0].lags), "chance", "verdict")
+    rows = [
+        (
+            link.kind,
+            *(f"{value:.2f}" for value in link.r2),
+            f"{link.chance:.2f}",
+            _link_verdict(link),
+        )
+        for link in alignment.links
+    ]
+    yield from _table(header, rows, left=1, last_left=True)
+    for link in alignment.links:
+        yield f"  {link.kind}: {link.measure} (columns {', '.join(map(str, link.columns))})"
+
+
+def _link_verdict(link: Link) -> str:
+    if link.verdict == "shifted":
+        return f"goes with {change(link.best)}"
+    if link.verdict == "cannot be told":
+        return "cannot be told: " + " or ".join(change(lag) for lag in link.plausible)
+    if link.verdict == "no link":
+        return "actions do not explain it"
+    return "aligned"
+
+
+def _table(
+    header: tuple[str, ...],
+    rows: list[tuple[str, ...]],
+    *,
+    left: int = 0,
+    last_left: bool = False,
+) -> Iterator[str]:
+    """Columns of one width each; the first ``left`` of them (and the last) begin at the left."""
+    widths = [max(map(len, cells)) for cells in zip(header, *rows, strict=True)]
+    for row in (header, *rows):
+        cells = [
+            cell.ljust(width)
+            if k < left or (last_left and k == len(widths) - 1)
+            else cell.rjust(width)
+            for k, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        yield ("  " + "  ".join(cells)).rstrip()

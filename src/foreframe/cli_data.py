@@ -1,0 +1,128 @@
+"""The commands that bring data in, take them out and look them over; wiring, like ``cli``."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, make_dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from tyro.conf import Positional, arg
+
+from foreframe.check import CheckOptions
+from foreframe.data.importing import Imported, ImportOptions
+from foreframe.data.sources import SOURCES, Source
+from foreframe.places import place
+from foreframe.terminal import counting, say, show_import
+from foreframe.workers import available_cores
+
+_CORES = available_cores()
+
+
+@dataclass(frozen=True)
+class _Work:
+    """How an import is carried out; it doesn't change what is made."""
+
+    workers: int = _CORES
+    """Processes that work side by side."""
+    ray: str | None = None
+    """Address of a Ray cluster that does the work instead; local starts one on this machine."""
+    strict: bool = False
+    """End at the first recording that cannot be read; by default it is named and skipped."""
+
+
+def _import_command(source: type[Source]) -> type:
+    """The command that imports from ``source``: its fields, the input in the first place."""
+
+    def run(self: Any, words: Sequence[str]) -> None:
+        from foreframe.data.importing import import_dataset
+
+        given = {item.name: getattr(self, item.name) for item in fields(source)}  # type: ignore[arg-type]
+        given["input"] = place(given["input"])
+        with counting("importing") as progress:
+            done = import_dataset(
+                source(**given),
+                self.out,
+                self.options,
+                workers=self.work.workers,
+                ray=self.work.ray,
+                strict=self.work.strict,
+                log=say,
+                progress=progress,
+            )
+        _tell(done)
+
+    given = Annotated[Positional[str], arg(metavar="IN")]
+    out = Annotated[Positional[Path], arg(metavar="OUT", help="New folder of the dataset.")]
+    command = make_dataclass(
+        "Import",
+        [
+            # In the place that it has in the source: first.
+            ("input", given, field()),
+            ("out", out, field(kw_only=True)),
+            ("options", ImportOptions, field(default_factory=ImportOptions)),
+            ("work", _Work, field(default_factory=_Work)),
+        ],
+        bases=(source,),
+        namespace={"run": run},
+        frozen=True,
+    )
+    command.__doc__ = source.__doc__
+    return command
+
+
+def _tell(done: Imported) -> None:
+    show_import(done)
+    if done.skipped:
+        raise SystemExit(1)
+    say(f"Next: foreframe check {done.out}")
+
+
+@dataclass(frozen=True)
+class Check:
+    """Look through a dataset before training; exit status 1 if training could not start."""
+
+    data: Annotated[Positional[str], arg(metavar="DATA", help="Root of the dataset.")]
+    out: Path | None = None
+    """Folder for check.json, contact-sheet.png and sequences.gif; by default DATA-check."""
+    options: CheckOptions = field(default_factory=CheckOptions)
+
+    def run(self, words: Sequence[str]) -> None:
+        from foreframe.check import check_dataset, lines
+
+        root = place(self.data)
+        out = self.out or Path(f"{root.name}-check")
+        with counting("looking") as progress:
+            findings = check_dataset(root, self.options, out=out, log=say, progress=progress)
+        for line in lines(findings):
+            say(line)
+        say(f"{out}: contact-sheet.png, sequences.gif, check.json")
+        if not findings.ok:
+            raise SystemExit(1)
+
+
+@dataclass(frozen=True)
+class ExportLab:
+    """Write a dataset in the lab's layout: a folder of PNG frames and two CSV files a sequence."""
+
+    data: Annotated[Positional[str], arg(metavar="STORE", help="Root of the dataset.")]
+    out: Annotated[Positional[Path], arg(metavar="OUT", help="New folder of the dataset.")]
+    work: _Work = field(default_factory=_Work)
+
+    def run(self, words: Sequence[str]) -> None:
+        from foreframe.data.exports.lab import export_lab
+
+        with counting("exporting") as progress:
+            counts = export_lab(
+                place(self.data),
+                self.out,
+                workers=self.work.workers,
+                ray=self.work.ray,
+                progress=progress,
+            )
+        listed = ", ".join(f"{split} {count}" for split, count in counts.items())
+        say(f"{self.out}: {listed} sequences")
+
+
+IMPORTS = {name: _import_command(source) for name, source in SOURCES.items()}
+EXPORTS = {"lab": ExportLab}
+GROUPS: dict[str, dict[str, Any]] = {"import": IMPORTS, "export": EXPORTS}
+"""Commands of two words."""

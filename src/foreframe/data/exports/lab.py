@@ -1,0 +1,79 @@
+"""Any dataset as the lab's folders of PNG and CSV."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from foreframe.data.lab import SPLITS, write_sequence
+from foreframe.data.store import META, Store
+from foreframe.errors import ForeframeError
+from foreframe.places import Place
+from foreframe.workers import side_by_side
+
+SHARD = 256
+"""Sequences in one folder, as in the lab's data."""
+
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class _Job:
+    store: Store
+    folder: Path
+    first: int
+    stop: int
+
+
+def export_lab(
+    root: Place,
+    out: Path,
+    *,
+    workers: int | None = None,
+    ray: str | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, int]:
+    """Write every sequence of a dataset to ``OUT/<split>/traj_0_to_255.tfrecords/<n>/``.
+
+    Sequences that are there already stay, so an interrupted export goes on.
+
+    Args:
+        root: folder with stores train, validate and test, or some of them.
+        out: folder for the lab's layout.
+        workers: processes; every available core by default.
+        ray: address of a Ray cluster that does the work instead.
+        progress: called with (groups of sequences done, all).
+
+    Returns:
+        Sequences in each split.
+
+    Raises:
+        ForeframeError: there are no stores, or a file could not be written.
+    """
+    stores = {split: Store(root / split) for split in SPLITS if (root / split / META).is_file()}
+    if not stores:
+        raise ForeframeError(
+            f"{root}: holds no stores ({', '.join(SPLITS)}). Give a folder that foreframe import "
+            "has made."
+        )
+    marker = Path(out)
+    if any((marker / split / META).is_file() for split in SPLITS):
+        raise ForeframeError(f"{out}: holds stores itself. Name another folder.")
+    jobs = [
+        _Job(store, marker / split, first, min(first + _BATCH, len(store)))
+        for split, store in stores.items()
+        for first in range(0, len(store), _BATCH)
+    ]
+    progress(0, len(jobs))
+    with side_by_side(_export, jobs, workers=workers, ray=ray) as results:
+        for done, _ in enumerate(results, 1):
+            progress(done, len(jobs))
+    return {split: len(store) for split, store in stores.items()}
+
+
+def _export(job: _Job) -> None:
+    for n in range(job.first, job.stop):
+        first = n // SHARD * SHARD
+        folder = job.folder / f"traj_{first}_to_{first + SHARD - 1}.tfrecords" / str(n)
+        if not folder.is_dir():
+            sequence = job.store[n]
+            write_sequence(folder, sequence.frames, sequence.actions, sequence.positions)

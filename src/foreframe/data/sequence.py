@@ -1,0 +1,125 @@
+"""One recording in memory, and the fitting of its frames to the size that a model takes."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+from numpy.typing import ArrayLike
+from PIL import Image
+
+from foreframe.errors import ForeframeError
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """One recording of T frames.
+
+    Attributes:
+        frames: [T, H, W, 3], RGB.
+        actions: [T, A] or None; row t acts between frame t and t + 1.
+        positions: [T, P] or None; row t is the end effector at frame t.
+    """
+
+    frames: UInt8[np.ndarray, "time height width 3"]
+    actions: Float32[np.ndarray, "time action"] | None = None
+    positions: Float32[np.ndarray, "time position"] | None = None
+
+    @property
+    def widths(self) -> dict[str, int | None]:
+        """Numbers in each of the "actions" and "positions"; None where there are none."""
+        return {
+            "actions": None if self.actions is None else self.actions.shape[1],
+            "positions": None if self.positions is None else self.positions.shape[1],
+        }
+
+
+def finite(values: ArrayLike) -> bool:
+    """Whether every value is a finite number in float32."""
+    with np.errstate(over="ignore"):
+        return bool(np.isfinite(np.asarray(values).astype(np.float32)).all())
+
+
+MIDDLE, WHOLE = "middle", "whole"
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What becomes of a frame: a part of it is cut out and brought to ``size`` x ``size`` pixels.
+
+    Attributes:
+        size: height and width of the result.
+        crop: "middle" (the largest square in the middle), "whole" (everything, squeezed into the
+            square) or "LEFT,TOP,WIDTH,HEIGHT" in pixels of the frame.
+    """
+
+    size: int = 64
+    crop: str = MIDDLE
+
+    def check(self) -> None:
+        """Refuse a size or a crop that makes no sense.
+
+        Raises:
+            ForeframeError: names the option.
+        """
+        if not 8 <= self.size <= 1024:
+            raise ForeframeError(f"--size {self.size}: frames have between 8 and 1024 pixels.")
+        if self.crop not in (MIDDLE, WHOLE):
+            self._numbers()
+
+    def _numbers(self) -> tuple[int, int, int, int]:
+        try:
+            left, top, width, height = (int(word) for word in self.crop.split(","))
+        except ValueError:
+            left, top, width, height = -1, 0, 0, 0
+        if min(left, top) < 0 or min(width, height) < 1:
+            raise ForeframeError(
+                f"--crop {self.crop}: give {MIDDLE}, {WHOLE} or LEFT,TOP,WIDTH,HEIGHT in pixels."
+            )
+        return left, top, width, height
+
+    def box(self, height: int, width: int) -> tuple[float, float, float, float]:
+        """Left, top, right and bottom of what is cut out of a frame of that size.
+
+        Raises:
+            ForeframeError: the crop reaches beyond the frame.
+        """
+        if self.crop == MIDDLE:
+            edge = min(height, width)
+            left, top = (width - edge) / 2, (height - edge) / 2
+            return left, top, left + edge, top + edge
+        if self.crop == WHOLE:
+            return 0, 0, width, height
+        x, y, w, h = self._numbers()
+        if x + w > width or y + h > height:
+            raise ForeframeError(
+                f"--crop {self.crop}: reaches beyond the frames of {width}x{height} pixels."
+            )
+        return x, y, x + w, y + h
+
+    def changes(self, height: int, width: int) -> bool:
+        """Whether frames of that size come out other than they went in."""
+        whole = (0, 0, self.size, self.size)
+        return (height, width) != (self.size, self.size) or self.box(height, width) != whole
+
+    def __call__(
+        self, frame: UInt8[np.ndarray, "height width 3"]
+    ) -> UInt8[np.ndarray, "size size 3"]:
+        """Cut and resize: averaging over areas where that makes it smaller, else bicubic."""
+        height, width = frame.shape[:2]
+        if not self.changes(height, width):
+            return frame
+        box = self.box(height, width)
+        smaller = min(box[2] - box[0], box[3] - box[1]) >= self.size
+        how = Image.Resampling.BOX if smaller else Image.Resampling.BICUBIC
+        return np.asarray(Image.fromarray(frame).resize((self.size, self.size), how, box))
+
+
+def fit_sequence(sequence: Sequence, fit: Fit) -> Sequence:
+    """``sequence`` with every frame fitted; itself if nothing changes.
+
+    Raises:
+        ForeframeError: the crop reaches beyond the frames.
+    """
+    if not fit.changes(*sequence.frames.shape[1:3]):
+        return sequence
+    return replace(sequence, frames=np.stack([fit(frame) for frame in sequence.frames]))

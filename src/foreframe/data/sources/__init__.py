@@ -1,0 +1,21 @@
+"""Sources: each module knows one form of data in the outside world."""
+
+from foreframe.data.sources.bair import BairSource
+from foreframe.data.sources.moving_mnist import MovingMnistSource
+from foreframe.data.sources.npz import NpzSource
+from foreframe.data.sources.rlds import RldsSource
+from foreframe.data.sources.source import Source
+from foreframe.data.sources.video import VideoSource
+from foreframe.data.sources.zarr_buffer import ZarrSource
+
+SOURCES: dict[str, type[Source]] = {
+    "bair": BairSource,
+    "rlds": RldsSource,
+    "zarr": ZarrSource,
+    "video": VideoSource,
+    "npz": NpzSource,
+    "mmnist": MovingMnistSource,
+}
+"""By their names on the command line."""
+
+__all__ = ["SOURCES", "Source"]

@@ -1,0 +1,215 @@
+"""Episodes as TensorFlow Datasets writes them: RLDS, the form of Bridge and Open X-Embodiment."""
+
+import io
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from foreframe.data.sources.feature import join_columns, parse_columns
+from foreframe.data.sources.source import Part, Recording, Skip, Source
+from foreframe.data.sources.tfrecord import (
+    BadExampleError,
+    Damage,
+    Example,
+    Record,
+    read_records,
+    record_offsets,
+)
+from foreframe.errors import ForeframeError
+from foreframe.places import Place, files_below, open_binary
+
+_FILE = re.compile(r"(?P<dataset>.+)-(?P<split>[^-]+)\.tfrecord(-\d+-of-\d+)?$")
+_SPLITS = {
+    "train": "train",
+    "val": "validate",
+    "valid": "validate",
+    "validation": "validate",
+    "validate": "validate",
+    "test": "test",
+}
+_STEPS = "steps/"
+_FEW = 3
+
+
+@dataclass(frozen=True)
+class RldsSource(Source):
+    """RLDS episodes as TFDS writes them: Bridge, Open X-Embodiment."""
+
+    input: Place
+    """Folder of the version with its .tfrecord files, or one such file."""
+    image: str = ""
+    """Feature of a step with the camera's pictures, such as image_0; needed if several."""
+    action: str = "action"
+    """Feature with the action, or columns of it: action[:7]; several divided by commas."""
+    position: str = ""
+    """Feature with the end effector's position, such as state[:3]; by default none."""
+    frame_rate: float | None = None
+    """Steps per second, for the metadata."""
+
+    def parts(self) -> list[Part]:
+        if self.input.is_dir():
+            files = [path for path in files_below(self.input, ("",)) if ".tfrecord" in path.name]
+        elif self.input.exists():
+            files = [self.input]
+        else:
+            raise ForeframeError(f"{self.input}: no such file or folder. Give a TFDS dataset.")
+        if not files:
+            raise ForeframeError(
+                f"{self.input}: holds no .tfrecord files. Give the folder of one version of a TFDS "
+                "dataset, such as bridge_dataset/1.0.0."
+            )
+        self._look_at_one(files)
+        parts: list[Part] = []
+        for path in files:
+            match = _FILE.fullmatch(path.name)
+            split = None if match is None else _SPLITS.get(match["split"].lower())
+            name = str(path)[len(str(self.input)) :].strip("/").replace("/", "-") or path.name
+            parts.append(Part(name, path, split, {"stop": path.stat().st_size}))
+        return parts
+
+    def _look_at_one(self, files: list[Place]) -> None:
+        """Refuse features that the first readable episode does not have."""
+        for path in files:
+            with open_binary(path) as file:
+                for record in read_records(file, 0, path.stat().st_size):
+                    if isinstance(record, Record):
+                        try:
+                            self._features(Example(record.payload))
+                        except BadExampleError:
+                            continue
+                        return
+
+    def _features(self, example: Example) -> tuple[str, dict[str, str]]:
+        """The image's key, and the key of every numeric feature that an option names."""
+        steps = [key for key in example if key.startswith(_STEPS)]
+        if not steps:
+            raise BadExampleError("there are no features steps/...: it is no RLDS episode")
+        pictures = [key for key in steps if self._pictures(example, key)]
+        if self.image:
+            image = _named(self.image, steps, "--image", pictures)
+        elif len(pictures) == 1:
+            image = pictures[0]
+        else:
+            listed = ", ".join(key.removeprefix(_STEPS) for key in pictures) or "none"
+            raise ForeframeError(
+                f"{self.input}: name the camera with --image; features with pictures: {listed}."
+            )
+        numeric = [key for key in steps if not example.kind(key).startswith("bytes")]
+        wanted = [
+            (columns.name, option)
+            for text, option in ((self.action, "--action"), (self.position, "--position"))
+            for columns in parse_columns(text, option)
+        ]
+        return image, {name: _named(name, steps, option, numeric) for name, option in wanted}
+
+    @staticmethod
+    def _pictures(example: Example, key: str) -> bool:
+        if not example.kind(key).startswith("bytes"):
+            return False
+        return any(value[:2] in (b"\xff\xd8", b"\x89P") for value in example.bytes_list(key)[:1])
+
+    def lengths(self, part: Part) -> list[tuple[str, int]]:
+        stop = part.select["stop"]
+        with open_binary(part.place) as file:
+            count = sum(1 for _ in record_offsets(file, 0, stop))
+            names = [f"{part.place.name}/{n}" for n in range(count)]
+            if count >= _FEW:
+                return [(name, 0) for name in names]
+            # So few are divided by time, and their lengths stand in the records alone.
+            found: list[tuple[str, int]] = []
+            for name, record in zip(names, read_records(file, 0, stop), strict=True):
+                try:
+                    payload = record.payload if isinstance(record, Record) else b""
+                    example = Example(payload)
+                    found.append((name, len(example.bytes_list(self._features(example)[0]))))
+                except BadExampleError:
+                    found.append((name, 0))
+        return found
+
+    def read(self, part: Part) -> Iterator[Recording | Skip]:
+        with open_binary(part.place) as file:
+            for n, record in enumerate(read_records(file, 0, part.select["stop"])):
+                name = f"{part.place.name}/{n}"
+                where = f"{name} (episode {n} at byte {record.offset:,})"
+                if isinstance(record, Damage):
+                    yield Skip(where, record.reason)
+                    continue
+                try:
+                    yield self._recording(name, where, Example(record.payload))
+                except (BadExampleError, ValueError) as error:
+                    yield Skip(where, str(error))
+                except ForeframeError as error:  # the features of this episode are others
+                    yield Skip(where, str(error).rstrip("."))
+
+    def _recording(self, name: str, where: str, example: Example) -> Recording:
+        image, keys = self._features(example)
+        pictures = list(example.bytes_list(image))
+        n = len(pictures)
+        if not n:
+            raise BadExampleError(f"the feature {image} is empty")
+        features: dict[str, np.ndarray] = {}
+        for feature, key in keys.items():
+            values = example.numbers(key)
+            if not len(values) or len(values) % n:
+                raise BadExampleError(
+                    f"the feature {key} holds {len(values)} numbers, which cannot be divided over "
+                    f"{n} steps"
+                )
+            features[feature] = values.reshape(n, -1)
+        return Recording(
+            name,
+            _decoded(pictures, where),
+            join_columns(parse_columns(self.action, "--action"), features),
+            join_columns(parse_columns(self.position, "--position"), features),
+        )
+
+    def describe(self) -> dict[str, Any]:
+        told: dict[str, Any] = {
+            "camera": self.image,
+            "action": self.action,
+            "position": self.position,
+            "frame_rate": self.frame_rate,
+            "units": "as recorded",
+        }
+        info = self.input / "dataset_info.json" if self.input.is_dir() else None
+        if info is not None and info.is_file():
+            try:
+                found = json.loads(info.read_text(encoding="utf-8"))
+                told |= {"dataset": str(found["name"]), "version": str(found["version"])}
+            except (OSError, ValueError, KeyError, TypeError):
+                pass  # it is not needed to read the episodes
+        return told
+
+
+def _named(name: str, keys: list[str], option: str, fitting: list[str]) -> str:
+    """The one key that is ``name`` or ends with it."""
+    found = [key for key in keys if key == name or f"/{key}".endswith(f"/{name}")]
+    if len(found) == 1:
+        return found[0]
+    listed = ", ".join(key.removeprefix(_STEPS) for key in (found or fitting)) or "none"
+    what = "several features are called so" if found else "no feature of a step is called so"
+    raise ForeframeError(f"{option} {name}: {what}; there are: {listed}.")
+
+
+def _decoded(pictures: list[bytes], where: str) -> Iterator[np.ndarray]:
+    size: tuple[int, int] | None = None
+    for t, picture in enumerate(pictures):
+        try:
+            with Image.open(io.BytesIO(picture)) as image:
+                frame = np.asarray(image.convert("RGB"))
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise ForeframeError(
+                f"{where}: the picture of step {t} is damaged ({error})"
+            ) from error
+        if size is not None and frame.shape[:2] != size:
+            raise ForeframeError(
+                f"{where}: the picture of step {t} has {frame.shape[1]}x{frame.shape[0]} pixels, "
+                f"those before it {size[1]}x{size[0]}"
+            )
+        size = frame.shape[:2]
+        yield frame

@@ -1,0 +1,100 @@
+"""What an importer knows of the outside world: a source lists its parts and reads each.
+
+A source is a frozen dataclass that can be pickled: its fields are its options, and parts of it are
+read by other processes, perhaps on other machines. It never resizes, divides or writes anything:
+that is the same for all sources and is done in ``foreframe.data.importing``.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from foreframe.places import Place
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of the input that one worker reads at a time; it becomes a shard of the store.
+
+    Attributes:
+        name: of the shard: unique in the source, fit for a folder's name.
+        place: what is read, for messages and so that a changed input is noticed.
+        split: "train", "validate" or "test" where the source has splits of its own; else None.
+        select: what ``Source.read`` needs to find the part: offsets, episode numbers ...
+    """
+
+    name: str
+    place: Place
+    split: str | None = None
+    select: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One continuous recording on its way in.
+
+    Attributes:
+        name: unique in the source; says where it came from ("traj_0_to_255.tfrecords/17").
+        frames: T frames [height, width, 3], RGB uint8, all of one size. They may be made one at a
+            time: whoever takes them never holds the originals of a whole recording. Iterating may
+            raise ``ForeframeError`` (damaged video): the frames before it are good.
+        actions: [T, A] float32 or None; row t acts between frame t and t + 1.
+        positions: [T, P] float32 or None; row t is at frame t.
+    """
+
+    name: str
+    frames: Iterable[UInt8[np.ndarray, "height width 3"]]
+    actions: Float32[np.ndarray, "time action"] | None = None
+    positions: Float32[np.ndarray, "time position"] | None = None
+
+
+@dataclass(frozen=True)
+class Skip:
+    """Something that could not be read.
+
+    Attributes:
+        name: the file, and the record or row in it.
+        reason: why, in words that help; no full stop at the end.
+    """
+
+    name: str
+    reason: str
+
+
+class Source(ABC):
+    """One form of data in the outside world. Subclasses are frozen dataclasses."""
+
+    @abstractmethod
+    def parts(self) -> list[Part]:
+        """The pieces to read, in a fixed order, each of about 50 to 300 recordings.
+
+        Cheap: looks at names, headers and metadata, and at one recording at most to see that the
+        options fit.
+
+        Raises:
+            ForeframeError: the input is missing or of another form, or an option names something
+                that is not there (the message lists what is).
+        """
+
+    @abstractmethod
+    def lengths(self, part: Part) -> list[tuple[str, int]]:
+        """Name and number of frames (an estimate will do) of each recording in ``part``, in order.
+
+        Asked for only where recordings have to be divided over splits. Cheap, like ``parts``.
+        """
+
+    @abstractmethod
+    def read(self, part: Part) -> Iterator[Recording | Skip]:
+        """The recordings of ``part`` in order; what cannot be read comes as a ``Skip``.
+
+        Memory is bounded by one recording. Errors of single recordings are never raised here
+        (except while the ``frames`` of one are iterated).
+        """
+
+    def describe(self) -> dict[str, Any]:
+        """For the store's metadata: "frame_rate" (in Hz), "camera", "units" ..."""
+        return {}

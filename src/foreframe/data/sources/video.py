@@ -1,0 +1,303 @@
+"""A folder of video files, each with an optional CSV of actions and positions beside it."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from foreframe.data.sources.source import Part, Recording, Skip, Source
+from foreframe.data.sources.video_packets import BadVideoError, frame_times
+from foreframe.data.sources.video_table import NONE, BadTableError, Table, choose, read_table
+from foreframe.data.video_file import frames as decode
+from foreframe.errors import ForeframeError
+from foreframe.places import Place, files_below, open_binary
+
+SUFFIXES = (".mp4", ".avi", ".gif", ".mov", ".mkv", ".webm", ".m4v")
+
+_PER_PART = 32
+_TRIED = 8
+"""Videos that are looked at before it is said that none can be used."""
+_RATE_TOLERANCE = 0.05
+
+Resampling = Literal["sum", "mean", "first", "last"]
+
+
+@dataclass(frozen=True)
+class _Like:
+    """What the first usable video is like, and all others have to be.
+
+    Attributes:
+        rate: frames a second; None where it cannot be told.
+        columns: of the CSV; None without one.
+        named: whether it has a header line.
+    """
+
+    rate: float | None = None
+    columns: list[str] | None = None
+    named: bool = False
+
+
+@dataclass(frozen=True)
+class VideoSource(Source):
+    """Video files, each with an optional CSV beside it: clip.mp4 and clip.csv."""
+
+    input: Place
+    """A video (mp4, avi, gif, mov, mkv, webm), or a folder of videos; the folders in it are
+    searched too. A CSV of the same name holds a row for each frame, with or without a header."""
+    frame_rate: float | None = None
+    """Frames a second: at regular times from the first frame on, the frame nearest to each is
+    taken. By default every frame is, and all videos must have one rate."""
+    actions: str = ""
+    """Columns of the CSV that are actions: numbers from 0, ranges or names from its header, such as
+    0:4 or dx,dy,grip. By default all that are no positions; none for no actions."""
+    positions: str = ""
+    """Columns of the CSV that are positions, such as 4:7. By default there are none."""
+    resample_actions: Resampling | None = None
+    """With --frame-rate, what the actions from one taken frame to the next become: sum for
+    displacements, mean for velocities, last for targets in absolute coordinates, first for the
+    action at the frame itself. A CSV doesn't say which it holds, so there is no default."""
+
+    def parts(self) -> list[Part]:
+        if self.frame_rate is not None and not 0 < self.frame_rate < math.inf:
+            raise ForeframeError(f"--frame-rate {self.frame_rate}: must be more than 0.")
+        videos, tables = self._find()
+        like = self._like(videos, tables)
+        acts = like.columns is not None and self._chosen(like.columns)["actions"]
+        if acts and self.frame_rate is not None and self.resample_actions is None:
+            raise ForeframeError(
+                "--frame-rate passes over frames, and what becomes of their actions depends on "
+                "what they are. Give --resample-actions sum for displacements, mean for "
+                "velocities, last for targets in absolute coordinates, first for the action at "
+                "the frame itself, or give --actions none."
+            )
+        return [
+            Part(
+                f"videos-{start:06d}",
+                self.input,
+                select={
+                    "videos": videos[start : start + _PER_PART],
+                    "tables": tables[start : start + _PER_PART],
+                    "like": asdict(like),
+                },
+            )
+            for start in range(0, len(videos), _PER_PART)
+        ]
+
+    # -- the files ------------------------------------------------------------------------------
+
+    def _find(self) -> tuple[list[str], list[str | None]]:
+        """The videos by their paths in the folder, and the CSV of each."""
+        if not self.input.exists():
+            raise ForeframeError(
+                f"{self.input}: no such file or folder. Give a video, or a folder of videos."
+            )
+        if self.input.is_dir():
+            root = str(self.input)
+            paths = files_below(self.input, (*SUFFIXES, ".csv"))
+            found = [str(path)[len(root) :].replace("\\", "/").lstrip("/") for path in paths]
+            videos = [name for name in found if name.lower().endswith(SUFFIXES)]
+            csvs = {_stem(name): name for name in found if name.lower().endswith(".csv")}
+        else:
+            videos = [self.input.name]
+            beside = f"{_stem(self.input.name)}.csv"
+            csvs = {_stem(beside): beside} if self._place(beside).is_file() else {}
+        if not videos:
+            raise ForeframeError(
+                f"{self.input}: holds no videos ({', '.join(SUFFIXES)}). Give the folder of them."
+            )
+        wanted = self.actions != NONE or self.positions not in ("", NONE)
+        tables = [csvs.get(_stem(video)) if wanted else None for video in videos]
+        if not any(tables) and (self.actions not in ("", NONE) or self.positions not in ("", NONE)):
+            raise ForeframeError(
+                f"{self.input}: --actions and --positions name columns, but there is no CSV beside "
+                f"any video. That of {videos[0]} would be {_stem(videos[0])}.csv."
+            )
+        return videos, tables
+
+    def _place(self, name: str) -> Place:
+        return (self.input if self.input.is_dir() else self.input.parent) / name
+
+    def _like(self, videos: list[str], tables: list[str | None]) -> _Like:
+        """What all videos have to be like, from the first ones that can be used."""
+        rate, table, failures = None, None, list[str]()
+        usable = False
+        for video in videos[:_TRIED]:
+            try:
+                rate, usable = _rate(self._times(video)), True
+                break
+            except (BadVideoError, ForeframeError) as error:
+                failures.append(f"{video}: {str(error).rstrip('.')}")
+        if not usable:
+            raise ForeframeError(f"{self.input}: no video can be read ({failures[0]}).")
+        failures.clear()
+        for name in [name for name in tables if name][:_TRIED]:
+            try:
+                table = read_table(self._place(name))
+                break
+            except BadTableError as error:
+                failures.append(str(error))
+        if any(tables) and table is None:
+            raise ForeframeError(f"{self.input}: no CSV can be read ({failures[0]}).")
+        if table is not None:
+            self._chosen(table.columns)
+            return _Like(rate, table.columns, table.named)
+        return _Like(rate)
+
+    def _chosen(self, columns: list[str]) -> dict[str, list[int]]:
+        try:
+            return choose(columns, self.actions, self.positions)
+        except BadTableError as error:
+            raise ForeframeError(f"{self.input}: {error}.") from error
+
+    def _times(self, video: str) -> np.ndarray:
+        place = self._place(video)
+        with open_binary(place) as file:
+            return frame_times(file)
+
+    # -- reading --------------------------------------------------------------------------------
+
+    def lengths(self, part: Part) -> list[tuple[str, int]]:
+        found: list[tuple[str, int]] = []
+        for video in part.select["videos"]:
+            try:
+                taken = self._taken(self._times(video), _Like(**part.select["like"]))
+            except (BadVideoError, ForeframeError):
+                continue  # read() says why
+            found.append((video, len(taken)))
+        return found
+
+    def read(self, part: Part) -> Iterator[Recording | Skip]:
+        like = _Like(**part.select["like"])
+        for video, table in zip(part.select["videos"], part.select["tables"], strict=True):
+            try:
+                yield self._recording(video, table, like)
+            except (BadVideoError, BadTableError) as error:
+                yield Skip(video, str(error))
+            except ForeframeError as error:
+                yield Skip(video, str(error).rstrip("."))
+
+    def _recording(self, video: str, table: str | None, like: _Like) -> Recording:
+        times = self._times(video)
+        taken = self._taken(times, like)
+        rows: dict[str, np.ndarray | None] = {"actions": None, "positions": None}
+        if like.columns is not None:
+            if table is None:
+                raise BadVideoError(
+                    f"there is no {_stem(video).rpartition('/')[2]}.csv beside it, and others have "
+                    "one; to do without, give --actions none"
+                )
+            values = self._values(table, like, len(times))
+            columns = self._chosen(like.columns)
+            if columns["actions"]:
+                actions = values[:, columns["actions"]]
+                if self.frame_rate is not None:
+                    assert self.resample_actions is not None
+                    actions = resample(actions, taken, self.resample_actions)
+                rows["actions"] = actions.astype(np.float32)
+            if columns["positions"]:
+                rows["positions"] = values[taken][:, columns["positions"]].astype(np.float32)
+        return Recording(video, self._frames(video, times, taken), **rows)
+
+    def _values(self, name: str, like: _Like, frames: int) -> np.ndarray:
+        table: Table = read_table(self._place(name))
+        assert like.columns is not None
+        if table.columns != like.columns and (
+            len(table.columns) != len(like.columns) or (table.named and like.named)
+        ):
+            raise BadVideoError(
+                f"the columns of {name} are {', '.join(table.columns)}, those of the first CSV "
+                f"are {', '.join(like.columns)}"
+            )
+        if len(table.values) != frames:
+            raise BadVideoError(
+                f"{name} has {len(table.values)} rows, but the video has {frames} frames; each "
+                "needs a row, the last one too"
+            )
+        return table.values
+
+    def _taken(self, times: np.ndarray, like: _Like) -> np.ndarray:
+        """Numbers of the frames that are taken."""
+        rate = _rate(times)
+        if self.frame_rate is None:
+            if rate and like.rate and abs(rate / like.rate - 1) > _RATE_TOLERANCE:
+                raise BadVideoError(
+                    f"it has {rate:.4g} frames a second, and the first video {like.rate:.4g}; "
+                    "--frame-rate brings all to one rate"
+                )
+            return np.arange(len(times))
+        if len(times) > 1 and rate is None:
+            raise BadVideoError("it doesn't say when its frames are, so --frame-rate can't be met")
+        if rate and self.frame_rate > rate * (1 + _RATE_TOLERANCE):
+            raise BadVideoError(
+                f"it has {rate:.4g} frames a second, so --frame-rate {self.frame_rate:g} would "
+                "show frames twice"
+            )
+        return nearest(times, self.frame_rate)
+
+    def _frames(self, video: str, times: np.ndarray, taken: np.ndarray) -> Iterator[np.ndarray]:
+        place = self._place(video)
+        seen = k = 0
+        with open_binary(place) as file:
+            for _, frame in decode(file, str(place)):
+                while k < len(taken) and taken[k] == seen:
+                    yield frame
+                    k += 1
+                seen += 1
+        if seen != len(times):
+            raise ForeframeError(
+                f"{place}: {seen} frames could be decoded, but the file holds {len(times)}. It is "
+                "damaged: restore it, or remove it."
+            )
+
+    def describe(self) -> dict[str, Any]:
+        like = self._like(*self._find())
+        found: dict[str, Any] = {"dataset": self.input.name, "units": "as recorded"}
+        if self.frame_rate or like.rate:
+            found["frame_rate"] = self.frame_rate or like.rate
+        if like.columns is not None and like.named:
+            chosen = self._chosen(like.columns).items()
+            found["columns"] = {
+                kind: [like.columns[n] for n in numbers] for kind, numbers in chosen if numbers
+            }
+        return found
+
+
+def _stem(name: str) -> str:
+    return name.rpartition(".")[0] or name
+
+
+# -- times --------------------------------------------------------------------------------------
+
+
+def _rate(times: np.ndarray) -> float | None:
+    """Frames a second on average."""
+    span = times[-1] - times[0]
+    return float((len(times) - 1) / span) if span > 0 else None
+
+
+def nearest(times: np.ndarray, rate: float) -> np.ndarray:
+    """Numbers of the frames nearest to regular times from the first frame on; of two, the first."""
+    small = 1e-6
+    grid = times[0] + np.arange(int((times[-1] - times[0]) * rate + small) + 1) / rate
+    after = np.searchsorted(times, grid - small).clip(0, len(times) - 1)
+    before = (after - 1).clip(0)
+    return np.where(grid - times[before] <= times[after] - grid + small, before, after)
+
+
+def resample(actions: np.ndarray, taken: np.ndarray, how: Resampling) -> np.ndarray:
+    """Of each frame that is taken, the action up to the next; of the last, up to the end."""
+    ends = np.append(taken[1:], len(actions))
+    rows = []
+    for start, end in zip(taken, ends, strict=True):
+        between = actions[start:end]
+        if how == "sum":
+            rows.append(between.sum(0))
+        elif not len(between):  # a frame taken twice
+            rows.append(actions[start])
+        elif how == "mean":
+            rows.append(between.mean(0))
+        else:
+            rows.append(between[0 if how == "first" else -1])
+    return np.stack(rows)

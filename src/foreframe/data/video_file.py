@@ -1,0 +1,69 @@
+"""One video file, read frame by frame with PyAV; whatever is damaged is an error."""
+
+from collections.abc import Iterator
+from typing import IO, Any
+
+import numpy as np
+
+from foreframe.errors import ForeframeError
+
+
+def import_av() -> Any:
+    """The package av.
+
+    Raises:
+        ForeframeError: it is not installed.
+    """
+    try:
+        import av
+        import av.error
+        import av.logging
+    except ImportError as error:
+        raise ForeframeError(
+            f"Videos are read with the package av ({error}): pip install 'foreframe[data]'."
+        ) from error
+    av.logging.set_level(None)  # what FFmpeg has to say comes as an exception
+    return av
+
+
+def frames(file: IO[bytes], name: str) -> Iterator[tuple[float, np.ndarray]]:
+    """Time in seconds and content [height, width, 3], RGB uint8, of every frame in order.
+
+    Args:
+        file: seekable.
+        name: of the video, for messages.
+
+    Raises:
+        ForeframeError: it is no video, or a frame is damaged or missing; those before are good.
+    """
+    av = import_av()
+    try:
+        with av.open(file, "r") as container:
+            if not container.streams.video:
+                raise ForeframeError(f"{name}: holds no video. Restore it, or remove it.")
+            stream = container.streams.video[0]
+            stream.thread_type = "NONE"
+            # FFmpeg would paint over what is damaged.
+            stream.codec_context.options = {"err_detect": "explode+crccheck+bitstream+buffer"}
+            promised, seen, before = stream.frames, 0, -np.inf
+            for packet in container.demux(stream):
+                if packet.is_corrupt:
+                    raise ForeframeError(f"{name}: frame {seen} or one soon after is damaged.")
+                for frame in packet.decode():
+                    if frame.is_corrupt:
+                        raise ForeframeError(f"{name}: frame {seen} is damaged.")
+                    time = float(frame.time) if frame.time is not None else np.nan
+                    if time < before:
+                        raise ForeframeError(f"{name}: frame {seen} is out of order.")
+                    before = time
+                    seen += 1
+                    yield time, frame.to_ndarray(format="rgb24")
+            if seen < promised:
+                raise ForeframeError(
+                    f"{name}: ends after {seen} of {promised} frames: it is cut or damaged. "
+                    "Restore it, or remove it."
+                )
+    except (av.error.FFmpegError, ValueError, OSError, EOFError, MemoryError) as error:
+        raise ForeframeError(
+            f"{name}: cannot be read as a video ({error}). Restore it, or remove it."
+        ) from error

@@ -1,0 +1,200 @@
+"""Work done side by side: by processes of this machine, or by a Ray cluster.
+
+A job is a picklable value, the work a function of a module. Jobs write their own results whole or
+not at all, so a worker may die at any moment: its job is done again.
+"""
+
+import _thread
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from typing import Any, TypeVar
+
+from foreframe.errors import ForeframeError
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+DEATHS = 3
+"""Times that workers may die without a single job done in between."""
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@contextmanager
+def side_by_side(
+    work: Callable[[Job], Result],
+    jobs: list[Job],
+    *,
+    workers: int | None = None,
+    ray: str | None = None,
+) -> Iterator[Iterator[Result]]:
+    """Yield an iterator over the results, in the order in which they come.
+
+    Args:
+        work: a function of a module, that other processes can import.
+        jobs: what it is called with, one at a time.
+        workers: processes; every available core by default. 1: in this process.
+        ray: address of a Ray cluster that does the work instead; "local" starts one here. Its
+            nodes need foreframe and the same files under the same paths.
+
+    Raises:
+        ForeframeError: what a job raised (the others are ended); workers keep dying; there is no
+            such cluster.
+        KeyboardInterrupt: after the workers have ended.
+    """
+    workers = available_cores() if workers is None else workers
+    if workers < 1:
+        raise ForeframeError(f"--workers {workers}: at least 1 is needed.")
+    if ray is not None:
+        with _ray_cluster(ray) as cluster:
+            yield _on_ray(cluster, work, jobs)
+    elif workers == 1 or len(jobs) <= 1:
+        yield map(work, jobs)
+    else:
+        results = _in_processes(work, jobs, min(workers, len(jobs)))
+        try:
+            yield results
+        finally:
+            results.close()
+
+
+# -- processes ----------------------------------------------------------------------------------
+
+
+def _in_processes(
+    work: Callable[[Job], Result], jobs: list[Job], workers: int
+) -> Generator[Result, None, None]:
+    pending, deaths = list(jobs), 0
+    while pending:
+        stop, stopped = get_context("spawn").Pipe(duplex=False)
+        # Spawned, not forked: a fork of a process that runs threads (PyTorch's) may hang.
+        pool = ProcessPoolExecutor(
+            min(workers, len(pending)),
+            mp_context=get_context("spawn"),
+            initializer=_begin_worker,
+            initargs=(stop,),
+        )
+        try:
+            with _interrupts_ignored():
+                futures: dict[Future[Result], Job] = {}
+                for job in pending:
+                    futures[pool.submit(work, job)] = job
+            while futures:
+                done, _ = wait(futures, return_when=FIRST_COMPLETED)
+                for future in done:
+                    result = future.result()
+                    pending.remove(futures.pop(future))
+                    deaths = 0
+                    yield result
+        except BrokenProcessPool as error:
+            deaths += 1
+            if deaths == DEATHS:
+                raise ForeframeError(
+                    f"Working processes died {DEATHS} times (out of memory?); what they had "
+                    "written is kept. Run the same command again, perhaps with fewer --workers."
+                ) from error
+        finally:
+            stopped.close()  # whoever still works stops now
+            pool.shutdown(wait=True, cancel_futures=True)
+            stop.close()
+
+
+def _begin_worker(stop: Connection) -> None:
+    # Ctrl-C reaches every process of the terminal: the parent alone decides what to do.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # An exception, so that half-written files are removed on the way out.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    threading.Thread(target=_stop_with_parent, args=(stop,), daemon=True).start()
+
+
+def _stop_with_parent(stop: Connection) -> None:
+    """End this process when the parent closes its end of the pipe, or has died."""
+    try:
+        stop.recv_bytes()
+    except (EOFError, OSError):
+        _thread.interrupt_main(signal.SIGTERM)
+        time.sleep(5)
+        os._exit(1)  # idle, with nobody to tell it that nothing more will come
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Processes started meanwhile never see Ctrl-C, not even while they still import."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+# -- Ray ----------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _ray_cluster(address: str) -> Iterator[Any]:
+    try:
+        import ray
+    except ImportError as error:
+        raise ForeframeError(
+            f"--ray {address}: Ray is not installed. Install it: pip install 'foreframe[cluster]'."
+        ) from error
+    started = not ray.is_initialized()
+    if started:
+        try:
+            ray.init(
+                address=None if address == "local" else address,
+                include_dashboard=False if address == "local" else None,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
+        except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+            raise ForeframeError(
+                f"--ray {address}: no Ray cluster answers there ({str(error).splitlines()[0]}). "
+                "Give host:port, auto for one that runs on this machine, or local to start one."
+            ) from error
+    try:
+        yield ray
+    finally:
+        if started:
+            ray.shutdown()
+
+
+def _on_ray(ray: Any, work: Callable[[Job], Result], jobs: list[Job]) -> Iterator[Result]:
+    # Ray does a task again on another worker if its own has died.
+    task = ray.remote(max_retries=DEATHS)(work)
+    pending = [task.remote(job) for job in jobs]
+    try:
+        while pending:
+            done, pending = ray.wait(pending)
+            for result in done:
+                yield ray.get(result)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, ForeframeError):
+            raise error.cause from None
+        raise
+    except ray.exceptions.RayError as error:
+        raise ForeframeError(
+            f"A job on the Ray cluster could not be done ({type(error).__name__}: "
+            f"{str(error).splitlines()[0]}). What was done is kept: run the same command again."
+        ) from error
+    finally:
+        for task_left in pending:
+            ray.cancel(task_left)

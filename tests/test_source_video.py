@@ -1,0 +1,373 @@
+"""Videos with their CSVs: frames and rows stay together, also at another frame rate."""
+
+import pickle
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from PIL import Image
+from upath import UPath
+
+from foreframe.data.sources.source import Skip
+from foreframe.data.sources.video import VideoSource, nearest, resample
+from foreframe.data.sources.video_table import choose
+from foreframe.errors import ForeframeError
+
+av = pytest.importorskip("av")
+
+CODECS = {
+    "mp4": "libx264",
+    "mov": "libx264",
+    "mkv": "libx264",
+    "avi": "mpeg4",
+    "webm": "libvpx-vp9",
+}
+KINDS = (*CODECS, "gif")
+
+
+def write_video(path, count=12, rate=10, times=None):
+    """Frame n is of the grey 10 n, so that it can be told; ``times`` in milliseconds."""
+    images = [np.full((32, 48, 3), 10 * n, np.uint8) for n in range(count)]
+    if path.suffix.lower() == ".gif":
+        # Pillow keeps the colours as they are.
+        first, *others = (Image.fromarray(image[..., 0]) for image in images)
+        first.save(path, save_all=True, append_images=others, duration=1000 // rate)
+        return
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(CODECS[path.suffix[1:]], rate=rate)
+        stream.height, stream.width, stream.pix_fmt = 32, 48, "yuv420p"
+        if times:
+            stream.codec_context.time_base = Fraction(1, 1000)
+        for n, image in enumerate(images):
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            if times:
+                frame.pts, frame.time_base = times[n], Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def write_table(path, rows, header=None):
+    lines = [",".join(map(str, row)) for row in rows]
+    path.write_text("\n".join([*([header] if header else []), *lines]) + "\n")
+
+
+def table(count=12, columns=3):
+    return np.round(np.random.default_rng(0).normal(size=(count, columns)), 3)
+
+
+def everything(source):
+    """Numbers of the frames, actions and positions by recording; and the skips."""
+    recordings, skips = {}, []
+    for part in pickle.loads(pickle.dumps(source)).parts():
+        for found in source.read(part):
+            if isinstance(found, Skip):
+                skips.append(found)
+                continue
+            try:
+                numbers = [round(float(np.median(frame)) / 10) for frame in found.frames]
+            except ForeframeError as error:
+                skips.append(Skip(found.name, str(error)))
+                continue
+            recordings[found.name] = (numbers, found.actions, found.positions)
+    return recordings, skips
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_frame_of_every_kind_comes_with_its_row(tmp_path, kind):
+    rows = table()
+    write_video(tmp_path / f"clip.{kind}")
+    write_table(tmp_path / "clip.csv", rows)
+    source = VideoSource(tmp_path)
+    recordings, skips = everything(source)
+    assert not skips
+    numbers, actions, positions = recordings[f"clip.{kind}"]
+    assert numbers == list(range(12))
+    assert actions.dtype == np.float32
+    assert np.array_equal(actions, rows.astype(np.float32))
+    assert positions is None
+    (part,) = source.parts()
+    assert source.lengths(part) == [(f"clip.{kind}", 12)]
+    assert source.describe()["frame_rate"] == pytest.approx(10)
+
+
+def test_a_single_file_finds_its_csv(tmp_path):
+    write_video(tmp_path / "clip.mp4")
+    write_table(tmp_path / "clip.csv", table())
+    write_video(tmp_path / "other.mp4")
+    recordings, skips = everything(VideoSource(tmp_path / "clip.mp4"))
+    assert list(recordings) == ["clip.mp4"]
+    assert recordings["clip.mp4"][1].shape == (12, 3)
+    assert not skips
+
+
+def test_folders_are_searched_in_natural_order(tmp_path):
+    for name in ("run10/a.gif", "run9/b.gif", "run9/.hidden.gif", "a10.GIF", "a9.gif"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        write_video(tmp_path / name, 3)
+    (tmp_path / "notes.txt").write_text("nothing")
+    recordings, skips = everything(VideoSource(tmp_path))
+    assert list(recordings) == ["a9.gif", "a10.GIF", "run9/b.gif", "run10/a.gif"]
+    assert not skips
+
+
+def test_a_part_holds_32_videos(tmp_path):
+    write_video(tmp_path / "0.gif", 3)
+    data = (tmp_path / "0.gif").read_bytes()
+    for n in range(1, 40):
+        (tmp_path / f"{n}.gif").write_bytes(data)
+    source = VideoSource(tmp_path)
+    lengths = [source.lengths(part) for part in source.parts()]
+    assert [len(part) for part in lengths] == [32, 8]
+    assert lengths[1][0] == ("32.gif", 3)
+
+
+def test_a_remote_folder_is_read(tmp_path):
+    rows = table()
+    write_video(tmp_path / "clip.mp4")
+    place = UPath("memory://video-source")
+    (place / "sub").mkdir(parents=True, exist_ok=True)
+    (place / "sub" / "clip.mp4").write_bytes((tmp_path / "clip.mp4").read_bytes())
+    (place / "sub" / "clip.csv").write_text("\n".join(",".join(map(str, row)) for row in rows))
+    recordings, skips = everything(VideoSource(place))
+    assert not skips
+    numbers, actions, _ = recordings["sub/clip.mp4"]
+    assert numbers == list(range(12))
+    assert np.array_equal(actions, rows.astype(np.float32))
+
+
+# -- the table --------------------------------------------------------------------------------
+
+
+def test_columns_by_number_range_and_name(tmp_path):
+    rows = table(columns=7)
+    write_video(tmp_path / "clip.mp4")
+    write_table(tmp_path / "clip.csv", rows, "dx, dy, dz, grip, x, y, z")
+    for actions, positions, first, second in (
+        ("0:4", "4:7", [0, 1, 2, 3], [4, 5, 6]),
+        ("dx,grip", "x", [0, 3], [4]),
+        ("", "4:", [0, 1, 2, 3], [4, 5, 6]),
+        ("3,:2", "", [3, 0, 1], None),
+        ("none", "z", None, [6]),
+        ("none", "", None, None),
+    ):
+        source = VideoSource(tmp_path, actions=actions, positions=positions)
+        recordings, skips = everything(source)
+        assert not skips
+        for found, columns in zip(recordings["clip.mp4"][1:], (first, second), strict=True):
+            if columns is None:
+                assert found is None
+            else:
+                assert np.array_equal(found, rows[:, columns].astype(np.float32))
+    columns = VideoSource(tmp_path, actions="0:4", positions="x,y").describe()["columns"]
+    assert columns == {"actions": ["dx", "dy", "dz", "grip"], "positions": ["x", "y"]}
+
+
+@pytest.mark.parametrize("text", ["x", "7", "2:9", "9:", ":0", "3:2", "-1", "0,,1"])
+def test_a_column_that_is_not_there_is_refused(tmp_path, text):
+    write_video(tmp_path / "clip.gif", 3)
+    write_table(tmp_path / "clip.csv", table(3), "dx,dy,grip")
+    with pytest.raises(ForeframeError, match="dx, dy, grip"):
+        VideoSource(tmp_path, actions=text).parts()
+    with pytest.raises(ForeframeError, match="dx, dy, grip"):
+        VideoSource(tmp_path, positions=text).parts()
+
+
+def test_a_name_that_is_a_number_is_a_name():
+    assert choose(["1", "0"], "0", "")["actions"] == [1]
+
+
+def test_columns_without_any_csv_are_refused(tmp_path):
+    write_video(tmp_path / "clip.gif", 3)
+    with pytest.raises(ForeframeError, match=r"clip\.csv"):
+        VideoSource(tmp_path, actions="0:4").parts()
+    recordings, _ = everything(VideoSource(tmp_path))
+    assert recordings["clip.gif"][1:] == (None, None)
+
+
+def test_a_video_without_the_csv_that_others_have_is_skipped(tmp_path):
+    for name in "abc":
+        write_video(tmp_path / f"{name}.gif", 3)
+    for name in "ac":
+        write_table(tmp_path / f"{name}.csv", table(3))
+    recordings, (skip,) = everything(VideoSource(tmp_path))
+    assert list(recordings) == ["a.gif", "c.gif"]
+    assert skip.name == "b.gif"
+    assert "b.csv" in skip.reason
+    recordings, skips = everything(VideoSource(tmp_path, actions="none"))
+    assert len(recordings) == 3
+    assert not skips
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("1,2,3\n4,5\n6,7,8\n", "line 2: 2 columns"),
+        ("1,2,3\n4,x,6\n7,8,9\n", "line 2"),
+        ("1,2,3\n4,nan,6\n7,8,9\n", "line 2: holds a value that is not a finite number"),
+        ("1,2,3\n4,1e99,6\n7,8,9\n", "line 2"),
+        ("", "no rows"),
+        ("dx,dy,grip\n", "no rows"),
+        ("1,2,3\n4,5,6\n", "2 rows, but the video has 3 frames"),
+        ("1,2,3\n" * 4, "4 rows, but the video has 3 frames"),
+        ("1,2\n" * 3, "those of the first CSV are"),
+        ("dy,dx,grip\n" + "1,2,3\n" * 3, "those of the first CSV are dx, dy, grip"),
+        ('"1,2,3\n4,5,6\n7,8,9\n', "line"),
+    ],
+)
+def test_a_table_that_does_not_fit_skips_its_video(tmp_path, text, said):
+    for name in "ab":
+        write_video(tmp_path / f"{name}.gif", 3)
+    write_table(tmp_path / "a.csv", table(3), "dx,dy,grip")
+    (tmp_path / "b.csv").write_text(text)
+    recordings, (skip,) = everything(VideoSource(tmp_path))
+    assert list(recordings) == ["a.gif"]
+    assert skip.name == "b.gif"
+    assert said in skip.reason
+
+
+def test_a_table_that_is_no_text_skips_its_video(tmp_path):
+    for name in "ab":
+        write_video(tmp_path / f"{name}.gif", 3)
+    write_table(tmp_path / "a.csv", table(3))
+    for data in (b"\xff\xfe\x00", b"1,2,\x003\n" * 3):
+        (tmp_path / "b.csv").write_bytes(data)
+        recordings, (skip,) = everything(VideoSource(tmp_path))
+        assert list(recordings) == ["a.gif"]
+        assert "b.csv" in skip.reason
+
+
+def test_other_writers_tables_are_read(tmp_path):
+    write_video(tmp_path / "a.gif", 2)
+    expected = np.float32([[1, -0.2], [3, 4]])
+    for data in (
+        b"\xef\xbb\xbf1, -2e-1\r\n3, 4\r\n\r\n",
+        b'"dx";"dy"\n1;-0.2\n3;4',
+        b"dx\tdy\n1\t-0.2\n3\t4\n",
+    ):
+        (tmp_path / "a.csv").write_bytes(data)
+        recordings, skips = everything(VideoSource(tmp_path))
+        assert not skips
+        assert np.array_equal(recordings["a.gif"][1], expected)
+
+
+# -- another rate -----------------------------------------------------------------------------
+
+
+def test_a_lower_rate_takes_the_nearest_frames_and_sums_the_actions(tmp_path):
+    rows = table(12)
+    write_video(tmp_path / "clip.mp4", 12, rate=30)
+    write_table(tmp_path / "clip.csv", rows)
+    source = VideoSource(tmp_path, 10, actions=":2", positions="2", resample_actions="sum")
+    recordings, skips = everything(source)
+    assert not skips
+    numbers, actions, positions = recordings["clip.mp4"]
+    assert numbers == [0, 3, 6, 9]
+    assert np.allclose(actions, rows[:, :2].reshape(4, 3, 2).sum(1))
+    assert np.array_equal(positions, rows[::3, 2:].astype(np.float32))
+    assert source.lengths(source.parts()[0]) == [("clip.mp4", 4)]
+    assert source.describe()["frame_rate"] == 10
+
+
+def test_irregular_frames_are_taken_by_their_times(tmp_path):
+    times = [0, 10, 90, 110, 190, 260, 300, 420, 500]
+    write_video(tmp_path / "clip.mkv", len(times), times=times)
+    recordings, skips = everything(VideoSource(tmp_path, 10))
+    assert not skips
+    # 0, 100 (90 and 110 are as near), 200, 300, 400 and 500 ms.
+    assert recordings["clip.mkv"][0] == [0, 2, 4, 6, 7, 8]
+
+
+def test_nearest_never_leaves_out_the_grid():
+    random = np.random.default_rng(0)
+    for _ in range(200):
+        times = 5 + np.cumsum(random.uniform(0.01, 0.1, random.integers(1, 40)))
+        rate = random.uniform(1, 30)
+        taken = nearest(times, rate)
+        grid = times[0] + np.arange(len(taken)) / rate
+        assert taken[0] == 0
+        assert grid[-1] <= times[-1] + 1e-5 < grid[-1] + 1 / rate + 2e-5
+        distance = abs(times[taken] - grid)
+        assert np.allclose(distance, abs(times[:, None] - grid).min(0), atol=1e-5)
+        assert (np.diff(taken) >= 0).all()
+
+
+@pytest.mark.parametrize(
+    ("how", "expected"),
+    [
+        ("sum", [1 + 2, 3, 0, 4 + 5]),
+        ("mean", [1.5, 3, 4, 4.5]),
+        ("first", [1, 3, 4, 4]),
+        ("last", [2, 3, 4, 5]),
+    ],
+)
+def test_actions_between_two_frames(how, expected):
+    actions = np.array([[1.0], [2], [3], [4], [5]])
+    assert resample(actions, np.array([0, 2, 3, 3]), how)[:, 0].tolist() == expected
+
+
+def test_displacements_add_up_to_the_same_way():
+    actions = np.random.default_rng(0).normal(size=(50, 3))
+    taken = nearest(np.arange(50) / 30, 7)
+    assert np.allclose(resample(actions, taken, "sum").sum(0), actions.sum(0))
+
+
+def test_what_becomes_of_the_actions_has_to_be_said(tmp_path):
+    write_video(tmp_path / "clip.gif", 6)
+    write_table(tmp_path / "clip.csv", table(6))
+    with pytest.raises(ForeframeError, match="--resample-actions"):
+        VideoSource(tmp_path, 5).parts()
+    for options in ({"actions": "none"}, {"actions": "none", "positions": ":3"}):
+        assert everything(VideoSource(tmp_path, 5, **options))[0]["clip.gif"][0] == [0, 2, 4]
+
+
+def test_rates_are_not_mixed_unnoticed(tmp_path):
+    write_video(tmp_path / "a.mp4", 6, rate=10)
+    write_video(tmp_path / "b.mp4", 12, rate=20)
+    recordings, (skip,) = everything(VideoSource(tmp_path))
+    assert list(recordings) == ["a.mp4"]
+    assert "20 frames a second" in skip.reason
+    recordings, skips = everything(VideoSource(tmp_path, 10))
+    assert not skips
+    assert [found[0] for found in recordings.values()] == [list(range(6)), list(range(0, 12, 2))]
+    recordings, (skip,) = everything(VideoSource(tmp_path, 20))
+    assert list(recordings) == ["b.mp4"]
+    assert "twice" in skip.reason
+
+
+@pytest.mark.parametrize("rate", [0, -1, float("nan"), float("inf")])
+def test_a_rate_that_is_none_is_refused(tmp_path, rate):
+    write_video(tmp_path / "a.gif", 3)
+    with pytest.raises(ForeframeError, match="--frame-rate"):
+        VideoSource(tmp_path, rate).parts()
+
+
+# -- damage -----------------------------------------------------------------------------------
+
+
+def test_nothing_to_read_is_said(tmp_path):
+    for place in (tmp_path / "none", tmp_path):
+        with pytest.raises(ForeframeError, match="Give"):
+            VideoSource(place).parts()
+    (tmp_path / "a.mp4").write_bytes(b"no video at all")
+    with pytest.raises(ForeframeError, match=r"a\.mp4"):
+        VideoSource(tmp_path).parts()
+
+
+@pytest.mark.parametrize("kind", ["mp4", "avi", "mkv", "gif"])
+def test_a_video_cut_anywhere_is_never_a_short_recording(tmp_path, kind):
+    """With its rows, that is; a stream without an index may end anywhere."""
+    write_video(tmp_path / f"a.{kind}", 12)
+    write_video(tmp_path / f"b.{kind}", 12)
+    for name in "ab":
+        write_table(tmp_path / f"{name}.csv", table(12))
+    path = tmp_path / f"b.{kind}"
+    good = path.read_bytes()
+    for n in np.linspace(0, len(good) - 1, 40).astype(int):
+        path.write_bytes(good[:n])
+        recordings, skips = everything(VideoSource(tmp_path))
+        assert recordings[f"a.{kind}"][0] == list(range(12))
+        if f"b.{kind}" in recordings:
+            # What was cut off was an index, or the end mark.
+            assert recordings[f"b.{kind}"][0] == list(range(12))
+        else:
+            assert [skip.name for skip in skips] == [f"b.{kind}"]
