@@ -44,3 +44,24 @@ def toy_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
             positions = np.concatenate([corner, np.ones((14, 1))], 1).astype(np.float32) / 64
             write_sequence(root / split / "traj_0_to_255" / str(n), frames, actions, positions)
     return root
+
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def bridge() -> Path:
+    """Folder of the 25 real Bridge episodes, where they are at hand."""
+    folder = SHARED / "bridge"
+    if not folder.is_dir():
+        pytest.skip("the real Bridge episodes are not at hand")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def bair_sample() -> Path:
+    """The real BAIR sequence, where it is at hand."""
+    path = SHARED / "bair" / "bair_sample.npz"
+    if not path.is_file():
+        pytest.skip("the real BAIR sequence is not at hand")
+    return path

@@ -351,7 +351,7 @@ def _parse_group(name: str, words: list[str]) -> Any:
     if words[0] not in group:
         raise ForeframeError(f"{name} {words[0]}: unknown; known: {', '.join(group)}.")
     command: Any = group[words[0]]
-    annotated = OmitArgPrefixes[FlagCreatePairsOff[command]]  # type: ignore[valid-type]
+    annotated = OmitArgPrefixes[FlagCreatePairsOff[command]]
     return tyro.cli(annotated, prog=f"foreframe {name} {words[0]}", args=words[1:])
 
 

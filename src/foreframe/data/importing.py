@@ -273,10 +273,13 @@ def _done(working: Path, job: _Job) -> dict[str, Any] | None:
 def _stamp(part: Part) -> list[Any]:
     """What changes when the input does."""
     try:
-        stat = part.place.stat()
+        files = [part.place]
+        if part.place.is_dir():
+            files = sorted(part.place.iterdir(), key=str)
+        stats = [(path.name, path.stat()) for path in files]
     except OSError:
         return []
-    return [str(part.place), stat.st_size, getattr(stat, "st_mtime", 0)]
+    return [[name, stat.st_size, getattr(stat, "st_mtime", 0)] for name, stat in stats]
 
 
 # -- the plan -----------------------------------------------------------------------------------

@@ -26,12 +26,14 @@ def import_av() -> Any:
     return av
 
 
-def frames(file: IO[bytes], name: str) -> Iterator[tuple[float, np.ndarray]]:
+def frames(file: IO[bytes], name: str, *, start: float = 0.0) -> Iterator[tuple[float, np.ndarray]]:
     """Time in seconds and content [height, width, 3], RGB uint8, of every frame in order.
 
     Args:
         file: seekable.
         name: of the video, for messages.
+        start: seconds; frames before it may be left out, so that a long file is not decoded from
+            its beginning.
 
     Raises:
         ForeframeError: it is no video, or a frame is damaged or missing; those before are good.
@@ -42,10 +44,16 @@ def frames(file: IO[bytes], name: str) -> Iterator[tuple[float, np.ndarray]]:
             if not container.streams.video:
                 raise ForeframeError(f"{name}: holds no video. Restore it, or remove it.")
             stream = container.streams.video[0]
+            if stream.codec_context is None:
+                raise ForeframeError(f"{name}: its codec is unknown. Restore it, or remove it.")
             stream.thread_type = "NONE"
             # FFmpeg would paint over what is damaged.
             stream.codec_context.options = {"err_detect": "explode+crccheck+bitstream+buffer"}
             promised, seen, before = stream.frames, 0, -np.inf
+            if start > 0 and stream.time_base:
+                # To the last key frame before it; how many frames follow, nothing says.
+                container.seek(int(start / stream.time_base), stream=stream)
+                promised = 0
             for packet in container.demux(stream):
                 if packet.is_corrupt:
                     raise ForeframeError(f"{name}: frame {seen} or one soon after is damaged.")

@@ -1,6 +1,7 @@
 """Sources: each module knows one form of data in the outside world."""
 
 from foreframe.data.sources.bair import BairSource
+from foreframe.data.sources.lerobot import LerobotSource
 from foreframe.data.sources.moving_mnist import MovingMnistSource
 from foreframe.data.sources.npz import NpzSource
 from foreframe.data.sources.rlds import RldsSource
@@ -11,6 +12,7 @@ from foreframe.data.sources.zarr_buffer import ZarrSource
 SOURCES: dict[str, type[Source]] = {
     "bair": BairSource,
     "rlds": RldsSource,
+    "lerobot": LerobotSource,
     "zarr": ZarrSource,
     "video": VideoSource,
     "npz": NpzSource,

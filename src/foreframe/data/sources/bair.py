@@ -75,16 +75,24 @@ class BairSource(Source):
 
     def _members(self, file: IO[bytes], end: int) -> list[Part]:
         parts: list[Part] = []
+        expected = 0
 
         def damage(begin: int, stop: int, what: str) -> None:
             reason = f"bytes {begin:,} to {stop:,}: {what}"
             parts.append(Part(f"damage-at-{begin}", self.input, select={"damage": reason}))
 
-        expected = 0
         # Zeros and what is no header are passed over, so that members after a damaged header are
         # found; the gaps are told.
         with tarfile.open(fileobj=file, mode="r:", ignore_zeros=True) as tar:
-            for member in tar:
+            while True:
+                try:
+                    member = tar.next()
+                except tarfile.ReadError:
+                    if not expected:
+                        raise
+                    member = None  # cut short, which is told below
+                if member is None:
+                    break
                 if member.offset > expected and not _zero(file, expected, member.offset):
                     damage(expected, member.offset, "no readable header of a file in the tar")
                 start = member.offset_data
