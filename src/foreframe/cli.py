@@ -23,8 +23,9 @@ from foreframe.runs import saved_config, start
 from foreframe.terminal import counting, say, show_card, show_schedules, training_display
 from foreframe.train import Interrupted
 from foreframe.train_config import RunConfig, TrainConfig, check_config
+from foreframe.workers import available_cores
 
-_CORES = os.cpu_count() or 1
+_CORES = available_cores()
 _RECIPE_HELP = f"Where the settings start from: {', '.join(RECIPES)}, or the run.json of a run."
 
 
@@ -40,6 +41,8 @@ class Simulate:
     """Processes that simulate side by side; they do not change what is made."""
     seed: int = 0
     """The same seed makes the same files."""
+    ray: str | None = None
+    """Address of a Ray cluster that does the work instead; local starts one on this machine."""
 
     def run(self, words: Sequence[str]) -> None:
         from foreframe.data.push.simulate import simulate
@@ -50,6 +53,7 @@ class Simulate:
                 sequences=self.sequences,
                 workers=self.workers,
                 seed=self.seed,
+                ray=self.ray,
                 progress=progress,
             )
         say(f"{self.out}: {self.sequences} sequences")

@@ -1,20 +1,14 @@
 """A whole dataset of simulated robot pushing, in the lab's layout, made by several processes."""
 
 import json
-import os
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from multiprocessing import get_context
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from foreframe.data.lab import SPLITS, write_sequence
 from foreframe.errors import ForeframeError
 from foreframe.files import write_json
+from foreframe.workers import side_by_side
 
 GENERATOR = "foreframe simulated robot pushing, version 1"
 """The number goes up when the same seed no longer gives the same files."""
@@ -116,54 +110,6 @@ def _make(job: _Job) -> None:
     write_sequence(folder, episode.frames, episode.actions, episode.positions)
 
 
-def _ignore_interrupt() -> None:
-    # Ctrl-C reaches every process of the terminal: the parent alone decides what to do.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-@contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """Processes started meanwhile never see Ctrl-C, not even while they still import."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-@contextmanager
-def _finished(jobs: list[_Job], workers: int) -> Iterator[Iterator[None]]:
-    """Yield an iterator that steps on whenever a sequence is written."""
-    if workers == 1 or len(jobs) <= 1:
-        yield map(_make, jobs)
-        return
-    # Spawned, not forked: a fork of a process that runs threads (PyTorch's) may hang.
-    pool = ProcessPoolExecutor(
-        min(workers, len(jobs)), mp_context=get_context("spawn"), initializer=_ignore_interrupt
-    )
-    try:
-        with _interrupts_ignored():
-            futures = [pool.submit(_make, job) for job in jobs]
-        yield (future.result() for future in as_completed(futures))
-    except BrokenProcessPool as error:
-        raise ForeframeError(
-            "A simulating process died (out of memory?); what it had written is kept. "
-            "Run the same command again, perhaps with fewer --workers."
-        ) from error
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
 def _counts(sequences: int, validate: int | None, test: int | None) -> tuple[int, int, int]:
     default = max(1, sequences // 10)
     validate = default if validate is None else validate
@@ -185,6 +131,7 @@ def simulate(
     validate: int | None = None,
     test: int | None = None,
     size: int = 64,
+    ray: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Write ``sequences`` simulated sequences of 30 frames, or what is still missing of them.
@@ -201,6 +148,7 @@ def simulate(
         validate: how many of them for validation; a tenth by default, at least one.
         test: how many of them for testing; a tenth by default, at least one.
         size: height and width of the frames in pixels, an even number.
+        ray: address of a Ray cluster that does the work instead of processes.
         progress: called with (sequences there, sequences in all) at the start and after each.
 
     Raises:
@@ -210,8 +158,7 @@ def simulate(
     """
     out = Path(out)
     counts = _counts(sequences, validate, test)
-    workers = available_cores() if workers is None else workers
-    if workers < 1:
+    if workers is not None and workers < 1:
         raise ForeframeError(f"--workers {workers}: at least 1 is needed.")
     if seed < 0:
         raise ForeframeError(f"--seed {seed}: must be 0 or more.")
@@ -229,7 +176,7 @@ def simulate(
     done = sequences - len(jobs)
     if progress is not None:
         progress(done, sequences)
-    with _finished(jobs, workers) as finished:
+    with side_by_side(_make, jobs, workers=workers, ray=ray) as finished:
         for _ in finished:
             done += 1
             if progress is not None:
