@@ -63,8 +63,8 @@ def alignment_findings(alignment: Alignment) -> Iterator[Finding]:
         yield _disagreement(positions, images)
         return
     link = positions or images
-    measured = next((link for link in alignment.links if link.kind == "positions"), None)
-    if link is images and measured is not None and 0 in measured.plausible:
+    unsure = next((link for link in alignment.links if link.verdict == "cannot be told"), None)
+    if link is not None and link is images and unsure is not None and 0 in unsure.plausible:
         # A robot that answers over several frames moves most in a later one. The positions, which
         # say more than pixels, go with the right change as well as with any.
         return
