@@ -8,13 +8,13 @@ Everything is compared within one run, on warm files. The pictures are the simul
 """
 
 import argparse
+import contextlib
 import csv
 import hashlib
 import io
 import multiprocessing
 import os
 import random
-import resource
 import shutil
 import subprocess
 import sys
@@ -24,12 +24,12 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 from PIL import Image
 
-from foreframe.data.batches import training_batch
 from foreframe.data.exports.lab import export_lab
 from foreframe.data.importing import import_dataset
-from foreframe.data.lab import list_sequences
+from foreframe.data.lab import list_sequences, read_sequence
 from foreframe.data.push.simulate import simulate
 from foreframe.data.sources.bair import BairSource
 from foreframe.data.sources.tfrecord import encode_example, frame_record
@@ -42,8 +42,6 @@ PER_FILE = 256
 def records(data: Path) -> list[bytes]:
     """Each simulated training sequence as a framed BAIR-form record; both cameras are the same."""
     made = []
-    from foreframe.data.lab import read_sequence
-
     for folder in list_sequences(data, "train"):
         sequence = read_sequence(folder)
         features: dict[str, bytes | list[bytes] | np.ndarray] = {}
@@ -100,6 +98,9 @@ def rate(make, seconds: float) -> float:
 
 
 def read_rates(store_root: Path, lab_root: Path) -> None:
+    # Here, so that the process of the import, which begins with this file, has no PyTorch either.
+    from foreframe.data.batches import training_batch
+
     store = Store(store_root / "train")
     folders = list_sequences(lab_root, "train")
     draw = np.random.default_rng(0)
@@ -124,12 +125,11 @@ def _import(tar: str, out: str, results) -> None:
     begun = time.perf_counter()
     cpu = time.process_time()
     import_dataset(BairSource(Path(tar)), Path(out), workers=1, log=lambda text: None)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    results.put((time.perf_counter() - begun, time.process_time() - cpu, peak))
+    results.put((time.perf_counter() - begun, time.process_time() - cpu))
 
 
 def import_rate(tar: Path, out: Path) -> None:
-    """One worker, in a fresh process, so that its peak of memory is its own."""
+    """One worker, in a fresh process."""
     with open(tar, "rb") as file:  # warm
         while file.read(1 << 24):
             pass
@@ -137,12 +137,34 @@ def import_rate(tar: Path, out: Path) -> None:
     results = context.SimpleQueue()
     process = context.Process(target=_import, args=(str(tar), str(out), results))
     process.start()
-    seconds, cpu, peak = results.get()
+    seconds, cpu = results.get()
     process.join()
     megabytes = tar.stat().st_size / 1e6
     print(f"import, one worker       {megabytes / seconds:10.0f} MB/s of {megabytes:,.0f} MB")
     print(f"  of processor time      {megabytes / cpu:10.0f} MB/s")
-    print(f"  peak memory            {peak:10.0f} MB")
+
+
+def import_command(tar: Path, out: Path) -> list[str]:
+    return [str(Path(sys.executable).with_name("foreframe")), "import", "bair", str(tar), str(out)]
+
+
+def import_memory(tar: Path, out: Path) -> None:
+    """The command with every core: the most that all its processes hold at one moment."""
+    process = psutil.Popen(import_command(tar, out), stdout=subprocess.DEVNULL)
+    most, workers = 0, 0
+    while process.poll() is None:
+        total = 0
+        with contextlib.suppress(psutil.Error):
+            family = [process, *process.children(recursive=True)]
+            workers = max(workers, len(family) - 1)
+            for one in family:
+                with contextlib.suppress(psutil.Error):
+                    total += one.memory_info().rss
+        most = max(most, total)
+        time.sleep(0.02)
+    if process.returncode:
+        raise SystemExit("the import failed")
+    print(f"import, peak memory      {most / 1e6:10.0f} MB ({workers + 1} processes together)")
 
 
 def digest(out: Path) -> str:
@@ -157,12 +179,12 @@ def digest(out: Path) -> str:
 
 def kill_and_go_on(tar: Path, expected: Path, out: Path, kills: int) -> None:
     """The import as a command, killed outright at random moments, then left to end."""
-    command = [str(Path(sys.executable).with_name("foreframe")), "import", "bair"]
-    command += [str(tar), str(out)]
+    command = import_command(tar, out)
+    timed = out.with_name("timed")
     begun = time.perf_counter()
-    subprocess.run([*command[:-1], f"{out}-timed"], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(import_command(tar, timed), check=True, stdout=subprocess.DEVNULL)
     whole = time.perf_counter() - begun
-    shutil.rmtree(f"{out}-timed")
+    shutil.rmtree(timed)
     for _ in range(kills):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
         wait = random.uniform(0.1, 0.9) * whole
@@ -190,6 +212,8 @@ def main() -> None:
         simulate(work / "push", sequences=options.sequences)
         write_tar(work / "bair.tar", records(work / "push"), options.gigabytes)
         import_rate(work / "bair.tar", work / "store")
+        import_memory(work / "bair.tar", work / "again")
+        shutil.rmtree(work / "again")
         if options.kills:
             kill_and_go_on(work / "bair.tar", work / "store", work / "killed", options.kills)
         few = work / "few"

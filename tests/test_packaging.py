@@ -1,6 +1,8 @@
 """What pyproject.toml says about versions agrees with the files that say what was tested."""
 
 import re
+import subprocess
+import sys
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
@@ -60,3 +62,15 @@ def test_tested_versions_can_be_had_anywhere() -> None:
     # A local label such as 2.13.0+cpu exists on the machine that built it and nowhere else.
     local = [name for name, number in pins("constraints.txt").items() if "+" in number]
     assert not local
+
+
+def test_the_command_line_starts_without_pytorch():
+    """It takes seconds and 200 MB, in each worker of an import too, which has no use for it."""
+    code = "import sys, foreframe.cli, foreframe.data.importing; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+    code = "import foreframe; print(foreframe.VideoCVAE.__module__, 'Clip' in dir(foreframe))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["foreframe.model", "True"]
+    with pytest.raises(AttributeError, match="no attribute 'VideoCVEA'"):
+        foreframe.VideoCVEA  # noqa: B018

@@ -12,10 +12,11 @@ import torch
 from foreframe import ForeframeError, ModelConfig, VideoCVAE
 from foreframe.checkpoint import LAST, load_model
 from foreframe.data.batches import training_batch
+from foreframe.listener import Interrupted, Listener
 from foreframe.recipes import RECIPES, recipe
 from foreframe.runs import saved_config, start
 from foreframe.schedules import KLSchedule, LearningRate, TeacherForcing
-from foreframe.train import Interrupted, Listener, Training
+from foreframe.train import Training
 from foreframe.train_config import RunConfig, TrainConfig, check_config
 from foreframe.validate import Validation
 

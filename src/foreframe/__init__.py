@@ -1,8 +1,31 @@
 """foreframe: action-conditioned stochastic video prediction."""
 
-from foreframe.clip import Clip as Clip
-from foreframe.errors import ForeframeError as ForeframeError
-from foreframe.model import ModelConfig as ModelConfig
-from foreframe.model import VideoCVAE as VideoCVAE
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from foreframe.clip import Clip as Clip
+    from foreframe.errors import ForeframeError as ForeframeError
+    from foreframe.model import ModelConfig as ModelConfig
+    from foreframe.model import VideoCVAE as VideoCVAE
 
 __version__ = "0.1.0"
+
+# Imported at their first use: PyTorch takes a second and 200 MB, which commands that only move data
+# around, and each of their workers, do without.
+_HOMES = {
+    "Clip": "foreframe.clip",
+    "ForeframeError": "foreframe.errors",
+    "ModelConfig": "foreframe.model",
+    "VideoCVAE": "foreframe.model",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

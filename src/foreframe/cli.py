@@ -16,12 +16,11 @@ from foreframe.cli_data import GROUPS, Check
 from foreframe.config import to_dict
 from foreframe.device import DeviceName
 from foreframe.errors import ForeframeError
-from foreframe.model import ModelConfig
+from foreframe.listener import Interrupted
+from foreframe.model_config import ModelConfig
 from foreframe.places import place
 from foreframe.recipes import RECIPES, recipe
-from foreframe.runs import saved_config, start
 from foreframe.terminal import counting, say, show_card, show_schedules, training_display
-from foreframe.train import Interrupted
 from foreframe.train_config import RunConfig, TrainConfig, check_config
 from foreframe.workers import available_cores
 
@@ -80,6 +79,8 @@ class Train:
     train: TrainConfig = field(default_factory=TrainConfig)
 
     def run(self, words: Sequence[str]) -> None:
+        from foreframe.runs import start
+
         config = RunConfig(_recipe_config(self.recipe).recipe, self.model, self.train)
         if self.resume:
             config = _resumed(config, _recipe_config(self.recipe), self.out)
@@ -272,12 +273,16 @@ COMMANDS = {
 def _recipe_config(name: str) -> RunConfig:
     """A recipe by its name, or the configuration saved in a run's run.json."""
     if name.endswith(".json"):
+        from foreframe.runs import saved_config
+
         return saved_config(Path(name).parent)
     return recipe(name)
 
 
 def _resumed(asked: RunConfig, defaults: RunConfig, run: Path) -> RunConfig:
     """The saved configuration of ``run``, unless a flag asks for something else."""
+    from foreframe.runs import saved_config
+
     saved = saved_config(run)
     flat_saved, flat_asked, flat_defaults = (_flat(to_dict(c)) for c in (saved, asked, defaults))
     changed = [

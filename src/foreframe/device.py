@@ -1,21 +1,27 @@
-"""Where to compute and in which precision: asked of the hardware, not assumed."""
+"""Where to compute and in which precision: asked of the hardware, not assumed.
 
-from typing import Literal
+PyTorch is imported in the functions: the names alone are needed by the command line.
+"""
 
-import torch
+from typing import TYPE_CHECKING, Literal
 
 from foreframe.errors import ForeframeError
+
+if TYPE_CHECKING:
+    import torch
 
 Precision = Literal["auto", "fp32", "bf16"]
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 
 
-def choose_device(name: str = "auto") -> torch.device:
+def choose_device(name: str = "auto") -> "torch.device":
     """``name``, or for "auto" the best there is: CUDA, then Apple's MPS, then the CPU.
 
     Raises:
         ForeframeError: the device asked for is not there.
     """
+    import torch
+
     there = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
@@ -31,8 +37,10 @@ def choose_device(name: str = "auto") -> torch.device:
     return torch.device(name)
 
 
-def has_fast_bf16(device: torch.device) -> bool:
+def has_fast_bf16(device: "torch.device") -> bool:
     """Whether ``device`` multiplies bfloat16 in hardware."""
+    import torch
+
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu" and hasattr(torch.cpu, "get_capabilities"):
@@ -41,7 +49,9 @@ def has_fast_bf16(device: torch.device) -> bool:
     return False
 
 
-def autocast(device: torch.device, precision: Precision) -> torch.autocast:
+def autocast(device: "torch.device", precision: Precision) -> "torch.autocast":
     """The autocast context of ``precision``: bf16 for the convolutions, or none for fp32."""
+    import torch
+
     bf16 = precision == "bf16" or (precision == "auto" and has_fast_bf16(device))
     return torch.autocast(device.type, torch.bfloat16, enabled=bf16)

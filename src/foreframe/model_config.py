@@ -1,17 +1,18 @@
 """What a model is: its nets, its prior, its sizes and its condition."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from foreframe.errors import ForeframeError
-from foreframe.nets.conv import NETS
+
+NetName = Literal["vgg64", "dcgan64"]
 
 
 @dataclass(frozen=True)
 class ModelConfig:
     """The model: its nets, its prior and what it is conditioned on."""
 
-    net: Literal["vgg64", "dcgan64"] = "vgg64"
+    net: NetName = "vgg64"
     """Convolutional encoder and decoder for 64x64 frames."""
     width: float = 1.0
     """Multiplier of every convolution's channel count; less than 1 for small machines."""
@@ -89,7 +90,9 @@ def check_model_config(config: ModelConfig) -> None:
             raise ForeframeError(f"--{flag} {getattr(config, name)}: must be at least 1.")
     if not config.width > 0:
         raise ForeframeError(f"--width {config.width}: must be above 0.")
-    if config.net not in NETS:
-        raise ForeframeError(f"--net {config.net}: unknown; known nets: {', '.join(NETS)}.")
+    if config.net not in get_args(NetName):
+        raise ForeframeError(
+            f"--net {config.net}: unknown; known nets: {', '.join(get_args(NetName))}."
+        )
     if config.condition_dim == 0 and config.condition != "none":
         raise ForeframeError(f"--condition {config.condition}: its width is 0.")

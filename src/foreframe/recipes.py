@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from foreframe.errors import ForeframeError
-from foreframe.model import ModelConfig
+from foreframe.model_config import ModelConfig
 from foreframe.schedules import KLSchedule, LearningRate, TeacherForcing
 from foreframe.train_config import RunConfig, TrainConfig
 

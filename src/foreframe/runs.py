@@ -9,9 +9,10 @@ from foreframe import checkpoint
 from foreframe.config import from_dict, to_dict
 from foreframe.errors import ForeframeError
 from foreframe.files import write_json
+from foreframe.listener import Listener
 from foreframe.model import VideoCVAE
 from foreframe.places import Place
-from foreframe.train import Listener, Training
+from foreframe.train import Training
 from foreframe.train_config import RunConfig
 
 

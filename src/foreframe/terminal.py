@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
@@ -18,10 +18,12 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from foreframe.checkpoint import Progress as TrainingProgress
 from foreframe.data.importing import DESCRIPTION, Imported
-from foreframe.train import Listener
+from foreframe.listener import Listener
 from foreframe.train_config import RunConfig
+
+if TYPE_CHECKING:
+    from foreframe.checkpoint import Progress as TrainingProgress
 
 _MOST_SKIPS = 20
 
@@ -83,7 +85,7 @@ class TerminalListener(Listener):
             self._packing = self._bar.add_task("packing")
         self._bar.update(self._packing, completed=done, total=total, visible=done < total)
 
-    def step(self, progress: TrainingProgress, values: dict[str, float]) -> None:
+    def step(self, progress: "TrainingProgress", values: dict[str, float]) -> None:
         # The bar begins at the first step that this process ran, so that its estimate of the time
         # left is not fooled by the steps before a resume.
         done = progress.epoch * self._config.train.steps_per_epoch + progress.step

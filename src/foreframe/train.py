@@ -29,6 +29,7 @@ from foreframe.data.store import Store
 from foreframe.device import autocast, choose_device
 from foreframe.errors import ForeframeError
 from foreframe.files import write_json
+from foreframe.listener import Interrupted, Listener
 from foreframe.model import VideoCVAE
 from foreframe.places import Place
 from foreframe.schedules import kl_weight, learning_rate, teacher_forcing_ratio
@@ -36,26 +37,6 @@ from foreframe.train_config import RunConfig, check_config
 from foreframe.validate import COLLAPSE_PATIENCE, Validation, looks_collapsed
 
 IMAGE_SIZE = 64
-
-
-class Interrupted(Exception):
-    """The user asked to stop (Ctrl-C or a termination signal); everything is saved."""
-
-
-class Listener:
-    """What a training tells whoever watches; the command line draws a progress bar from it."""
-
-    def message(self, text: str) -> None:
-        """A line for the user."""
-
-    def packing(self, done: int, total: int) -> None:
-        """While a split is packed: sequences done, and all."""
-
-    def step(self, progress: Progress, values: dict[str, float]) -> None:
-        """Now and then within an epoch: the epoch's means so far and the speed."""
-
-    def epoch(self, row: dict[str, Any]) -> None:
-        """After each epoch: its row of the history."""
 
 
 def step_draws(config: RunConfig, global_step: int, batch_size: int) -> tuple[Tensor, float]:

@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 from foreframe.check.alignment import Alignment
 from foreframe.files import write_json
-from foreframe.metrics import PSNR_PROTOCOL
 
 CHECK = "check.json"
 
@@ -125,6 +124,8 @@ class Findings:
 
     def to_json(self) -> dict[str, Any]:
         """As plain numbers, lists and texts."""
+        from foreframe.metrics import PSNR_PROTOCOL
+
         return {"ok": self.ok, "psnr": PSNR_PROTOCOL, **asdict(self)}
 
     def write(self, folder: Path) -> None:

@@ -4,12 +4,10 @@ import hashlib
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float32, Int, UInt8, UInt64
 
 from foreframe.check.motion import GRID, picture_motion, small_copies
 from foreframe.data.sequence import Sequence
-from foreframe.metrics import psnr
 
 MOTION_FRAMES = 1000
 """Frames of a sequence, from its start, whose motion is measured."""
@@ -148,6 +146,10 @@ def _copy_last(frames: np.ndarray, n_past: int, n_future: int) -> float | None:
     """Mean over the frames of the project's own PSNR."""
     if len(frames) < n_past + n_future:
         return None
+    import torch
+
+    from foreframe.metrics import psnr
+
     shown = torch.from_numpy(np.array(frames[n_past - 1 : n_past + n_future]))
     shown = shown.permute(0, 3, 1, 2).float().div_(255)
     return float(psnr(shown[:1].expand_as(shown[1:]), shown[1:]).double().mean())
