@@ -2,8 +2,9 @@
 
 import queue
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 
 from foreframe.clip import Clip
 from foreframe.data.store import Store
+from foreframe.errors import ForeframeError
 
 GROUP = 4
 """Shards of a remote store whose sequences are shuffled together."""
@@ -49,6 +51,13 @@ def _order(store: Store, seed: int, lap: int) -> np.ndarray:
     return np.concatenate(
         [random.permutation(np.flatnonzero(np.isin(store.shard_of, group))) for group in groups]
     )
+
+
+@lru_cache(maxsize=4)
+def _shard_order(store: Store, seed: int, lap: int) -> tuple[np.ndarray, np.ndarray]:
+    """The shards in the order of their first use in a lap, and the place of that use."""
+    _, first = np.unique(store.shard_of[_order(store, seed, lap)], return_index=True)
+    return np.argsort(first), np.sort(first)
 
 
 def training_batch(
@@ -93,6 +102,39 @@ def training_batch(
     return _clip(store, indices[own], starts[own], n_frames)
 
 
+@contextmanager
+def _fetched_ahead(store: Store, seed: int) -> Iterator[Callable[[int], None]]:
+    """Yield a function that is told the number of each sequence whose turn it is.
+
+    Another thread then fetches the ``GROUP`` shards of a remote store that come into use next, so
+    that no step waits for them.
+    """
+    if not store.remote:
+        yield lambda number: None
+        return
+    count = len(store.shards)
+    asked: int | None = None
+
+    def fetch(k: int) -> None:
+        with suppress(ForeframeError):  # said when its turn has come
+            store.fetch(k)
+
+    def turn(number: int) -> None:
+        nonlocal asked
+        lap, place = divmod(number, len(store))
+        in_use = lap * count + int(_shard_order(store, seed, lap)[1].searchsorted(place, "right"))
+        for at in range(in_use if asked is None else asked, in_use + GROUP):
+            later, k = divmod(at, count)
+            pool.submit(fetch, int(_shard_order(store, seed, later)[0][k]))
+        asked = in_use + GROUP
+
+    pool = ThreadPoolExecutor(1, thread_name_prefix="foreframe-shards")
+    try:
+        yield turn
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
 def evaluation_batches(
     store: Store, *, n_frames: int, batch_size: int, limit: int | None = None
 ) -> Iterator[Clip]:
@@ -111,6 +153,8 @@ def prefetch(
     batch_size: int,
     seed: int,
     first_step: int,
+    process: int = 0,
+    processes: int = 1,
     pin_memory: bool = False,
     depth: int = 2,
 ) -> Iterator[Iterator[Clip]]:
@@ -122,6 +166,8 @@ def prefetch(
         batch_size: see ``training_batch``.
         seed: see ``training_batch``.
         first_step: global step of the first batch.
+        process: see ``training_batch``.
+        processes: see ``training_batch``.
         pin_memory: for faster copies to a GPU.
         depth: batches made ahead.
     """
@@ -139,12 +185,20 @@ def prefetch(
     def work() -> None:
         step = first_step
         try:
-            while not stopped.is_set():
-                clip = training_batch(
-                    store, n_frames=n_frames, batch_size=batch_size, seed=seed, global_step=step
-                )
-                put(clip.pinned() if pin_memory else clip)
-                step += 1
+            with _fetched_ahead(store, seed) as turn:
+                while not stopped.is_set():
+                    turn(step * batch_size)
+                    clip = training_batch(
+                        store,
+                        n_frames=n_frames,
+                        batch_size=batch_size,
+                        seed=seed,
+                        global_step=step,
+                        process=process,
+                        processes=processes,
+                    )
+                    put(clip.pinned() if pin_memory else clip)
+                    step += 1
         except BaseException as error:  # handed to whoever asks for the next batch
             put(error)
 

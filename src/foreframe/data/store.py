@@ -46,7 +46,7 @@ PARTS = ("frames", "actions", "positions")
 OPEN_SHARDS = 256
 """Shards that are mapped at a time; each holds a file descriptor, of which 1,024 are usual."""
 
-OPEN_REMOTE_SHARDS = 16
+OPEN_REMOTE_SHARDS = 8
 """The same for a remote store: what is mapped takes room on the disk even after it was removed."""
 
 
@@ -181,7 +181,7 @@ class Store:
             if arrays is not None:
                 self._open.move_to_end(k)
                 return arrays
-        folder = self._local(k)
+        folder = self.fetch(k)
         self._check_files(k, folder)
         shard = self.shards[k]
 
@@ -204,7 +204,12 @@ class Store:
                 self._open.popitem(last=False)
         return arrays
 
-    def _local(self, k: int) -> Path:
+    def fetch(self, k: int) -> Path:
+        """Folder of a shard on this machine; that of a remote store is fetched if it isn't here.
+
+        Raises:
+            ForeframeError: the shard cannot be read, or is not what its checksums say.
+        """
         folder = self.shards[k].folder
         if isinstance(folder, Path):
             return folder
@@ -273,7 +278,7 @@ class Store:
     def verify(self) -> Iterator[str]:
         """Compare every file with its checksum; yields one line for each that differs."""
         for k, shard in enumerate(self.shards):
-            folder = self._local(k)
+            folder = self.fetch(k)
             for part, expected in shard.sha256.items():
                 if file_sha256(folder / f"{part}.bin") != expected:
                     yield f"{shard.folder / f'{part}.bin'}: has changed since it was made"
