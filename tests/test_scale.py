@@ -249,9 +249,11 @@ def test_a_shard_that_was_damaged_on_the_way_is_refused(remote, tmp_path):
 def test_a_shard_that_is_gone_is_named_in_mid_training(remote):
     store = Store(remote / "train")
     (store.shards[4].folder / "frames.bin").unlink()
-    with prefetch(store, n_frames=4, batch_size=4, seed=0, first_step=0) as clips:
-        with pytest.raises(ForeframeError, match=r"part-04/frames\.bin"):
-            list(islice(clips, len(store)))
+    with (
+        prefetch(store, n_frames=4, batch_size=4, seed=0, first_step=0) as clips,
+        pytest.raises(ForeframeError, match=r"part-04/frames\.bin"),
+    ):
+        list(islice(clips, len(store)))
 
 
 def test_a_store_made_anew_is_fetched_anew(remote, tmp_path):
