@@ -10,12 +10,14 @@ import signal
 import subprocess
 import sys
 import tarfile
+import threading
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from upath import UPath
 
 from foreframe.cli import main
@@ -598,6 +600,64 @@ def test_a_killed_import_leaves_no_workers_behind_and_goes_on(tar, tmp_path):
     process.communicate()
     assert subprocess.run(command, capture_output=True, check=False).returncode == 0
     bair(tar, tmp_path / "undisturbed")
+    assert digests(tmp_path / "out") == digests(tmp_path / "undisturbed")
+
+
+SLOW = """
+import sys, time
+from pathlib import Path
+from foreframe.workers import side_by_side
+
+def work(job):
+    (Path(sys.argv[1]) / f"{job}-begun").touch()
+    try:
+        time.sleep(0.5)
+    finally:
+        (Path(sys.argv[1]) / f"{job}-ended").touch()
+
+if __name__ == "__main__":
+    with side_by_side(work, list(range(40)), workers=2) as results:
+        list(results)
+"""
+
+
+def test_workers_of_a_killed_import_stop_at_once_and_clean_up(tmp_path):
+    (tmp_path / "slow.py").write_text(SLOW)
+    (tmp_path / "out").mkdir()
+    process = subprocess.Popen([sys.executable, tmp_path / "slow.py", tmp_path / "out"])
+    deadline = time.monotonic() + 60
+    while not list((tmp_path / "out").glob("*-ended")):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    time.sleep(0.4)
+    left = sorted(path.name for path in (tmp_path / "out").iterdir())
+    time.sleep(1)  # two more jobs each, if they went on
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == left
+    begun = {name.removesuffix("-begun") for name in left if name.endswith("-begun")}
+    assert {name.removesuffix("-ended") for name in left if name.endswith("-ended")} == begun
+
+
+def test_a_part_waits_for_a_worker_of_a_killed_import_that_still_writes_it(tmp_path):
+    numbered(tmp_path, out="undisturbed")
+    working = tmp_path / "out" / ".import"
+    working.mkdir(parents=True)
+    half = tmp_path / "out" / "train" / ".part-4.01234567.part"
+    half.mkdir(parents=True)
+    asked = importing._describe(NumberedSource(tmp_path / "in"), ImportOptions())
+    (working / "dataset.json").write_text(json.dumps(asked))
+    with FileLock(working / "part-4.lock"):
+        thread = threading.Thread(target=numbered, args=(tmp_path,))
+        thread.start()
+        deadline = time.monotonic() + 60
+        while not (working / "part-0.json").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        time.sleep(0.1)
+        assert half.exists()
+        assert not (working / "part-4.json").exists()
+    thread.join()
     assert digests(tmp_path / "out") == digests(tmp_path / "undisturbed")
 
 

@@ -93,7 +93,7 @@ def _in_processes(
             with _interrupts_ignored():
                 futures: dict[Future[Result], Job] = {}
                 for job in pending:
-                    futures[pool.submit(work, job)] = job
+                    futures[pool.submit(_do, work, job)] = job
             while futures:
                 done, _ = wait(futures, return_when=FIRST_COMPLETED)
                 for future in done:
@@ -114,6 +114,14 @@ def _in_processes(
             stop.close()
 
 
+def _do(work: Callable[[Job], Result], job: Job) -> Result:
+    try:
+        return work(job)
+    except SystemExit as stop:
+        # The pool would hand it over as the job's result, and begin the next job.
+        os._exit(stop.code if isinstance(stop.code, int) else 1)
+
+
 def _begin_worker(stop: Connection) -> None:
     # Ctrl-C reaches every process of the terminal: the parent alone decides what to do.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -127,7 +135,10 @@ def _stop_with_parent(stop: Connection) -> None:
     try:
         stop.recv_bytes()
     except (EOFError, OSError):
-        _thread.interrupt_main(signal.SIGTERM)
+        if hasattr(signal, "pthread_kill"):  # wakes a job that sleeps or waits for a file, too
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+        else:
+            _thread.interrupt_main(signal.SIGTERM)
         time.sleep(5)
         os._exit(1)  # idle, with nobody to tell it that nothing more will come
 

@@ -5,6 +5,7 @@ is done has a record in OUT/.import; so an interrupted import goes on with the p
 and ends with the same bytes as one that was not interrupted.
 """
 
+import glob
 import json
 import shutil
 from collections import Counter
@@ -159,7 +160,7 @@ def import_dataset(
             _Job(source, part, options, out, strict, plan.pieces.get(part.name, {}), plan.widths)
             for part in plan.parts
         ]
-        left = [job for job in jobs if _done(working, job) is None]
+        left = [job for job in jobs if _record(working, job.part) is None]
         if len(left) < len(jobs):
             log(f"{out}: goes on; {len(jobs) - len(left)} of {len(jobs)} parts are there.")
         done = len(jobs) - len(left)
@@ -245,9 +246,6 @@ def _working_folder(out: Path, description: dict[str, Any]) -> Iterator[Path]:
                 f"{out}: another import is writing there. Wait for it, or name another folder."
             ) from error
         write_json(working / DESCRIPTION, description)
-        # Whoever was killed left half a shard; nobody else is here, the lock says.
-        for part in out.glob("*/.*.part"):
-            shutil.rmtree(part, ignore_errors=True)
         yield working
 
 
@@ -255,19 +253,22 @@ def _record_path(working: Path, part: Part) -> Path:
     return working / f"{part.name}.json"
 
 
-def _done(working: Path, job: _Job) -> dict[str, Any] | None:
-    """The record of a part that is done; a shard without one is half of an interrupted part."""
-    path = _record_path(working, job.part)
-    try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if record["input"] == _stamp(job.part):
+def _record(working: Path, part: Part) -> dict[str, Any] | None:
+    """The record of a part that is done, and whose input is still the same."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        record: dict[str, Any] = json.loads(_record_path(working, part).read_text("utf-8"))
+        if record["input"] == _stamp(part):
             return record
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    path.unlink(missing_ok=True)
-    for split in SPLITS:
-        shutil.rmtree(job.out / split / job.part.name, ignore_errors=True)
     return None
+
+
+def _clear(out: Path, part: Part) -> None:
+    """Remove what an interrupted import has left of a part, or one of an input that has changed."""
+    _record_path(out / WORKING, part).unlink(missing_ok=True)
+    for split in SPLITS:
+        shutil.rmtree(out / split / part.name, ignore_errors=True)
+        for half in (out / split).glob(f".{glob.escape(part.name)}.*.part"):
+            shutil.rmtree(half, ignore_errors=True)
 
 
 def _stamp(part: Part) -> list[Any]:
@@ -360,8 +361,14 @@ def _widths(source: Source, parts: list[Part], options: ImportOptions) -> dict[s
 def _import_part(job: _Job) -> None:
     """Read a part and write its shards, then its record."""
     working = job.out / WORKING
-    if _done(working, job) is not None:
-        return  # by a worker that died after it
+    # A worker of an import that was killed may live a little longer than it, and write.
+    with FileLock(working / f"{job.part.name}.lock"):
+        if _record(working, job.part) is None:  # else done by a worker that died after it
+            _clear(job.out, job.part)
+            _write_part(job)
+
+
+def _write_part(job: _Job) -> None:
     skipped: list[Skip] = []
     counts: dict[str, int] = {}
 
@@ -392,7 +399,7 @@ def _import_part(job: _Job) -> None:
             except ForeframeError as error:
                 skip(item.name, str(error).removeprefix(f"{item.name}: ").rstrip("."))
     write_json(
-        _record_path(working, job.part),
+        _record_path(job.out / WORKING, job.part),
         {
             "input": _stamp(job.part),
             "sequences": counts,
