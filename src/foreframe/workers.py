@@ -114,19 +114,31 @@ def _in_processes(
             stop.close()
 
 
+_in_a_job = False
+
+
 def _do(work: Callable[[Job], Result], job: Job) -> Result:
+    global _in_a_job
+    _in_a_job = True
     try:
         return work(job)
     except SystemExit as stop:
         # The pool would hand it over as the job's result, and begin the next job.
         os._exit(stop.code if isinstance(stop.code, int) else 1)
+    finally:
+        _in_a_job = False
+
+
+def _terminate(number: int, frame: object) -> None:
+    if not _in_a_job:
+        os._exit(128 + number)
+    sys.exit(128 + number)  # an exception, so that half-written files are removed on the way out
 
 
 def _begin_worker(stop: Connection) -> None:
     # Ctrl-C reaches every process of the terminal: the parent alone decides what to do.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # An exception, so that half-written files are removed on the way out.
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    signal.signal(signal.SIGTERM, _terminate)
     threading.Thread(target=_stop_with_parent, args=(stop,), daemon=True).start()
 
 
