@@ -262,6 +262,38 @@ def test_the_real_bridge_episodes(bridge, tmp_path):
     assert np.corrcoef(moved, asked)[0, 1] > 0.7
 
 
+def test_the_views_of_an_episode_stay_in_one_split(bridge, tmp_path):
+    options = ImportOptions(validate=0.2, test=0.2)
+    views = ["image_0", "image_1", "image_2"]
+    several = {"image": ",".join(views), "position": "state[:3]"}
+    source = RldsSource(bridge, **several)
+    done = import_dataset(source, tmp_path / "out", options, workers=1, log=quiet)
+    assert done.sequences == {"train": 45, "validate": 15, "test": 15}
+    episodes = {}
+    for split in done.sequences:
+        store = Store(tmp_path / "out" / split)
+        assert len(set(store.names)) == len(store)
+        for view in views:
+            own = [i for i, name in enumerate(store.names) if name.endswith(f":{view}")]
+            episodes[split, view] = [store.names[i].rpartition(":")[0] for i in own]
+            alone = RldsSource(bridge, image=view, position="state[:3]")
+            if split == "test":
+                out = tmp_path / view
+                import_dataset(alone, out, options, workers=1, log=quiet)
+                single = Store(out / "test")
+                assert [single.names[i] for i in range(len(single))] == episodes[split, view]
+                for i, k in enumerate(own):
+                    assert (single[i].frames == store[k].frames).all()
+                    assert (single[i].actions == store[k].actions).all()
+    for split in done.sequences:
+        assert episodes[split, "image_0"] == episodes[split, "image_1"]
+        assert episodes[split, "image_0"] == episodes[split, "image_2"]
+    with pytest.raises(ForeframeError, match="each camera once"):
+        RldsSource(bridge, image="image_0,image_0").parts()
+    with pytest.raises(ForeframeError, match="--image image_7: no feature"):
+        RldsSource(bridge, image="image_0,image_7").parts()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -302,7 +302,8 @@ def _plan(source: Source, parts: list[Part], options: ImportOptions) -> _Plan:
         return _Plan(parts, {}, False, widths)
     divided = [part for part in parts if part.split in (None, "train")]
     found = {part.name: source.lengths(part) for part in divided}
-    names = [name for part in divided for name, _ in found[part.name]]
+    # Views of several cameras have one name, and go to one split.
+    names = list(dict.fromkeys(name for part in divided for name, _ in found[part.name]))
     pieces: dict[str, dict[str, list[Piece]]] = {}
     by_time = len(names) < FEW
     if by_time:
@@ -457,7 +458,8 @@ def _sequences(item: Recording, job: _Job) -> Iterator[tuple[str, str, Sequence]
             if options.clip_frames is not None and len(taken) < options.clip_frames:
                 continue  # what is left over
             sequence = _with_rows(item, np.stack(taken), start, shift)
-            name = item.name if whole else f"{item.name}@{start}"
+            name = f"{item.name}:{item.view}" if item.view else item.name
+            name = name if whole else f"{name}@{start}"
             yield piece.split, name, sequence
     rows = next((r for r in (item.actions, item.positions) if r is not None), None)
     if rows is not None and len(rows) != at + len(list(frames)):

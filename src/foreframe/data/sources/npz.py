@@ -152,7 +152,12 @@ class NpzSource(Source):
                 except ValueError as error:
                     yield Skip(name, str(error))
                     continue
-                yield Recording(name, _frames(place, stream, contents, start, stop), **rows)
+                yield Recording(
+                    name,
+                    _frames(place, stream, contents, start, stop),
+                    rows.get("actions"),
+                    rows.get("positions"),
+                )
         last = part.select.get("stop", len(contents.episodes)) >= len(contents.episodes)
         if contents.rest and last:
             total = contents.episodes[-1][2]

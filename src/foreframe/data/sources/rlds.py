@@ -43,7 +43,8 @@ class RldsSource(Source):
     input: Place
     """Folder of the version with its .tfrecord files, or one such file."""
     image: str = ""
-    """Feature of a step with the camera's pictures, such as image_0; needed if several."""
+    """Feature of a step with the camera's pictures, such as image_0; needed if several. Several
+    divided by commas: each camera's view of an episode is a sequence, all in the same split."""
     action: str = "action"
     """Feature with the action, or columns of it: action[:7]; several divided by commas."""
     position: str = ""
@@ -69,8 +70,20 @@ class RldsSource(Source):
             match = _FILE.fullmatch(path.name)
             split = None if match is None else _SPLITS.get(match["split"].lower())
             name = str(path)[len(str(self.input)) :].strip("/").replace("/", "-") or path.name
-            parts.append(Part(name, path, split, {"stop": path.stat().st_size}))
+            select: dict[str, Any] = {"stop": path.stat().st_size}
+            if len(self._views) == 1:
+                parts.append(Part(name, path, split, select))
+            for view in self._views if len(self._views) > 1 else ():
+                label = f"{name}-{view.replace('/', '-')}"
+                parts.append(Part(label, path, split, {**select, "view": view}))
         return parts
+
+    @property
+    def _views(self) -> list[str]:
+        views = [word.strip() for word in self.image.split(",")]
+        if len(views) > 1 and ("" in views or len(set(views)) < len(views)):
+            raise ForeframeError(f"--image {self.image}: give each camera once, as in image_0.")
+        return views
 
     def _look_at_one(self, files: list[Place]) -> None:
         """Refuse features that the first readable episode does not have."""
@@ -79,19 +92,20 @@ class RldsSource(Source):
                 for record in read_records(file, 0, path.stat().st_size):
                     if isinstance(record, Record):
                         try:
-                            self._features(Example(record.payload))
+                            for view in self._views:
+                                self._features(Example(record.payload), view)
                         except BadExampleError:
                             continue
                         return
 
-    def _features(self, example: Example) -> tuple[str, dict[str, str]]:
+    def _features(self, example: Example, view: str) -> tuple[str, dict[str, str]]:
         """The image's key, and the key of every numeric feature that an option names."""
         steps = [key for key in example if key.startswith(_STEPS)]
         if not steps:
             raise BadExampleError("there are no features steps/...: it is no RLDS episode")
         pictures = [key for key in steps if self._pictures(example, key)]
-        if self.image:
-            image = _named(self.image, steps, "--image", pictures)
+        if view:
+            image = _named(view, steps, "--image", pictures)
         elif len(pictures) == 1:
             image = pictures[0]
         else:
@@ -126,12 +140,14 @@ class RldsSource(Source):
                 try:
                     payload = record.payload if isinstance(record, Record) else b""
                     example = Example(payload)
-                    found.append((name, len(example.bytes_list(self._features(example)[0]))))
+                    image = self._features(example, self._views[0])[0]
+                    found.append((name, len(example.bytes_list(image))))
                 except BadExampleError:
                     found.append((name, 0))
         return found
 
     def read(self, part: Part) -> Iterator[Recording | Skip]:
+        view = part.select.get("view", "")
         with open_binary(part.place) as file:
             for n, record in enumerate(read_records(file, 0, part.select["stop"])):
                 name = f"{part.place.name}/{n}"
@@ -140,14 +156,14 @@ class RldsSource(Source):
                     yield Skip(where, record.reason)
                     continue
                 try:
-                    yield self._recording(name, where, Example(record.payload))
+                    yield self._recording(name, where, Example(record.payload), view)
                 except (BadExampleError, ValueError) as error:
                     yield Skip(where, str(error))
                 except ForeframeError as error:  # the features of this episode are others
                     yield Skip(where, str(error).rstrip("."))
 
-    def _recording(self, name: str, where: str, example: Example) -> Recording:
-        image, keys = self._features(example)
+    def _recording(self, name: str, where: str, example: Example, view: str) -> Recording:
+        image, keys = self._features(example, view or self.image)
         pictures = list(example.bytes_list(image))
         n = len(pictures)
         if not n:
@@ -166,6 +182,7 @@ class RldsSource(Source):
             _decoded(pictures, where),
             join_columns(parse_columns(self.action, "--action"), features),
             join_columns(parse_columns(self.position, "--position"), features),
+            view,
         )
 
     def describe(self) -> dict[str, Any]:

@@ -38,18 +38,21 @@ class Recording:
     """One continuous recording on its way in.
 
     Attributes:
-        name: unique in the source; says where it came from ("traj_0_to_255.tfrecords/17").
+        name: says where it came from ("traj_0_to_255.tfrecords/17"); unique in the source but for
+            the views of several cameras, which stay together when recordings are divided.
         frames: T frames [height, width, 3], RGB uint8, all of one size. They may be made one at a
             time: whoever takes them never holds the originals of a whole recording. Iterating may
             raise ``ForeframeError`` (damaged video): the frames before it are good.
         actions: [T, A] float32 or None; row t acts between frame t and t + 1.
         positions: [T, P] float32 or None; row t is at frame t.
+        view: the camera, where there are several recordings of one name.
     """
 
     name: str
     frames: Iterable[UInt8[np.ndarray, "height width 3"]]
     actions: Float32[np.ndarray, "time action"] | None = None
     positions: Float32[np.ndarray, "time position"] | None = None
+    view: str = ""
 
 
 @dataclass(frozen=True)

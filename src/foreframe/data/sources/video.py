@@ -198,7 +198,9 @@ class VideoSource(Source):
                 rows["actions"] = actions.astype(np.float32)
             if columns["positions"]:
                 rows["positions"] = values[taken][:, columns["positions"]].astype(np.float32)
-        return Recording(video, self._frames(video, times, taken), **rows)
+        return Recording(
+            video, self._frames(video, times, taken), rows.get("actions"), rows.get("positions")
+        )
 
     def _values(self, name: str, like: _Like, frames: int) -> np.ndarray:
         table: Table = read_table(self._place(name))

@@ -238,7 +238,12 @@ class _Buffer:
             except (_UnusableError, ValueError) as error:
                 yield Skip(name, str(error))
                 continue
-            yield Recording(name, self._read_frames(name, start, stop), **rows)
+            yield Recording(
+                name,
+                self._read_frames(name, start, stop),
+                rows.get("actions"),
+                rows.get("positions"),
+            )
         rest, end = self._frames.shape[0], self.ends[-1]
         if rest > end and part.select["start"] + _PER_PART >= len(self.ends):
             yield Skip(
