@@ -372,7 +372,7 @@ def test_actions_of_another_width(place, capsys):
     for split, length in (("validate", 14), ("test", 14)):
         for path in (place / "data" / split).rglob("actions.csv"):
             path.write_text("1,2,3,4,5\n" * length)
-    words = r"traj_0_to_255/0/actions\.csv: 5 columns, but the model takes 4"
+    words = r"traj_0_to_255/0: 5 columns of actions, but the model takes 4"
     refused(capsys, place, train(), "data/validate/" + words)
     refused(capsys, place, USES["evaluate"], "data/test/" + words)
     refused(capsys, place, USES["predict"], "data/test/" + words)

@@ -314,5 +314,5 @@ def test_conditions_of_another_width_are_refused_only_when_asked_for(store, part
     needs = {"actions": None, "positions": None}
     dataset.require(store, n_frames=5, needs=needs)
     needs[part] = 7
-    with pytest.raises(ForeframeError, match=rf"s/0/.*{part}\.csv: 2 columns, .* takes 7.*Give"):
+    with pytest.raises(ForeframeError, match=rf"s/0: 2 columns of {part}, .* takes 7.*Give"):
         dataset.require(store, n_frames=5, needs=needs)

@@ -14,6 +14,7 @@ from upath import UPath
 from foreframe.cli import main
 from foreframe.data import batches
 from foreframe.data.batches import evaluation_batches, prefetch, training_batch
+from foreframe.data.dataset import read_recording
 from foreframe.data.exports.lab import export_lab
 from foreframe.data.importing import ImportOptions, import_dataset
 from foreframe.data.push.simulate import simulate
@@ -289,6 +290,24 @@ def test_training_and_evaluation_from_a_remote_store(remote, tmp_path, capsys):
     main(["evaluate", str(run), "--data", str(remote), "--n-future", "3", "--device", "cpu"])
     assert (run / "evaluation.json").is_file()
     assert "copy the last given frame" in capsys.readouterr().out
+    main(["predict", str(run), "--sequence", f"{remote}/test/2", "--samples", "1"])
+    assert "PSNR of each" in capsys.readouterr().out
+
+
+def test_a_sequence_of_a_store_is_predicted_like_a_folder(tmp_path, capsys):
+    store = made(tmp_path)
+    export_lab(store, tmp_path / "lab", workers=1)
+    folder = next((tmp_path / "lab" / "test").glob("*/1"))
+    shown = {
+        name: read_recording(place)
+        for name, place in {"a": store / "test" / "1", "b": folder}.items()
+    }
+    for part in ("frames", "actions", "positions"):
+        assert (getattr(shown["a"], part) == getattr(shown["b"], part)).all()
+    with pytest.raises(ForeframeError, match=r"test/3: the store has the sequences 0 to 2"):
+        read_recording(store / "test" / "3")
+    with pytest.raises(ForeframeError, match="there is no store"):
+        read_recording(UPath("memory://nowhere/test/3"))
 
 
 # -- several training processes -----------------------------------------------------------------

@@ -147,8 +147,8 @@ class Predict:
     """Imagine futures of one recorded sequence: a GIF, a strip of every step, the frames as PNG."""
 
     run_folder: Annotated[Positional[Path], arg(metavar="RUN", help="The run folder.")]
-    sequence: Path
-    """Folder of the sequence: 0.png, 1.png, ... and its CSV files."""
+    sequence: str
+    """The sequence: a folder with 0.png, 1.png, ... and its CSV files, or STORE/test/NUMBER."""
     out: Path | None = None
     """New folder for what is written; by default RUN/predictions/<the sequence's name>."""
     samples: int = 4
@@ -165,10 +165,12 @@ class Predict:
     def run(self, words: Sequence[str]) -> None:
         from foreframe.predict import predict
 
-        name = "-".join(self.sequence.resolve().parts[-3:])
+        sequence = place(self.sequence)
+        parts = sequence.resolve().parts if isinstance(sequence, Path) else sequence.parts
+        name = "-".join(parts[-3:])
         done = predict(
             self.run_folder,
-            self.sequence,
+            sequence,
             self.out or self.run_folder / "predictions" / name,
             samples=self.samples,
             n_past=self.n_past,

@@ -8,14 +8,14 @@ import torch
 
 from foreframe.checkpoint import load_model
 from foreframe.clip import Clip
-from foreframe.data.dataset import require_rows
-from foreframe.data.lab import read_sequence
+from foreframe.data.dataset import read_recording, require_rows
 from foreframe.data.sequence import Fit, fit_sequence
 from foreframe.device import choose_device
 from foreframe.errors import ForeframeError
 from foreframe.evaluate import sequence_noise
 from foreframe.files import whole_folder
 from foreframe.metrics import psnr
+from foreframe.places import Place
 from foreframe.visuals import frames_to_png, prediction_gif, save_strip
 
 IMAGE_SIZE = 64
@@ -36,7 +36,7 @@ class Prediction:
 
 def predict(
     run: Path,
-    sequence: Path,
+    sequence: Place,
     out: Path,
     *,
     samples: int = 4,
@@ -45,11 +45,11 @@ def predict(
     seed: int = 0,
     device: str = "auto",
 ) -> Prediction:
-    """Imagine ``samples`` futures of a sequence in the lab's layout, beside what was recorded.
+    """Imagine ``samples`` futures of a recorded sequence, beside what was recorded.
 
     Args:
         run: the run folder.
-        sequence: folder of 0.png, 1.png, ... with actions.csv and endeffector_positions.csv.
+        sequence: folder of 0.png, 1.png, ... with its CSV files, or STORE/<split>/<number>.
         out: a new folder for what is written.
         samples: futures.
         n_past: given frames.
@@ -69,7 +69,7 @@ def predict(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ForeframeError(f"{out}: exists already. Remove it or give another --out.")
     model = load_model(run, choose_device(device))
-    recorded = fit_sequence(read_sequence(sequence), Fit(IMAGE_SIZE))
+    recorded = fit_sequence(read_recording(sequence), Fit(IMAGE_SIZE))
     length = len(recorded.frames)
     n_frames = length if n_future is None else n_past + n_future
     if n_frames > length or n_past >= length:

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-from foreframe.data.lab import FILES, list_sequences, read_sequence
+from foreframe.data.lab import list_sequences, read_sequence
 from foreframe.data.sequence import Fit, Sequence, fit_sequence
 from foreframe.data.shard_cache import user_cache
 from foreframe.data.store import META, Store, write_store
@@ -99,6 +99,23 @@ def open_split(
         if _last_write(part) < time.time() - _ABANDONED:
             shutil.rmtree(part, ignore_errors=True)
     return Store(cache, root)
+
+
+def read_recording(place: Place) -> Sequence:
+    """One recording of a dataset: a folder in the lab's layout, or STORE/<split>/<its number>.
+
+    Raises:
+        ForeframeError: there is none, or it is damaged.
+    """
+    folder = place.parent
+    if place.name.isdecimal() and (folder / META).is_file():
+        store = Store(folder)
+        if int(place.name) >= len(store):
+            raise ForeframeError(f"{place}: the store has the sequences 0 to {len(store) - 1}.")
+        return store[int(place.name)]
+    if not isinstance(place, Path):
+        raise ForeframeError(f"{place}: there is no store. Give STORE/<split>/<number>.")
+    return read_sequence(place)
 
 
 def _last_write(folder: Path) -> float:
@@ -218,10 +235,10 @@ def require_rows(
         if needed is not None and width is None:
             raise ForeframeError(
                 f"{where}: there are no {name}, and the model is conditioned on them. "
-                f"Add {FILES[name]}, or train with a --condition without {name}."
+                f"Add them, or train with a --condition without {name}."
             )
         if needed is not None and width != needed:
             raise ForeframeError(
-                f"{where / FILES[name]}: {width} columns, but the model takes {needed}. "
+                f"{where}: {width} columns of {name}, but the model takes {needed}. "
                 "Give data with the columns that it was trained on, or train another model."
             )
