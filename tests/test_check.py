@@ -18,7 +18,7 @@ from foreframe.check.look import look_at
 from foreframe.check.motion import GRID, picture_motion, small_copies
 from foreframe.data.push.simulate import simulate
 from foreframe.data.sequence import Sequence
-from foreframe.data.store import write_store
+from foreframe.data.store_writer import write_store
 from foreframe.errors import ForeframeError
 from foreframe.metrics import psnr
 

@@ -14,7 +14,8 @@ from foreframe.data.batches import evaluation_batches, prefetch, training_batch
 from foreframe.data.dataset import open_split
 from foreframe.data.lab import write_sequence
 from foreframe.data.sequence import Fit, Sequence, fit_sequence
-from foreframe.data.store import Store, write_store
+from foreframe.data.store import Store
+from foreframe.data.store_writer import write_store
 from foreframe.errors import ForeframeError
 
 

@@ -15,7 +15,8 @@ from foreframe.data import dataset
 from foreframe.data.dataset import open_split
 from foreframe.data.lab import write_sequence
 from foreframe.data.sequence import Sequence
-from foreframe.data.store import META, Store, write_store
+from foreframe.data.store import META, Store
+from foreframe.data.store_writer import write_store
 from foreframe.errors import ForeframeError
 
 

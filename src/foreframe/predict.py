@@ -15,10 +15,9 @@ from foreframe.errors import ForeframeError
 from foreframe.evaluate import sequence_noise
 from foreframe.files import whole_folder
 from foreframe.metrics import psnr
+from foreframe.model_config import IMAGE_SIZE
 from foreframe.places import Place
 from foreframe.visuals import frames_to_png, prediction_gif, save_strip
-
-IMAGE_SIZE = 64
 
 
 @dataclass(frozen=True)

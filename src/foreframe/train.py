@@ -31,12 +31,11 @@ from foreframe.errors import ForeframeError
 from foreframe.files import write_json
 from foreframe.listener import Interrupted, Listener
 from foreframe.model import VideoCVAE
+from foreframe.model_config import IMAGE_SIZE
 from foreframe.places import Place
 from foreframe.schedules import kl_weight, learning_rate, teacher_forcing_ratio
 from foreframe.train_config import RunConfig, check_config
 from foreframe.validate import COLLAPSE_PATIENCE, Validation, looks_collapsed
-
-IMAGE_SIZE = 64
 
 
 def step_draws(config: RunConfig, global_step: int, batch_size: int) -> tuple[Tensor, float]:

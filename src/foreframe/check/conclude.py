@@ -7,9 +7,7 @@ import numpy as np
 from foreframe.check.alignment import Alignment, Link
 from foreframe.check.findings import Finding, some
 from foreframe.check.scan import Scan
-
-IMAGE_SIZE = 64
-"""Height and width of the frames that the nets take."""
+from foreframe.model_config import IMAGE_SIZE
 
 _ROWS = {1: "one row", 2: "two rows"}
 

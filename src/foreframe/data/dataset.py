@@ -16,7 +16,8 @@ from pathlib import Path
 from foreframe.data.lab import list_sequences, read_sequence
 from foreframe.data.sequence import Fit, Sequence, fit_sequence
 from foreframe.data.shard_cache import user_cache
-from foreframe.data.store import META, Store, write_store
+from foreframe.data.store import META, Store
+from foreframe.data.store_writer import write_store
 from foreframe.errors import ForeframeError
 from foreframe.places import Place, unreadable
 

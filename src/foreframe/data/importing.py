@@ -24,7 +24,8 @@ from foreframe.data.division import FEW, Piece, divide, divide_by_time
 from foreframe.data.lab import SPLITS
 from foreframe.data.sequence import Fit, Sequence, finite
 from foreframe.data.sources.source import Part, Recording, Skip, Source
-from foreframe.data.store import META, Store, join_shards, write_store
+from foreframe.data.store import META, Store
+from foreframe.data.store_writer import join_shards, write_store
 from foreframe.errors import ForeframeError
 from foreframe.files import write_json
 from foreframe.workers import side_by_side

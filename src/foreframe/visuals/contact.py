@@ -16,8 +16,9 @@ from foreframe.visuals.frames import (
     PREDICTED,
     QUIET,
     RECORDED,
-    _font,
-    _palette,
+    label_font,
+    shared_palette,
+    write_gif,
 )
 
 #: Each split's colour; bluish green is the third of Okabe and Ito's that is told apart.
@@ -86,7 +87,7 @@ def contact_sheet(path: Path, shown: Sequence[Shown], *, columns: int = 8) -> No
         steps = np.unique(np.linspace(0, len(frames) - 1, columns).round().astype(int))
         for column, t in enumerate(steps):
             x = _MARGIN + _LABEL + column * (width + _GAP)
-            draw.text((x, y), str(t), QUIET, _font(10), "lt")
+            draw.text((x, y), str(t), QUIET, label_font(10), "lt")
             picture.paste(_enlarged(frames[t], width, height), (x, y + 12))
             if largest is not None and one.recording.actions is not None:
                 top = y + 12 + height + 3
@@ -98,7 +99,7 @@ def contact_sheet(path: Path, shown: Sequence[Shown], *, columns: int = 8) -> No
             f"under each frame: {which if width_of_actions > _MOST_BARS else 'the'} numbers of "
             "its action, each in relation to the largest of its column here"
         )
-        draw.text((_MARGIN + _LABEL, size[1] - _MARGIN), text, QUIET, _font(11), "ls")
+        draw.text((_MARGIN + _LABEL, size[1] - _MARGIN), text, QUIET, label_font(11), "ls")
     with whole_file(path) as aside:
         picture.save(aside, "PNG", optimize=True)
 
@@ -123,23 +124,12 @@ def contact_gif(path: Path, shown: Sequence[Shown], *, fps: float = 5.0) -> None
         for one in shown
     ]
     pixels = np.concatenate([np.stack([np.asarray(f) for f in video[::3]]) for video in videos])
-    palette = _palette(np.concatenate([pixels, _swatches(pixels.shape[1:])]))
+    palette = shared_palette(np.concatenate([pixels, _swatches(pixels.shape[1:])]))
     pictures = [
         picture.quantize(palette=palette, dither=Image.Dither.NONE)
         for picture in _gif_pictures(shown, videos, stride, longest)
     ]
-    durations = [round(1000 * stride / fps)] * len(pictures)
-    durations[-1] += 1000
-    with whole_file(path) as aside:
-        pictures[0].save(
-            aside,
-            "GIF",
-            save_all=True,
-            append_images=pictures[1:],
-            duration=durations,
-            loop=0,
-            optimize=False,
-        )
+    write_gif(path, pictures, fps / stride)
 
 
 def _gif_pictures(
@@ -157,14 +147,14 @@ def _gif_pictures(
         picture = Image.new("RGB", size, CANVAS)
         draw = ImageDraw.Draw(picture)
         text = f"frame {step * stride} of {longest - 1}"
-        draw.text((size[0] - _MARGIN, size[1] - _MARGIN), text, QUIET, _font(11), "rs")
+        draw.text((size[0] - _MARGIN, size[1] - _MARGIN), text, QUIET, label_font(11), "rs")
         for k, (one, video) in enumerate(zip(shown, videos, strict=True)):
             x, y = _MARGIN + k % columns * pitch[0], _MARGIN + k // columns * pitch[1]
             colour = SPLIT_COLOURS.get(one.split, INK)
-            draw.text((x, y + 2), one.split, colour, _font(11), "lt")
-            left = x + draw.textlength(one.split, _font(11)) + 5
+            draw.text((x, y + 2), one.split, colour, label_font(11), "lt")
+            left = x + draw.textlength(one.split, label_font(11)) + 5
             name = _shortened(draw, one.short_name, x + width - left, 11)
-            draw.text((left, y + 2), name, QUIET, _font(11), "lt")
+            draw.text((left, y + 2), name, QUIET, label_font(11), "lt")
             picture.paste(video[min(step, len(video) - 1)], (x, y + 20))
             if step >= len(video) and len(video) < max(map(len, videos)):
                 edges = (x, y + 20 + height, x + width - 1, y + 21 + height)
@@ -227,20 +217,24 @@ def _label(draw: ImageDraw.ImageDraw, one: Shown, corner: tuple[int, int], frame
     x, y = corner
     colour = SPLIT_COLOURS.get(one.split, INK)
     draw.rectangle((x, y + 12, x + 3, y + 12 + 54), colour)
-    draw.text((x + 12, y + 12), one.split, colour, _font(15), "lt")
+    draw.text((x + 12, y + 12), one.split, colour, label_font(15), "lt")
     draw.text(
-        (x + 12, y + 33), _shortened(draw, one.short_name, _LABEL - 24, 12), INK, _font(12), "lt"
+        (x + 12, y + 33),
+        _shortened(draw, one.short_name, _LABEL - 24, 12),
+        INK,
+        label_font(12),
+        "lt",
     )
-    draw.text((x + 12, y + 52), f"{frames} frames", QUIET, _font(12), "lt")
+    draw.text((x + 12, y + 52), f"{frames} frames", QUIET, label_font(12), "lt")
 
 
 def _shortened(draw: ImageDraw.ImageDraw, name: str, room: float, size: int) -> str:
     """The end of a name, which tells sequences apart, as far as there is room for it."""
     # What the font lacks would be drawn as empty boxes.
     name = name.encode("latin-1", "replace").decode("latin-1")
-    if draw.textlength(name, _font(size)) <= room:
+    if draw.textlength(name, label_font(size)) <= room:
         return name
     for start in range(1, len(name)):
-        if draw.textlength("..." + name[start:], _font(size)) <= room:
+        if draw.textlength("..." + name[start:], label_font(size)) <= room:
             return "..." + name[start:]
     return ""

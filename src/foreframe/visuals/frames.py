@@ -110,7 +110,7 @@ def prediction_strip(
     grid = StripGrid.of(truth.shape, len(predictions), scale)
     picture = Image.new("RGB", grid.size, CANVAS)
     draw = ImageDraw.Draw(picture)
-    label, number = _font(9 * scale), _font(8 * scale)
+    label, number = label_font(9 * scale), label_font(8 * scale)
     names = ["truth"]
     names += (
         ["prediction"]
@@ -221,23 +221,12 @@ def _write_gif(
     columns = 1 + max(column for _, column in cells)
     while scale > 1 and columns * (videos.shape[3] * scale + _GAP) > _MAX_WIDTH:
         scale -= 1
-    palette = _palette(videos)
+    palette = shared_palette(videos)
     pictures = [
         picture.quantize(palette=palette, dither=Image.Dither.NONE)
         for picture in _gif_pictures(videos, cells, names, recorded, n_past, scale)
     ]
-    durations = [round(1000 / fps)] * len(pictures)
-    durations[-1] += 1000
-    with whole_file(path) as aside:
-        pictures[0].save(
-            aside,
-            "GIF",
-            save_all=True,
-            append_images=pictures[1:],
-            duration=durations,
-            loop=0,
-            optimize=False,  # one palette for all frames, as it was made
-        )
+    write_gif(path, pictures, fps)
 
 
 def _gif_pictures(
@@ -250,7 +239,7 @@ def _gif_pictures(
 ) -> Iterator[Image.Image]:
     steps, height, width = videos.shape[1:4]
     size = 14 if width * scale >= 120 else 11
-    font, bold = _font(size), _font(size + 2)
+    font, bold = label_font(size), label_font(size + 2)
     header, name_line = size + 2 + _MARGIN, size + 8
     pitch_x = width * scale + 2 * _BORDER + _GAP
     pitch_y = height * scale + 2 * _BORDER + _GAP
@@ -308,7 +297,27 @@ def _paste(
     picture.paste(large, corner)
 
 
-def _palette(videos: np.ndarray) -> Image.Image:
+def write_gif(path: Path, pictures: list[Image.Image], fps: float) -> None:
+    """Write pictures of one palette as a GIF that shows the last one longer, for ever.
+
+    Raises:
+        ForeframeError: the file could not be written.
+    """
+    durations = [round(1000 / fps)] * len(pictures)
+    durations[-1] += 1000
+    with whole_file(path) as aside:
+        pictures[0].save(
+            aside,
+            "GIF",
+            save_all=True,
+            append_images=pictures[1:],
+            duration=durations,
+            loop=0,
+            optimize=False,  # one palette for all frames, as it was made
+        )
+
+
+def shared_palette(videos: np.ndarray) -> Image.Image:
     """One palette for all frames, so that what stands still does not flicker.
 
     Chosen from the pixels themselves (maximum coverage, refined by k-means: of Pillow's methods the
@@ -332,5 +341,5 @@ def _palette(videos: np.ndarray) -> Image.Image:
     return palette
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def label_font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
