@@ -1,6 +1,7 @@
 """Sources: each module knows one form of data in the outside world."""
 
 from foreframe.data.sources.bair import BairSource
+from foreframe.data.sources.lab_folders import LabSource
 from foreframe.data.sources.lerobot import LerobotSource
 from foreframe.data.sources.moving_mnist import MovingMnistSource
 from foreframe.data.sources.npz import NpzSource
@@ -17,6 +18,7 @@ SOURCES: dict[str, type[Source]] = {
     "video": VideoSource,
     "npz": NpzSource,
     "mmnist": MovingMnistSource,
+    "lab": LabSource,
 }
 """By their names on the command line."""
 
