@@ -18,6 +18,7 @@ from foreframe.check.look import look_at
 from foreframe.check.motion import GRID, picture_motion, small_copies
 from foreframe.data.push.simulate import simulate
 from foreframe.data.sequence import Sequence
+from foreframe.data.store import file_sha256
 from foreframe.data.store_writer import write_store
 from foreframe.errors import ForeframeError
 from foreframe.metrics import psnr
@@ -405,10 +406,13 @@ def warned(tmp_path, change):
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_values_that_are_not_numbers_stop_training(tmp_path, value):
     root = write(tmp_path / "data")
-    # No importer of ours lets them in.
+    # No importer of ours lets them in: somebody else's store, whose checksums say so.
     rows = np.fromfile(root / "train" / "actions.bin", np.float32).reshape(12, T, 3)
     rows[5, 3, 1] = value
     rows.tofile(root / "train" / "actions.bin")
+    meta = json.loads((root / "train" / "meta.json").read_text())
+    meta["sha256"]["actions"] = file_sha256(root / "train" / "actions.bin")
+    (root / "train" / "meta.json").write_text(json.dumps(meta))
     findings = check(root)
     (error,) = findings.errors
     assert error.sequences == ("tr-5",)
@@ -570,6 +574,18 @@ def test_images_that_are_late_are_told_from_actions_that_are(tmp_path):
     ]
     findings = check(write(tmp_path / "data", *splits))
     assert any("the images are one frame behind" in w.text for w in findings.warnings)
+
+
+def test_a_changed_byte_is_an_error(tmp_path):
+    data = write(tmp_path / "data")
+    assert check(data).ok
+    path = data / "validate" / "frames.bin"
+    content = bytearray(path.read_bytes())
+    content[5] ^= 4
+    path.write_bytes(bytes(content))
+    (error,) = check(data).errors
+    assert error.split == "validate"
+    assert f"{path}: has changed since it was made" in error.text
 
 
 def test_actions_that_explain_nothing_are_a_warning(tmp_path):

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from foreframe.cli import main
-from foreframe.recipes import RECIPES
+from foreframe.cli import _parse, main
 
 ROOT = Path(__file__).parents[1]
 PAGES = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
@@ -97,10 +96,13 @@ def test_the_commands_run_in_the_order_they_stand(page, workplace, tmp_path, mon
 @pytest.mark.parametrize("page", PAGES)
 def test_every_command_of_the_pages_is_understood(page):
     for words in commands(page):
-        if words[0] == "foreframe" and not {"RECIPE"} & set(words):
-            with pytest.raises(SystemExit) as stop:
-                main([*words[1:2], *(w for w in words[2:3] if w in RECIPES), "--help"])
-            assert stop.value.code == 0
+        if words[0] == "foreframe" and not {"RECIPE", "--resume"} & set(words):
+            if {"-h", "--help", "--version"} & set(words):
+                with pytest.raises(SystemExit) as stop:
+                    _parse(words[1:])
+                assert stop.value.code == 0
+            else:
+                _parse(words[1:])
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/index.md", "docs/model.md"])

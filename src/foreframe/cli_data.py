@@ -18,13 +18,19 @@ _CORES = available_cores()
 
 
 @dataclass(frozen=True)
-class _Work:
-    """How an import is carried out; it doesn't change what is made."""
+class _Execution:
+    """Who does the work; what is made does not depend on it."""
 
     workers: int = _CORES
     """Processes that work side by side."""
     ray: str | None = None
     """Address of a Ray cluster that does the work instead; local starts one on this machine."""
+
+
+@dataclass(frozen=True)
+class _ImportExecution(_Execution):
+    """Who does the work, and what happens to bad recordings."""
+
     strict: bool = False
     """End at the first recording that cannot be read; by default it is named and skipped."""
 
@@ -41,10 +47,10 @@ def _import_command(source: type[Source]) -> type:
             done = import_dataset(
                 source(**given),
                 self.out,
-                self.options,
-                workers=self.work.workers,
-                ray=self.work.ray,
-                strict=self.work.strict,
+                self.dataset,
+                workers=self.execution.workers,
+                ray=self.execution.ray,
+                strict=self.execution.strict,
                 log=say,
                 progress=progress,
             )
@@ -58,8 +64,9 @@ def _import_command(source: type[Source]) -> type:
             # In the place that it has in the source: first.
             ("input", given, field()),
             ("out", out, field(kw_only=True)),
-            ("options", ImportOptions, field(default_factory=ImportOptions)),
-            ("work", _Work, field(default_factory=_Work)),
+            # The names of these two are titles in the help.
+            ("dataset", ImportOptions, field(default_factory=ImportOptions)),
+            ("execution", _ImportExecution, field(default_factory=_ImportExecution)),
         ],
         bases=(source,),
         namespace={"run": run},
@@ -83,7 +90,7 @@ class Check:
     data: Annotated[Positional[str], arg(metavar="DATA", help="Root of the dataset.")]
     out: Path | None = None
     """Folder for check.json, contact-sheet.png and sequences.gif; by default DATA-check."""
-    options: CheckOptions = field(default_factory=CheckOptions)
+    check: CheckOptions = field(default_factory=CheckOptions)
 
     def run(self, words: Sequence[str]) -> None:
         from foreframe.check import check_dataset, lines
@@ -91,7 +98,7 @@ class Check:
         root = place(self.data)
         out = self.out or Path(f"{root.name}-check")
         with counting("looking") as progress:
-            findings = check_dataset(root, self.options, out=out, log=say, progress=progress)
+            findings = check_dataset(root, self.check, out=out, log=say, progress=progress)
         for line in lines(findings):
             say(line)
         say(f"{out}: contact-sheet.png, sequences.gif, check.json")
@@ -105,7 +112,7 @@ class ExportLab:
 
     data: Annotated[Positional[str], arg(metavar="STORE", help="Root of the dataset.")]
     out: Annotated[Positional[Path], arg(metavar="OUT", help="New folder of the dataset.")]
-    work: _Work = field(default_factory=_Work)
+    execution: _Execution = field(default_factory=_Execution)
 
     def run(self, words: Sequence[str]) -> None:
         from foreframe.data.exports.lab import export_lab
@@ -114,8 +121,8 @@ class ExportLab:
             counts = export_lab(
                 place(self.data),
                 self.out,
-                workers=self.work.workers,
-                ray=self.work.ray,
+                workers=self.execution.workers,
+                ray=self.execution.ray,
                 progress=progress,
             )
         listed = ", ".join(f"{split} {count}" for split, count in counts.items())

@@ -93,8 +93,12 @@ def check_dataset(
         opened = _open(root, split, log, progress)
         if isinstance(opened, Finding):
             found.append(opened)
-        else:
-            stores[split] = opened
+            continue
+        stores[split] = opened
+        found += [
+            Finding("error", split, f"{changed}. Make it again from what it was made of.")
+            for changed in opened.verify()
+        ]
     largest = _room([stores[split] for split in SPLITS[:2] if split in stores], options.n_past)
     n_future = options.n_future or max(1, min(_USUAL_FUTURE, largest))
 

@@ -36,7 +36,7 @@ WORKING = ".import"
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """What every importer can be told."""
+    """What becomes of the recordings, whatever the source."""
 
     size: int = 64
     """Height and width of the frames in the store; the nets take 64."""
