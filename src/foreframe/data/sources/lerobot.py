@@ -1,12 +1,10 @@
 """LeRobotDataset folders: parquet rows and mp4 videos, in the layouts v2.0, v2.1 and v3.0."""
 
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from foreframe.data.sources.feature import join_columns, parse_columns
 from foreframe.data.sources.lerobot_layout import (
@@ -19,14 +17,12 @@ from foreframe.data.sources.lerobot_layout import (
     read_info,
     read_table,
 )
+from foreframe.data.sources.lerobot_video import decode_pictures, frame_times, frames_at
 from foreframe.data.sources.source import Part, Recording, Skip, Source
-from foreframe.data.video_file import frames as decode
 from foreframe.errors import ForeframeError
-from foreframe.places import Place, open_binary
+from foreframe.places import Place
 
 _PER_PART = 64
-_RUN_UP = 10.0
-"""Seconds that are decoded before an episode if the nearer key frame came too late."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +91,9 @@ class LerobotSource(Source):
         columns = ["episode_index", "timestamp", *wanted, *([] if in_video else [camera])]
         episodes = [Episode(**given) for given in part.select["episodes"]]
         span = range(episodes[0].index, episodes[-1].index + 1)
+        # Of the file that was last read; the next episode is mostly in the same.
         tables: dict[str, Any] = {}
+        films: dict[str, np.ndarray] = {}
         for episode in episodes:
             name = f"episode-{episode.index:06d}"
             try:
@@ -106,27 +104,24 @@ class LerobotSource(Source):
                     tables = {episode.data: read_table(path, columns, span)}
                 own = _rows(tables[episode.data], episode)
                 features = {key: numbers(own, key) for key in wanted}
+                times = _times(own)
+                frames: Iterator[np.ndarray]
+                if episode.video is None:
+                    frames = decode_pictures(own.column(camera).to_pylist(), name)
+                else:
+                    path = self.input / episode.video
+                    if episode.video not in films:
+                        films = {episode.video: frame_times(path)}
+                    interval = 1 / float(info["fps"])
+                    frames = frames_at(path, films[episode.video], times + episode.start, interval)
                 yield Recording(
                     name,
-                    self._frames(episode, own, name, camera, float(info["fps"])),
+                    frames,
                     join_columns(parse_columns(self.action, "--action"), features),
                     join_columns(parse_columns(self.position, "--position"), features),
                 )
             except (UnusableError, ValueError) as error:
                 yield Skip(f"{name} ({episode.data})", str(error))
-
-    def _frames(
-        self, episode: Episode, own: Any, name: str, camera: str, rate: float
-    ) -> Iterator[np.ndarray]:
-        times = numbers(own, "timestamp")[:, 0]
-        if not np.isfinite(times).all() or (np.diff(times) <= 0).any():
-            raise UnusableError("the timestamps do not grow from row to row")
-        if episode.video is None:
-            return _pictures(own.column(camera).to_pylist(), name)
-        path = self.input / episode.video
-        if not path.is_file():
-            raise UnusableError(f"there is no {episode.video}")
-        return _at_times(path, times + episode.start, 1 / rate)
 
     def describe(self) -> dict[str, Any]:
         info = read_info(self.input)
@@ -148,7 +143,7 @@ def _rows(table: Any, episode: Episode) -> Any:
     Raises:
         UnusableError: they are not as many as the metadata say, or not in one stretch.
     """
-    rows = np.flatnonzero(numbers(table, "episode_index")[:, 0] == episode.index)
+    rows = np.flatnonzero((numbers(table, "episode_index") == episode.index).all(1))
     if not len(rows) or len(rows) != episode.length or rows[-1] - rows[0] + 1 != len(rows):
         raise UnusableError(
             f"{len(rows)} rows, and the metadata promise {episode.length} in one stretch"
@@ -156,23 +151,13 @@ def _rows(table: Any, episode: Episode) -> Any:
     return table.slice(int(rows[0]), len(rows))
 
 
-# -- pictures -----------------------------------------------------------------------------------
-
-
-def _at_times(path: Place, times: np.ndarray, interval: float) -> Iterator[np.ndarray]:
-    """The frame of a video nearest to each of the times, within half a frame's interval.
+def _times(own: Any) -> np.ndarray:
+    """When the rows of an episode are, in seconds.
 
     Raises:
-        ForeframeError: there is none, or the video is damaged.
+        UnusableError: they are not one after the other.
     """
-    first = float(times[0])
-    with open_binary(path) as file:
-        # Frames before a key frame may depend on it, and cannot be decoded after a jump to it.
-        for start in (first - interval, first - _RUN_UP, 0.0):
-            file.seek(0)
-            found = decode(file, str(path), start=max(0.0, start))
-            head = next(found, None)
-            if start <= 0 or (head is not None and head[0] <= first):
-                break
-            found.close()
-        ...
+    times = numbers(own, "timestamp")[:, 0]
+    if not np.isfinite(times).all() or (np.diff(times) <= 0).any():
+        raise UnusableError("the timestamps do not grow from row to row")
+    return times

@@ -1,0 +1,284 @@
+"""Any dataset as a LeRobotDataset v3.0, the version that today's LeRobot library reads."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from fractions import Fraction
+from functools import reduce
+from operator import add
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from foreframe.data.exports.lerobot_files import (
+    TASK,
+    Columns,
+    picture_feature,
+    told,
+    write_list,
+    write_rows,
+    write_tasks,
+    write_video,
+)
+from foreframe.data.exports.lerobot_plan import (
+    FILES_PER_CHUNK,
+    WORKING,
+    Job,
+    check_alike,
+    files_of,
+    find_rate,
+    fingerprint,
+    plan_jobs,
+    source_of,
+)
+from foreframe.data.lab import SPLITS
+from foreframe.data.sources.lerobot_layout import DATA_PATH, INFO, VIDEO_PATH
+from foreframe.data.statistics import Statistics
+from foreframe.data.store import META, Store
+from foreframe.errors import ForeframeError
+from foreframe.files import write_json
+from foreframe.places import Place
+from foreframe.workers import side_by_side
+
+DESCRIPTION = "meta/foreframe.json"
+_SPLIT_NAMES = {"train": "train", "validate": "val", "test": "test"}
+
+
+def export_lerobot(
+    root: Place,
+    out: Path,
+    *,
+    frame_rate: float | None = None,
+    workers: int | None = None,
+    ray: str | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, int]:
+    """Write every sequence of a dataset as an episode of a LeRobotDataset v3.0.
+
+    Actions become "action", positions "observation.state", frames a video; validation episodes
+    are in the split "val". An interrupted export goes on where it was, and ends with the same
+    bytes; a finished one is left as it is.
+
+    Args:
+        root: folder with stores train, validate and test, or some of them.
+        out: new folder for the dataset.
+        frame_rate: in Hz, if the stores do not know it.
+        workers: processes; every available core by default.
+        ray: address of a Ray cluster that does the work instead.
+        progress: called with (groups of sequences done, all).
+
+    Returns:
+        Sequences in each split.
+
+    Raises:
+        ForeframeError: there are no stores, they do not fit together, nobody knows the frame rate,
+            ``out`` holds something else, or a file could not be written.
+        KeyboardInterrupt: after the workers have ended; the same call goes on.
+    """
+    stores = {split: Store(root / split) for split in SPLITS if (root / split / META).is_file()}
+    if not stores:
+        raise ForeframeError(
+            f"{root}: holds no stores ({', '.join(SPLITS)}). Give a folder that foreframe import "
+            "has made."
+        )
+    check_alike(stores)
+    rate = find_rate(root, stores, frame_rate)
+    out = Path(out)
+    counts = {split: len(store) for split, store in stores.items()}
+    description = {
+        "exporter": "lerobot",
+        "frame_rate": str(rate),
+        "stores": {split: fingerprint(store) for split, store in stores.items()},
+    }
+    jobs = list(plan_jobs(stores, out, rate))
+    if _finished(out, description):
+        shutil.rmtree(out / WORKING, ignore_errors=True)
+        progress(len(jobs), len(jobs))
+        return counts
+    with _working_folder(out, description):
+        left = [job for job in jobs if not _done(job)]
+        done = len(jobs) - len(left)
+        progress(done, len(jobs))
+        with side_by_side(_export, left, workers=workers, ray=ray) as results:
+            for _ in results:
+                done += 1
+                progress(done, len(jobs))
+        _finish(out, description, stores, jobs, rate)
+        shutil.rmtree(out / WORKING, ignore_errors=True)
+    return counts
+
+
+# -- the folder ---------------------------------------------------------------------------------
+
+
+def _finished(out: Path, description: dict[str, Any]) -> bool:
+    """Whether ``out`` is the complete result of this very export.
+
+    Raises:
+        ForeframeError: it holds something else.
+    """
+    for part in (out, *out.parents):
+        if part.is_file():
+            raise ForeframeError(f"{part}: is a file; name a folder for the dataset.")
+    if not out.is_dir() or not any(out.iterdir()):
+        return False
+    found: Any = None
+    for path in (out / DESCRIPTION, out / WORKING / "export.json"):
+        with suppress(OSError, ValueError):
+            found = json.loads(path.read_text(encoding="utf-8"))
+            break
+    if not isinstance(found, dict) or found.get("exporter") != "lerobot":
+        if list(out.iterdir()) == [out / WORKING]:
+            return False  # stopped before anything was done
+        raise ForeframeError(
+            f"{out}: holds other files, and not the beginning of an export. "
+            "Choose a new folder, or remove this one."
+        )
+    other = [key for key in description if found.get(key) != description[key]]
+    if other:
+        raise ForeframeError(
+            f"{out}: was exported from something else (another {', '.join(other)}). "
+            "Choose another folder, or remove this one."
+        )
+    return (out / DESCRIPTION).is_file() and (out / INFO).is_file()
+
+
+@contextmanager
+def _working_folder(out: Path, description: dict[str, Any]) -> Iterator[None]:
+    working = out / WORKING
+    try:
+        working.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ForeframeError(
+            f"{out}: cannot be written ({error.strerror}). Name a folder that you may write to."
+        ) from error
+    lock = FileLock(working / "lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise ForeframeError(
+            f"{out}: another export is writing there. Wait for it, or name another folder."
+        ) from error
+    try:
+        write_json(working / "export.json", description)
+        # Whoever was killed left half a file; nobody else is here, the lock says.
+        for part in out.rglob(".*.part"):
+            part.unlink(missing_ok=True)
+        yield
+    finally:
+        lock.release()
+
+
+def _done(job: Job) -> bool:
+    try:
+        _read_record(job)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return all(file.is_file() for file in files_of(job))
+
+
+def _read_record(job: Job) -> tuple[int, dict[str, Statistics]]:
+    """Frames of a job, and the statistics of its features."""
+    record = json.loads(job.record.read_text(encoding="utf-8"))
+    found = {name: Statistics.from_json(values) for name, values in record["statistics"].items()}
+    return int(record["frames"]), found
+
+
+# -- the work -----------------------------------------------------------------------------------
+
+
+def _export(job: Job) -> None:
+    store, numbers = job.store, range(job.first, job.stop)
+    lengths = [int(store.lengths[n]) for n in numbers]
+    ends = np.cumsum([0, *lengths]).tolist()
+    rows_path, video_path, list_path = files_of(job)
+
+    def rows() -> Iterator[dict[str, np.ndarray]]:
+        for k, n in enumerate(numbers):
+            sequence, steps = store[n], np.arange(lengths[k])
+            arrays = {"action": sequence.actions, "observation.state": sequence.positions}
+            yield {
+                **{name: values for name, values in arrays.items() if values is not None},
+                "timestamp": (steps / float(job.rate)).astype(np.float32),
+                "frame_index": steps,
+                "episode_index": np.full(len(steps), job.episode + k),
+                "index": job.index + ends[k] + steps,
+                "task_index": np.zeros(len(steps), np.int64),
+            }
+
+    statistics = write_rows(rows_path, Columns.of(store), rows())
+    colours = write_video(video_path, store.size, job.rate, (store[n].frames for n in numbers))
+    for own, colour in zip(statistics, colours, strict=True):
+        own[job.camera] = colour
+    listed: list[dict[str, Any]] = []
+    for k, own in enumerate(statistics):
+        row: dict[str, Any] = {
+            "episode_index": job.episode + k,
+            "tasks": [TASK],
+            "length": lengths[k],
+            "dataset_from_index": job.index + ends[k],
+            "dataset_to_index": job.index + ends[k + 1],
+        }
+        for kind in ("data", f"videos/{job.camera}", "meta/episodes"):
+            row |= {f"{kind}/{name}": number for name, number in job.where.items()}
+        for name, end in (("from", ends[k]), ("to", ends[k + 1])):
+            row[f"videos/{job.camera}/{name}_timestamp"] = float(end / job.rate)
+        for feature, values in own.items():
+            for name, value in told(values, lengths[k], feature == job.camera).items():
+                row[f"stats/{feature}/{name}"] = value
+        listed.append(row)
+    write_list(list_path, listed)
+    joined = {name: reduce(add, (own[name] for own in statistics)) for name in statistics[0]}
+    record = {name: values.to_json() for name, values in joined.items()}
+    write_json(job.record, {"frames": ends[-1], "statistics": record})
+
+
+def _finish(
+    out: Path,
+    description: dict[str, Any],
+    stores: dict[str, Store],
+    jobs: list[Job],
+    rate: Fraction,
+) -> None:
+    frames = 0
+    totals: dict[str, Statistics] = {}
+    for job in jobs:
+        own_frames, own = _read_record(job)
+        frames += own_frames
+        totals = {name: totals[name] + own[name] if totals else own[name] for name in own}
+    store, camera = jobs[0].store, jobs[0].camera
+    write_json(
+        out / "meta/stats.json",
+        {name: told(values, frames, name == camera) for name, values in totals.items()},
+    )
+    write_tasks(out / "meta/tasks.parquet")
+    splits: dict[str, str] = {}
+    first = 0
+    for split, own_store in stores.items():
+        splits[_SPLIT_NAMES[split]] = f"{first}:{first + len(own_store)}"
+        first += len(own_store)
+    fps = int(rate) if rate.denominator == 1 else float(rate)
+    robot = source_of(store).get("robot")
+    write_json(out / DESCRIPTION, description)
+    # Last: with it the dataset is complete.
+    write_json(
+        out / INFO,
+        {
+            "codebase_version": "v3.0",
+            "robot_type": str(robot) if robot else None,
+            "total_episodes": first,
+            "total_frames": frames,
+            "total_tasks": 1,
+            "chunks_size": FILES_PER_CHUNK,
+            "data_files_size_in_mb": 100,
+            "video_files_size_in_mb": 200,
+            "fps": fps,
+            "splits": splits,
+            "data_path": DATA_PATH,
+            "video_path": VIDEO_PATH,
+            "features": {**Columns.of(store).features(), camera: picture_feature(store.size, fps)},
+        },
+    )

@@ -1,0 +1,166 @@
+"""What an export to a LeRobotDataset will write: which episodes share a file, and how fast."""
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from foreframe.data.sources.lerobot_layout import DATA_PATH, EPISODES_PATH, IMAGES, VIDEO_PATH
+from foreframe.data.store import Store
+from foreframe.errors import ForeframeError
+from foreframe.places import Place
+
+WORKING = ".export"
+
+EPISODES_PER_FILE = 128
+PIXELS_PER_FILE = 2**27
+"""Of the video, which makes about 100 MB; a longer episode has a file of its own."""
+
+FILES_PER_CHUNK = 1000
+_RATES = (0.01, 1000.0)
+
+
+@dataclass(frozen=True)
+class Job:
+    """Episodes that share their files.
+
+    Attributes:
+        store: that holds them.
+        out: the dataset.
+        number: of the files.
+        first: the first sequence of the store.
+        stop: the one after the last.
+        episode: number of the first one's episode.
+        index: number of the first one's first row.
+        camera: feature of the frames.
+        rate: frames in a second.
+    """
+
+    store: Store
+    out: Path
+    number: int
+    first: int
+    stop: int
+    episode: int
+    index: int
+    camera: str
+    rate: Fraction
+
+    @property
+    def where(self) -> dict[str, int]:
+        """Which files, as the paths name them."""
+        chunk, file = divmod(self.number, FILES_PER_CHUNK)
+        return {"chunk_index": chunk, "file_index": file}
+
+    @property
+    def record(self) -> Path:
+        """What says that the job is done."""
+        return self.out / WORKING / f"{self.number:06d}.json"
+
+
+def check_alike(stores: dict[str, Store]) -> None:
+    """Refuse splits that one dataset cannot hold.
+
+    Raises:
+        ForeframeError: says in what they differ.
+    """
+    first, *others = stores.values()
+    for other in others:
+        for what, one, two in (
+            ("frames of (height, width)", first.size, other.size),
+            ("numbers in an action", first.action_dim, other.action_dim),
+            ("numbers in a position", first.position_dim, other.position_dim),
+        ):
+            if one != two:
+                raise ForeframeError(
+                    f"{other.folder}: {what}: {two}, but {one} in {first.folder.name}. A "
+                    "LeRobotDataset has the same in all its episodes: import the splits alike."
+                )
+
+
+def source_of(store: Store) -> dict[str, Any]:
+    """What the importer has noted of the source."""
+    found = store.meta.get("source")
+    return found if isinstance(found, dict) else {}
+
+
+def find_rate(root: Place, stores: dict[str, Store], given: float | None) -> Fraction:
+    """Frames in a second, as the stores know it or else as ``given``.
+
+    Raises:
+        ForeframeError: nobody knows it, or they contradict one another.
+    """
+    known: set[float] = set()
+    for store in stores.values():
+        with suppress(KeyError, TypeError, ValueError):
+            rate = float(source_of(store)["frame_rate"])
+            if 0 < rate < math.inf:
+                known.add(rate)
+    if len(known) > 1:
+        raise ForeframeError(
+            f"{root}: its splits have different frame rates ({', '.join(map(str, sorted(known)))} "
+            "Hz), and a LeRobotDataset has one. Import them alike."
+        )
+    if given is not None and known and abs(given - min(known)) > 1e-6 * given:
+        raise ForeframeError(
+            f"--frame-rate {given:g}: the dataset says {min(known):g} Hz. Leave the option out."
+        )
+    chosen = min(known) if known else given
+    if chosen is None:
+        raise ForeframeError(
+            f"{root}: does not say how many frames it has in a second. Give --frame-rate."
+        )
+    if not _RATES[0] <= chosen <= _RATES[1]:
+        raise ForeframeError(
+            f"--frame-rate {chosen:g}: must be between {_RATES[0]:g} and {_RATES[1]:g}."
+        )
+    return Fraction(chosen).limit_denominator(1001)
+
+
+def _camera(store: Store) -> str:
+    name = str(source_of(store).get("camera") or "camera")
+    name = name.removeprefix(IMAGES).removeprefix("observation.")
+    return IMAGES + (re.sub(r"[^A-Za-z0-9_.-]+", "_", name).strip("_.") or "camera")
+
+
+def fingerprint(store: Store) -> str:
+    """What changes when the store does: its metadata have the checksums of all else."""
+    text = json.dumps(store.meta, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def plan_jobs(stores: dict[str, Store], out: Path, rate: Fraction) -> Iterator[Job]:
+    """All the jobs of an export, in the order of the episodes; none reaches over a shard."""
+    number = episode = index = 0
+    camera = _camera(next(iter(stores.values())))
+    for store in stores.values():
+        most = PIXELS_PER_FILE // (store.size[0] * store.size[1])
+        first = 0
+        while first < len(store):
+            stop, frames = first + 1, int(store.lengths[first])
+            while (
+                stop < len(store)
+                and stop - first < EPISODES_PER_FILE
+                and store.shard_of[stop] == store.shard_of[first]
+                and frames + store.lengths[stop] <= most
+            ):
+                frames += int(store.lengths[stop])
+                stop += 1
+            yield Job(store, out, number, first, stop, episode, index, camera, rate)
+            number, episode, index = number + 1, episode + stop - first, index + frames
+            first = stop
+
+
+def files_of(job: Job) -> tuple[Path, Path, Path]:
+    """Rows, pictures and list of the episodes of a job."""
+    return (
+        job.out / DATA_PATH.format(**job.where),
+        job.out / VIDEO_PATH.format(**job.where, video_key=job.camera),
+        job.out / EPISODES_PATH.format(**job.where),
+    )

@@ -1,0 +1,323 @@
+"""Where things are in a LeRobotDataset: its meta folder, and its parquet files.
+
+The layouts are those of the published versions v2.0, v2.1 (a file for each episode) and v3.0 (many
+episodes in a file).
+"""
+
+import json
+import math
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from foreframe.errors import ForeframeError
+from foreframe.places import Place, files_below, open_binary
+
+VERSIONS = ("v2.0", "v2.1", "v3.0")
+SHARDED = "v3.0"
+IMAGES = "observation.images."
+"""What the names of cameras begin with."""
+
+INFO = "meta/info.json"
+DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
+VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
+EPISODES_PATH = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
+
+_SPLITS = {
+    "train": "train",
+    "val": "validate",
+    "valid": "validate",
+    "validation": "validate",
+    "validate": "validate",
+    "test": "test",
+}
+
+
+class UnusableError(Exception):
+    """An episode cannot be used; the message says why, without a full stop."""
+
+
+@dataclass(frozen=True)
+class Episode:
+    """Where an episode's rows and pictures are.
+
+    Attributes:
+        index: its number.
+        length: rows.
+        data: its parquet file, relative to the dataset.
+        video: its video file, relative to the dataset; None where pictures lie in the parquet.
+        start: of its video, in seconds from the beginning of the file.
+        fault: why its pictures cannot be known, if so.
+    """
+
+    index: int
+    length: int
+    data: str
+    video: str | None
+    start: float
+    fault: str | None = None
+
+
+def read_info(root: Place) -> dict[str, Any]:
+    """What meta/info.json says, checked as far as the others here rely on it.
+
+    Raises:
+        ForeframeError: it is missing, damaged or of another version.
+    """
+    path = root / INFO
+    try:
+        info: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        version = info["codebase_version"]
+        if not 0 < float(info["fps"]) < math.inf:
+            raise ValueError(f"fps is {info['fps']}")
+        if not isinstance(info["features"], dict) or not isinstance(info["data_path"], str):
+            raise ValueError("features or data_path is of another kind")
+    except FileNotFoundError as error:
+        raise ForeframeError(
+            f"{path}: no such file. Give the folder of a LeRobotDataset, which has it."
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ForeframeError(
+            f"{path}: cannot be read ({type(error).__name__}: {error}). Restore it."
+        ) from error
+    if version not in VERSIONS:
+        raise ForeframeError(
+            f"{path}: codebase_version {version}; this version reads {', '.join(VERSIONS)}. "
+            "Convert the dataset with LeRobot's own scripts."
+        )
+    return info
+
+
+def find_camera(root: Place, info: dict[str, Any], name: str) -> tuple[str, bool]:
+    """The feature with the pictures, and whether they are in videos.
+
+    Args:
+        root: of the dataset, for messages.
+        info: of the dataset.
+        name: of the feature, with or without "observation.images."; empty if it has only one.
+
+    Raises:
+        ForeframeError: there is no such feature, or there are several.
+    """
+    kinds = {
+        key: feature["dtype"]
+        for key, feature in info["features"].items()
+        if isinstance(feature, dict) and feature.get("dtype") in ("video", "image")
+    }
+    for key in (name, IMAGES + name):
+        if name and key in kinds:
+            return key, kinds[key] == "video"
+    if not name and len(kinds) == 1:
+        key = next(iter(kinds))
+        return key, kinds[key] == "video"
+    listed = ", ".join(kinds) or "none"
+    if name:
+        raise ForeframeError(f"{root}: --camera {name}: there is no such camera; listed: {listed}.")
+    if not kinds:
+        raise ForeframeError(f"{root}: has no camera among its features.")
+    raise ForeframeError(f"{root}: has several cameras, name one with --camera: {listed}.")
+
+
+def find_splits(info: dict[str, Any]) -> list[tuple[str, range]]:
+    """Our names of the dataset's splits, and the episodes of each."""
+    found: list[tuple[str, range]] = []
+    given = info.get("splits")
+    for name, text in given.items() if isinstance(given, dict) else ():
+        first, _, stop = str(text).partition(":")
+        if name.lower() in _SPLITS and first.isdecimal() and stop.isdecimal():
+            found.append((_SPLITS[name.lower()], range(int(first), int(stop))))
+    return found
+
+
+# -- the list of episodes -----------------------------------------------------------------------
+
+
+def list_episodes(root: Place, info: dict[str, Any], camera: str, in_video: bool) -> list[Episode]:
+    """All episodes in the order of their numbers.
+
+    Raises:
+        ForeframeError: the list is missing or damaged, or contradicts itself.
+    """
+    meta = root / "meta"
+    video_path = info.get("video_path")
+    try:
+        if in_video and not isinstance(video_path, str):
+            raise ValueError(f"video_path in info.json is {video_path}")
+        if info["codebase_version"] == SHARDED:
+            found = _list_sharded(meta / "episodes", info, camera, in_video)
+        else:
+            found = _list_single(meta / "episodes.jsonl", info, camera, in_video)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, UnusableError) as error:
+        raise ForeframeError(
+            f"{meta}: the list of episodes cannot be read ({type(error).__name__}: {error}). "
+            "Restore it."
+        ) from error
+    if not found:
+        raise ForeframeError(f"{meta}: lists no episodes.")
+    number, count = Counter(episode.index for episode in found).most_common(1)[0]
+    if count > 1:
+        raise ForeframeError(f"{meta}: lists episode {number} {count} times. Restore the list.")
+    found.sort(key=lambda episode: episode.index)
+    return _without_overlaps(found, float(info["fps"])) if in_video else found
+
+
+def _list_single(path: Place, info: dict[str, Any], camera: str, in_video: bool) -> list[Episode]:
+    size = int(info.get("chunks_size", 1000))
+    found: list[Episode] = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if not line.strip():
+            continue
+        row = json.loads(line)
+        k = int(row["episode_index"])
+        if size < 1 or k < 0:
+            raise ValueError(f"episode {k} in chunks of {size}")
+        where = {"episode_chunk": k // size, "episode_index": k, "video_key": camera}
+        data = info["data_path"].format(**where)
+        video = info["video_path"].format(**where) if in_video else None
+        found.append(Episode(k, int(row["length"]), data, video, 0.0))
+    return found
+
+
+def _list_sharded(
+    folder: Place, info: dict[str, Any], camera: str, in_video: bool
+) -> list[Episode]:
+    video = f"videos/{camera}/"
+    columns = ["episode_index", "length", "data/chunk_index", "data/file_index"]
+    if in_video:
+        names = ("chunk_index", "file_index", "from_timestamp", "to_timestamp")
+        columns += [video + name for name in names]
+    found: list[Episode] = []
+    for file in files_below(folder, (".parquet",)):
+        for row in read_table(file, columns).to_pylist():
+            k, length = int(row["episode_index"]), int(row["length"])
+            if k < 0:
+                raise ValueError(f"episode {k}")
+            data = info["data_path"].format(
+                chunk_index=row["data/chunk_index"], file_index=row["data/file_index"]
+            )
+            if not in_video:
+                found.append(Episode(k, length, data, None, 0.0))
+                continue
+            path = info["video_path"].format(
+                video_key=camera,
+                chunk_index=row[video + "chunk_index"],
+                file_index=row[video + "file_index"],
+            )
+            start, stop = float(row[video + "from_timestamp"]), float(row[video + "to_timestamp"])
+            seconds = length / float(info["fps"])
+            fault = None
+            if not 0 <= start < math.inf or not abs(stop - start - seconds) <= 0.5 / info["fps"]:
+                fault = (
+                    f"its {length} frames last {seconds:.3f} s, but in {path} they are said to "
+                    f"reach from {start:.3f} to {stop:.3f} s"
+                )
+            found.append(Episode(k, length, data, path, start, fault))
+    return found
+
+
+def _without_overlaps(episodes: list[Episode], rate: float) -> list[Episode]:
+    """Two episodes cannot have the same pictures: where they would, neither is believed."""
+    usable = [episode for episode in episodes if episode.fault is None]
+    usable.sort(key=lambda episode: (episode.video or "", episode.start))
+    faults: dict[int, str] = {}
+    last: Episode | None = None
+    for episode in usable:
+        if last is not None and last.video == episode.video:
+            if episode.start < last.start + (last.length - 0.5) / rate:
+                for one, other in ((last, episode), (episode, last)):
+                    faults[one.index] = (
+                        f"the metadata give the same part of {one.video} to episode {other.index}"
+                    )
+            if episode.start + episode.length / rate < last.start + last.length / rate:
+                continue  # the one that reaches farther
+        last = episode
+    return [
+        Episode(**{**episode.__dict__, "fault": faults.get(episode.index, episode.fault)})
+        for episode in episodes
+    ]
+
+
+# -- parquet ------------------------------------------------------------------------------------
+
+
+def import_parquet() -> Any:
+    """The package pyarrow, with its part for parquet.
+
+    Raises:
+        ForeframeError: it is not installed.
+    """
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise ForeframeError(
+            f"Parquet needs the package pyarrow ({error}): pip install 'foreframe[data]'."
+        ) from error
+    return pyarrow
+
+
+def read_table(path: Place, columns: list[str], episodes: range | None = None) -> Any:
+    """Some columns of a parquet file, as a pyarrow table.
+
+    Args:
+        path: of the file.
+        columns: their names.
+        episodes: groups of rows that have none of these are left out.
+
+    Raises:
+        UnusableError: it is missing or damaged, or lacks one of the columns.
+    """
+    pyarrow = import_parquet()
+    if not path.is_file():
+        raise UnusableError(f"there is no {path.name}")
+    try:
+        with (
+            open_binary(path) as file,
+            pyarrow.parquet.ParquetFile(file, page_checksum_verification=True) as parquet,
+        ):
+            there = parquet.schema_arrow.names
+            missing = [name for name in columns if name not in there]
+            if missing:
+                raise UnusableError(
+                    f"{path.name} has no column {missing[0]}; there are: {', '.join(there)}"
+                )
+            groups = [
+                k
+                for k in range(parquet.num_row_groups)
+                if episodes is None or _holds(parquet, k, episodes)
+            ]
+            table = parquet.read_row_groups(groups, columns=columns, use_threads=False)
+            table.validate(full=True)
+            return table
+    except (pyarrow.ArrowException, OSError, ValueError, MemoryError, OverflowError) as error:
+        said = (str(error) or type(error).__name__).splitlines()[0]
+        raise UnusableError(f"{path.name} is damaged ({said})") from error
+
+
+def _holds(parquet: Any, group: int, episodes: range) -> bool:
+    """Whether a group of rows has some of the episodes.
+
+    The file's own statistics would say it too, but pyarrow aborts the process if they are damaged.
+    """
+    table = parquet.read_row_group(group, columns=["episode_index"], use_threads=False)
+    found = numbers(table, "episode_index")
+    return bool(((found >= episodes.start) & (found < episodes.stop)).any())
+
+
+def numbers(table: Any, name: str) -> np.ndarray:
+    """A column of lists or of numbers as float64 [rows, width].
+
+    Raises:
+        UnusableError: it holds something else, or not as much in every row.
+    """
+    column = table.column(name)
+    rows = column.to_pylist()
+    try:
+        values = np.array(rows, np.float64)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise UnusableError(f"{name} does not hold as many numbers in every row") from error
+    if rows and not values.size:
+        raise UnusableError(f"{name} holds nothing")
+    return values.reshape(len(rows), values.size // max(1, len(rows)))
