@@ -356,7 +356,9 @@ def test_another_export_is_refused(stores, tmp_path):
         export_lerobot(stores, out, workers=1)
     shutil.rmtree(stores / "test")
     for _ in range(2):
-        with pytest.raises(ForeframeError, match="exported from something else"):
+        with pytest.raises(
+            ForeframeError, match=r"other settings .stores\.t\w+: another there, None now"
+        ):
             export_lerobot(stores, out, workers=1)
         shutil.rmtree(out)
         export_lerobot(stores, out, workers=1)

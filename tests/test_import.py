@@ -21,8 +21,10 @@ from filelock import FileLock
 from upath import UPath
 
 from foreframe.cli import main
-from foreframe.data import importing
+from foreframe.data import import_part, importing
 from foreframe.data.dataset import open_split
+from foreframe.data.exports import lab
+from foreframe.data.exports.lab import export_lab
 from foreframe.data.importing import ImportOptions, import_dataset
 from foreframe.data.lab import read_sequence
 from foreframe.data.sources.bair import BairSource
@@ -484,7 +486,7 @@ def test_workers_that_are_killed_are_replaced(tmp_path):
 
 def test_an_interrupted_import_goes_on_and_ends_the_same(tmp_path, monkeypatch):
     numbered(tmp_path, out="undisturbed")
-    original = importing._import_part
+    original = importing.import_part
     done = []
 
     def interrupted(job):
@@ -493,7 +495,7 @@ def test_an_interrupted_import_goes_on_and_ends_the_same(tmp_path, monkeypatch):
         done.append(job.part.name)
         original(job)
 
-    monkeypatch.setattr(importing, "_import_part", interrupted)
+    monkeypatch.setattr(importing, "import_part", interrupted)
     with pytest.raises(KeyboardInterrupt):
         numbered(tmp_path, out="disturbed")
     assert not (tmp_path / "disturbed" / "dataset.json").exists()
@@ -503,7 +505,7 @@ def test_an_interrupted_import_goes_on_and_ends_the_same(tmp_path, monkeypatch):
         again.append(job.part.name)
         original(job)
 
-    monkeypatch.setattr(importing, "_import_part", watched)
+    monkeypatch.setattr(importing, "import_part", watched)
     numbered(tmp_path, out="disturbed")
     assert again == ["part-8"]  # what is done is not done again
     assert digests(tmp_path / "undisturbed") == digests(tmp_path / "disturbed")
@@ -511,14 +513,14 @@ def test_an_interrupted_import_goes_on_and_ends_the_same(tmp_path, monkeypatch):
 
 def test_half_of_a_part_is_done_again(tmp_path, monkeypatch):
     numbered(tmp_path, out="undisturbed")
-    original = importing.write_json
+    original = import_part.write_json
 
     def killed(path, value):
         if path.name == "part-4.json":
             raise KeyboardInterrupt  # its shards are there, its record is not
         original(path, value)
 
-    monkeypatch.setattr(importing, "write_json", killed)
+    monkeypatch.setattr(import_part, "write_json", killed)
     with pytest.raises(KeyboardInterrupt):
         numbered(tmp_path, out="disturbed")
     monkeypatch.undo()
@@ -530,7 +532,7 @@ def test_half_of_a_part_is_done_again(tmp_path, monkeypatch):
 def test_a_finished_import_is_not_done_again(tmp_path, monkeypatch):
     first = numbered(tmp_path)
     before = digests(tmp_path / "out")
-    monkeypatch.setattr(importing, "_import_part", lambda job: pytest.fail("read again"))
+    monkeypatch.setattr(importing, "import_part", lambda job: pytest.fail("read again"))
     second = numbered(tmp_path)
     assert second.sequences == first.sequences
     assert digests(tmp_path / "out") == before
@@ -544,6 +546,22 @@ def test_other_settings_do_not_go_on_in_the_same_folder(tmp_path):
     assert digests(tmp_path / "out") == before
 
 
+def test_an_import_that_fails_at_once_leaves_nothing_behind(tmp_path):
+    (tmp_path / "in").mkdir()
+    np.savez(tmp_path / "in.npz", frames=np.zeros((9, 64, 64, 3), np.uint8), bad=np.full(9, np.nan))
+    out = tmp_path / "new" / "out"
+    source = NpzSource(tmp_path / "in.npz", frames="frames", actions="bad")
+    with pytest.raises(ForeframeError, match="not one recording"):
+        import_dataset(source, out, workers=1, log=quiet)
+    assert not (tmp_path / "new").exists()
+    # What a killed one left without having done anything is in nobody's way either.
+    (out / ".import").mkdir(parents=True)
+    (out / ".import" / "asked.json").write_text('{"importer": "other"}')
+    source = NpzSource(tmp_path / "in.npz", frames="frames")
+    import_dataset(source, out, ImportOptions(split="train"), workers=1, log=quiet)
+    assert len(Store(out / "train")) == 1
+
+
 def test_a_folder_with_other_files_is_not_written_into(tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.tex").write_text("")
@@ -555,7 +573,7 @@ def test_a_folder_with_other_files_is_not_written_into(tmp_path):
 def test_two_imports_into_one_folder_are_refused(tmp_path):
     from filelock import FileLock
 
-    working = tmp_path / "out" / importing.WORKING
+    working = tmp_path / "out" / ".import"
     working.mkdir(parents=True)
     with FileLock(working / "lock"), pytest.raises(ForeframeError, match="another import"):
         numbered(tmp_path)
@@ -621,6 +639,31 @@ def test_export_gives_the_labs_layout_back(tar, tmp_path):
 # -- processes and clusters ---------------------------------------------------------------------
 
 
+def test_an_export_does_not_mix_with_anything_else(tar, tmp_path, monkeypatch):
+    bair(tar, tmp_path / "out")
+    other = tmp_path / "other"
+    import_dataset(BairSource(tar, camera="main"), other, workers=1, log=quiet)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "keep.txt").write_text("mine")
+    with pytest.raises(ForeframeError, match="holds other files"):
+        export_lab(tmp_path / "out", tmp_path / "mine", workers=1)
+    monkeypatch.setattr(lab, "_BATCH", 2)
+
+    def stop(done, total):
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export_lab(tmp_path / "out", tmp_path / "lab", workers=1, progress=stop)
+    with pytest.raises(ForeframeError, match="other settings"):
+        export_lab(other, tmp_path / "lab", workers=1)
+    export_lab(tmp_path / "out", tmp_path / "lab", workers=1)
+    export_lab(tmp_path / "out", tmp_path / "whole", workers=1)
+    assert digests(tmp_path / "lab") == digests(tmp_path / "whole")
+    with pytest.raises(ForeframeError, match="other settings"):
+        export_lab(other, tmp_path / "lab", workers=1)
+
+
 def test_a_killed_import_leaves_no_workers_behind_and_goes_on(tar, tmp_path):
     command = [FOREFRAME, "import", "bair", str(tar), str(tmp_path / "out")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -678,7 +721,8 @@ def test_a_part_waits_for_a_worker_of_a_killed_import_that_still_writes_it(tmp_p
     half = tmp_path / "out" / "train" / ".part-4.01234567.part"
     half.mkdir(parents=True)
     asked = importing._describe(NumberedSource(tmp_path / "in"), ImportOptions())
-    (working / "dataset.json").write_text(json.dumps(asked))
+    (working / "asked.json").write_text(json.dumps(asked))
+    (working / "part-9.json").write_text("{}")
     with FileLock(working / "part-4.lock"):
         thread = threading.Thread(target=numbered, args=(tmp_path,))
         thread.start()

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import signal
+import time
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -84,6 +85,15 @@ def digests(root):
 # -- Ray ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "127.0.0.1:99999"])
+def test_a_cluster_that_does_not_answer_is_an_error_at_once(tmp_path, address):
+    pytest.importorskip("ray")
+    begun = time.monotonic()
+    with pytest.raises(ForeframeError, match=f"--ray {address}: no Ray cluster answers there"):
+        made(tmp_path, ray=address)
+    assert time.monotonic() - begun < 15
+
+
 @pytest.fixture(scope="module")
 def cluster():
     """A Ray cluster of this machine, started once; ``--ray local`` then uses it."""
@@ -116,7 +126,7 @@ def test_simulation_and_export_on_ray_write_the_same_files(cluster, tmp_path):
     export_lab(store, tmp_path / "a", workers=1)
     export_lab(store, tmp_path / "b", ray="local")
     assert digests(tmp_path / "a") == digests(tmp_path / "b")
-    assert len(digests(tmp_path / "a")) == (SHARDS + 2) * PER_SHARD * (FRAMES + 2)
+    assert len(digests(tmp_path / "a")) == (SHARDS + 2) * PER_SHARD * (FRAMES + 2) + 1
 
 
 @dataclass(frozen=True)

@@ -125,11 +125,40 @@ class ExportLab:
                 ray=self.execution.ray,
                 progress=progress,
             )
-        listed = ", ".join(f"{split} {count}" for split, count in counts.items())
-        say(f"{self.out}: {listed} sequences")
+        _tell_exported(self.out, counts)
+
+
+@dataclass(frozen=True)
+class ExportLerobot:
+    """Write a dataset as a LeRobotDataset v3.0: parquet rows and mp4 videos."""
+
+    data: Annotated[Positional[str], arg(metavar="STORE", help="Root of the dataset.")]
+    out: Annotated[Positional[Path], arg(metavar="OUT", help="New folder of the dataset.")]
+    frame_rate: float | None = None
+    """Frames per second, if the store does not know it."""
+    execution: _Execution = field(default_factory=_Execution)
+
+    def run(self, words: Sequence[str]) -> None:
+        from foreframe.data.exports.lerobot import export_lerobot
+
+        with counting("exporting") as progress:
+            counts = export_lerobot(
+                place(self.data),
+                self.out,
+                frame_rate=self.frame_rate,
+                workers=self.execution.workers,
+                ray=self.execution.ray,
+                progress=progress,
+            )
+        _tell_exported(self.out, counts)
+
+
+def _tell_exported(out: Path, counts: dict[str, int]) -> None:
+    listed = ", ".join(f"{split} {count}" for split, count in counts.items())
+    say(f"{out}: {listed} sequences")
 
 
 IMPORTS = {name: _import_command(source) for name, source in SOURCES.items()}
-EXPORTS = {"lab": ExportLab}
+EXPORTS = {"lab": ExportLab, "lerobot": ExportLerobot}
 GROUPS: dict[str, dict[str, Any]] = {"import": IMPORTS, "export": EXPORTS}
 """Commands of two words."""

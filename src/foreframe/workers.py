@@ -8,6 +8,7 @@ import _thread
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -181,6 +182,7 @@ def _ray_cluster(address: str) -> Iterator[Any]:
         ) from error
     started = not ray.is_initialized()
     if started:
+        _check_that_it_answers(address)
         try:
             ray.init(
                 address=None if address == "local" else address,
@@ -198,6 +200,24 @@ def _ray_cluster(address: str) -> Iterator[Any]:
     finally:
         if started:
             ray.shutdown()
+
+
+def _check_that_it_answers(address: str) -> None:
+    """Ray itself tries for minutes, and speaks of its own parts.
+
+    Raises:
+        ForeframeError: nobody listens at host:port.
+    """
+    host, found, port = address.removeprefix("ray://").rpartition(":")
+    if not found or not port.isdecimal():
+        return  # local, auto, or a name that Ray knows
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        raise ForeframeError(
+            f"--ray {address}: no Ray cluster answers there ({error}). "
+            "Give host:port, auto for one that runs on this machine, or local to start one."
+        ) from error
 
 
 def _on_ray(ray: Any, work: Callable[[Job], Result], jobs: list[Job]) -> Iterator[Result]:

@@ -272,6 +272,10 @@ class Store:
             found[part] = None if width is None else reduce(add, map(Statistics.of, of_shards))
         return found
 
+    def fingerprint(self) -> str:
+        """What changes when the store does: its metadata have the checksums of all else."""
+        return hashlib.sha256(json.dumps(self.meta, sort_keys=True).encode()).hexdigest()
+
     def verify(self) -> Iterator[str]:
         """Compare every file with its checksum; yields one line for each that differs."""
         for k, shard in enumerate(self.shards):

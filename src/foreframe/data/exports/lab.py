@@ -5,10 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from foreframe.data.lab import SPLITS, write_sequence
+from foreframe.data.resumable import Resumable
 from foreframe.data.store import META, Store
 from foreframe.errors import ForeframeError
+from foreframe.files import write_json
 from foreframe.places import Place
 from foreframe.workers import side_by_side
+
+DESCRIPTION = "dataset.json"
 
 SHARD = 256
 """Sequences in one folder, as in the lab's data."""
@@ -20,6 +24,7 @@ _BATCH = 64
 class _Job:
     store: Store
     folder: Path
+    record: Path
     first: int
     stop: int
 
@@ -34,7 +39,7 @@ def export_lab(
 ) -> dict[str, int]:
     """Write every sequence of a dataset to ``OUT/<split>/traj_0_to_255.tfrecords/<n>/``.
 
-    Sequences that are there already stay, so an interrupted export goes on.
+    An interrupted export goes on where it was; a finished one is left as it is.
 
     Args:
         root: folder with stores train, validate and test, or some of them.
@@ -47,7 +52,8 @@ def export_lab(
         Sequences in each split.
 
     Raises:
-        ForeframeError: there are no stores, or a file could not be written.
+        ForeframeError: there are no stores, ``out`` holds something else, or a file could not be
+            written.
     """
     stores = {split: Store(root / split) for split in SPLITS if (root / split / META).is_file()}
     if not stores:
@@ -55,19 +61,36 @@ def export_lab(
             f"{root}: holds no stores ({', '.join(SPLITS)}). Give a folder that foreframe import "
             "has made."
         )
-    marker = Path(out)
-    if any((marker / split / META).is_file() for split in SPLITS):
-        raise ForeframeError(f"{out}: holds stores itself. Name another folder.")
-    jobs = [
-        _Job(store, marker / split, first, min(first + _BATCH, len(store)))
-        for split, store in stores.items()
-        for first in range(0, len(store), _BATCH)
-    ]
-    progress(0, len(jobs))
-    with side_by_side(_export, jobs, workers=workers, ray=ray) as results:
-        for done, _ in enumerate(results, 1):
-            progress(done, len(jobs))
-    return {split: len(store) for split, store in stores.items()}
+    out = Path(out)
+    counts = {split: len(store) for split, store in stores.items()}
+    description = {
+        "exporter": "lab",
+        "stores": {split: store.fingerprint() for split, store in stores.items()},
+    }
+    target = Resumable(out, "export", description, DESCRIPTION)
+    if target.is_complete():
+        return counts
+    with target.begun():
+        jobs = [
+            _Job(
+                store,
+                out / split,
+                target.record(f"{split}-{first:06d}"),
+                first,
+                min(first + _BATCH, len(store)),
+            )
+            for split, store in stores.items()
+            for first in range(0, len(store), _BATCH)
+        ]
+        left = [job for job in jobs if not job.record.is_file()]
+        done = len(jobs) - len(left)
+        progress(done, len(jobs))
+        with side_by_side(_export, left, workers=workers, ray=ray) as results:
+            for _ in results:
+                done += 1
+                progress(done, len(jobs))
+        write_json(out / DESCRIPTION, description)
+    return counts
 
 
 def _export(job: _Job) -> None:
@@ -77,3 +100,4 @@ def _export(job: _Job) -> None:
         if not folder.is_dir():
             sequence = job.store[n]
             write_sequence(folder, sequence.frames, sequence.actions, sequence.positions)
+    write_json(job.record, {})

@@ -1,9 +1,7 @@
 """Any dataset as a LeRobotDataset v3.0, the version that today's LeRobot library reads."""
 
 import json
-import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from fractions import Fraction
 from functools import reduce
 from operator import add
@@ -11,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from foreframe.data.exports.lerobot_files import (
     TASK,
@@ -25,16 +22,15 @@ from foreframe.data.exports.lerobot_files import (
 )
 from foreframe.data.exports.lerobot_plan import (
     FILES_PER_CHUNK,
-    WORKING,
     Job,
     check_alike,
     files_of,
     find_rate,
-    fingerprint,
     plan_jobs,
     source_of,
 )
 from foreframe.data.lab import SPLITS
+from foreframe.data.resumable import Resumable
 from foreframe.data.sources.lerobot_layout import DATA_PATH, INFO, VIDEO_PATH
 from foreframe.data.statistics import Statistics
 from foreframe.data.store import META, Store
@@ -91,14 +87,16 @@ def export_lerobot(
     description = {
         "exporter": "lerobot",
         "frame_rate": str(rate),
-        "stores": {split: fingerprint(store) for split, store in stores.items()},
+        "stores": {split: store.fingerprint() for split, store in stores.items()},
     }
-    jobs = list(plan_jobs(stores, out, rate))
-    if _finished(out, description):
-        shutil.rmtree(out / WORKING, ignore_errors=True)
+    target = Resumable(out, "export", description, DESCRIPTION)
+    jobs = list(plan_jobs(stores, target, rate))
+    if target.is_complete():
         progress(len(jobs), len(jobs))
         return counts
-    with _working_folder(out, description):
+    with target.begun():
+        for part in out.rglob(".*.part"):  # half a file of an export that was killed
+            part.unlink(missing_ok=True)
         left = [job for job in jobs if not _done(job)]
         done = len(jobs) - len(left)
         progress(done, len(jobs))
@@ -107,69 +105,7 @@ def export_lerobot(
                 done += 1
                 progress(done, len(jobs))
         _finish(out, description, stores, jobs, rate)
-        shutil.rmtree(out / WORKING, ignore_errors=True)
     return counts
-
-
-# -- the folder ---------------------------------------------------------------------------------
-
-
-def _finished(out: Path, description: dict[str, Any]) -> bool:
-    """Whether ``out`` is the complete result of this very export.
-
-    Raises:
-        ForeframeError: it holds something else.
-    """
-    for part in (out, *out.parents):
-        if part.is_file():
-            raise ForeframeError(f"{part}: is a file; name a folder for the dataset.")
-    if not out.is_dir() or not any(out.iterdir()):
-        return False
-    found: Any = None
-    for path in (out / DESCRIPTION, out / WORKING / "export.json"):
-        with suppress(OSError, ValueError):
-            found = json.loads(path.read_text(encoding="utf-8"))
-            break
-    if not isinstance(found, dict) or found.get("exporter") != "lerobot":
-        if list(out.iterdir()) == [out / WORKING]:
-            return False  # stopped before anything was done
-        raise ForeframeError(
-            f"{out}: holds other files, and not the beginning of an export. "
-            "Choose a new folder, or remove this one."
-        )
-    other = [key for key in description if found.get(key) != description[key]]
-    if other:
-        raise ForeframeError(
-            f"{out}: was exported from something else (another {', '.join(other)}). "
-            "Choose another folder, or remove this one."
-        )
-    return (out / DESCRIPTION).is_file() and (out / INFO).is_file()
-
-
-@contextmanager
-def _working_folder(out: Path, description: dict[str, Any]) -> Iterator[None]:
-    working = out / WORKING
-    try:
-        working.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ForeframeError(
-            f"{out}: cannot be written ({error.strerror}). Name a folder that you may write to."
-        ) from error
-    lock = FileLock(working / "lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise ForeframeError(
-            f"{out}: another export is writing there. Wait for it, or name another folder."
-        ) from error
-    try:
-        write_json(working / "export.json", description)
-        # Whoever was killed left half a file; nobody else is here, the lock says.
-        for part in out.rglob(".*.part"):
-            part.unlink(missing_ok=True)
-        yield
-    finally:
-        lock.release()
 
 
 def _done(job: Job) -> bool:
@@ -262,8 +198,6 @@ def _finish(
         first += len(own_store)
     fps = int(rate) if rate.denominator == 1 else float(rate)
     robot = source_of(store).get("robot")
-    write_json(out / DESCRIPTION, description)
-    # Last: with it the dataset is complete.
     write_json(
         out / INFO,
         {
@@ -282,3 +216,5 @@ def _finish(
             "features": {**Columns.of(store).features(), camera: picture_feature(store.size, fps)},
         },
     )
+    # Last: with it the dataset is complete.
+    write_json(out / DESCRIPTION, description)

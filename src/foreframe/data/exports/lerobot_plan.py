@@ -1,7 +1,5 @@
 """What an export to a LeRobotDataset will write: which episodes share a file, and how fast."""
 
-import hashlib
-import json
 import math
 import re
 from collections.abc import Iterator
@@ -11,12 +9,11 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from foreframe.data.resumable import Resumable
 from foreframe.data.sources.lerobot_layout import DATA_PATH, EPISODES_PATH, IMAGES, VIDEO_PATH
 from foreframe.data.store import Store
 from foreframe.errors import ForeframeError
 from foreframe.places import Place
-
-WORKING = ".export"
 
 EPISODES_PER_FILE = 128
 PIXELS_PER_FILE = 2**27
@@ -33,6 +30,7 @@ class Job:
     Attributes:
         store: that holds them.
         out: the dataset.
+        record: file that says that the job is done.
         number: of the files.
         first: the first sequence of the store.
         stop: the one after the last.
@@ -44,6 +42,7 @@ class Job:
 
     store: Store
     out: Path
+    record: Path
     number: int
     first: int
     stop: int
@@ -57,11 +56,6 @@ class Job:
         """Which files, as the paths name them."""
         chunk, file = divmod(self.number, FILES_PER_CHUNK)
         return {"chunk_index": chunk, "file_index": file}
-
-    @property
-    def record(self) -> Path:
-        """What says that the job is done."""
-        return self.out / WORKING / f"{self.number:06d}.json"
 
 
 def check_alike(stores: dict[str, Store]) -> None:
@@ -129,13 +123,7 @@ def _camera(store: Store) -> str:
     return IMAGES + (re.sub(r"[^A-Za-z0-9_.-]+", "_", name).strip("_.") or "camera")
 
 
-def fingerprint(store: Store) -> str:
-    """What changes when the store does: its metadata have the checksums of all else."""
-    text = json.dumps(store.meta, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def plan_jobs(stores: dict[str, Store], out: Path, rate: Fraction) -> Iterator[Job]:
+def plan_jobs(stores: dict[str, Store], target: Resumable, rate: Fraction) -> Iterator[Job]:
     """All the jobs of an export, in the order of the episodes; none reaches over a shard."""
     number = episode = index = 0
     camera = _camera(next(iter(stores.values())))
@@ -152,7 +140,8 @@ def plan_jobs(stores: dict[str, Store], out: Path, rate: Fraction) -> Iterator[J
             ):
                 frames += int(store.lengths[stop])
                 stop += 1
-            yield Job(store, out, number, first, stop, episode, index, camera, rate)
+            record = target.record(f"{number:06d}")
+            yield Job(store, target.out, record, number, first, stop, episode, index, camera, rate)
             number, episode, index = number + 1, episode + stop - first, index + frames
             first = stop
 

@@ -74,6 +74,11 @@ class LerobotSource(Source):
                 self.input / episodes[0].data,
                 split,
                 {"episodes": [episode.__dict__ for episode in episodes]},
+                tuple(
+                    self.input / video
+                    for video in dict.fromkeys(episode.video for episode in episodes)
+                    if video is not None
+                ),
             )
             for (split, _), episodes in groups
         ]

@@ -25,12 +25,14 @@ class Part:
         place: what is read, for messages and so that a changed input is noticed.
         split: "train", "validate" or "test" where the source has splits of its own; else None.
         select: what ``Source.read`` needs to find the part: offsets, episode numbers ...
+        others: files that are read besides, so that a change of them is noticed, too.
     """
 
     name: str
     place: Place
     split: str | None = None
     select: dict[str, Any] = field(default_factory=dict)
+    others: tuple[Place, ...] = ()
 
 
 @dataclass(frozen=True)

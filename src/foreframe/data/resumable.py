@@ -1,0 +1,131 @@
+"""A folder that is written part by part, and that an interrupted command goes on with."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from foreframe.errors import ForeframeError
+from foreframe.files import write_json
+
+_ASKED = "asked.json"
+
+
+@dataclass(frozen=True)
+class Resumable:
+    """The output folder of an import or an export.
+
+    While it is written, OUT/.<kind> holds a lock, what was asked for, and a record of each part
+    that is done; what was asked for is part of the finished folder, too.
+
+    Attributes:
+        out: the folder.
+        kind: "import" or "export", for the messages.
+        description: what was asked for, as JSON holds it: two with the same description end with
+            the same bytes.
+        finished: file of the finished folder, relative to it, that holds the description.
+    """
+
+    out: Path
+    kind: str
+    description: dict[str, Any]
+    finished: str
+
+    @property
+    def working(self) -> Path:
+        """Folder of the lock and the records."""
+        return self.out / f".{self.kind}"
+
+    def record(self, part: str) -> Path:
+        """File that says that a part is done."""
+        return self.working / f"{part}.json"
+
+    def is_complete(self) -> bool:
+        """Whether the folder is there already, complete, with the same description.
+
+        Raises:
+            ForeframeError: it holds something else.
+        """
+        for part in (self.out, *self.out.parents):
+            if part.is_file():
+                raise ForeframeError(f"{part}: is a file; name a folder for the dataset.")
+        if not self.out.is_dir() or not any(self.out.iterdir()):
+            return False
+        found: Any = None
+        for candidate in (self.out / self.finished, self.working / _ASKED):
+            with suppress(OSError, ValueError):
+                found = json.loads(candidate.read_text(encoding="utf-8"))
+                break
+        if not self._anything_done():
+            return False
+        if not isinstance(found, dict) or not self.description.keys() & found.keys():
+            raise ForeframeError(
+                f"{self.out}: holds other files, and not the beginning of an {self.kind}. "
+                "Choose a new folder, or remove this one."
+            )
+        other = list(_differences(found, self.description))
+        if other:
+            raise ForeframeError(
+                f"{self.out}: was made by an {self.kind} with other settings ({'; '.join(other)}). "
+                "Choose another folder, or remove this one."
+            )
+        return (self.out / self.finished).is_file()
+
+    def _anything_done(self) -> bool:
+        if any(path != self.working for path in self.out.iterdir()):
+            return True
+        return any(path.name != _ASKED for path in self.working.glob("*.json"))
+
+    @contextmanager
+    def begun(self) -> Iterator[None]:
+        """Hold the folder while it is written; if nothing is done in the block, nothing is left.
+
+        Raises:
+            ForeframeError: it cannot be written, or another process writes it.
+        """
+        above = [part for part in (self.out, *self.out.parents) if not part.exists()]
+        try:
+            self.working.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ForeframeError(
+                f"{self.out}: cannot be written ({error.strerror}). "
+                "Name a folder that you may write to."
+            ) from error
+        lock = FileLock(self.working / "lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise ForeframeError(
+                f"{self.out}: another {self.kind} is writing there. "
+                "Wait for it, or name another folder."
+            ) from error
+        try:
+            write_json(self.working / _ASKED, self.description)
+            yield
+            shutil.rmtree(self.working, ignore_errors=True)
+        except BaseException:
+            if not self._anything_done():
+                shutil.rmtree(self.working, ignore_errors=True)
+                for part in above:
+                    with suppress(OSError):
+                        part.rmdir()
+            raise
+        finally:
+            lock.release()
+
+
+def _differences(found: Any, asked: Any, name: str = "") -> Iterator[str]:
+    """What was asked for then and is now, where it differs."""
+    if isinstance(asked, dict) and isinstance(found, dict):
+        # A finished folder says more than what was asked for.
+        for key in [*asked, *(key for key in found if name and key not in asked)]:
+            label = f"{name}.{key}" if name else key
+            yield from _differences(found.get(key), asked.get(key), label)
+    elif found != json.loads(json.dumps(asked)):
+        shown = [str(value) if len(str(value)) < 60 else "another" for value in (found, asked)]
+        yield f"{name}: {shown[0]} there, {shown[1]} now"
