@@ -112,6 +112,10 @@ def import_dataset(
                 done += 1
                 progress(done, len(jobs))
         records = [json.loads(job.record.read_text("utf-8")) for job in jobs]
+        if not any(record["sequences"] for record in records):
+            for job in jobs:  # with nothing in it, the folder is nobody's
+                job.record.unlink()
+            raise _nothing(records)
         _finish(out, target.description, source.describe(), plan, records)
     return _summary(out)
 
@@ -127,6 +131,15 @@ def _describe(source: Source, options: ImportOptions) -> dict[str, Any]:
     }
 
 
+def _nothing(records: list[dict[str, Any]]) -> ForeframeError:
+    skipped = [skip for record in records for skip in record["skipped"]]
+    first = "; ".join(f"{skip['name']}: {skip['reason']}" for skip in skipped[:3])
+    return ForeframeError(
+        f"nothing could be imported ({first or 'too few frames'}). "
+        "Check the options that cut and shift recordings, and the input."
+    )
+
+
 def _finish(
     out: Path,
     description: dict[str, Any],
@@ -135,9 +148,6 @@ def _finish(
     records: list[dict[str, Any]],
 ) -> None:
     skipped = [skip for record in records for skip in record["skipped"]]
-    if not any(record["sequences"] for record in records):
-        first = "; ".join(f"{skip['name']}: {skip['reason']}" for skip in skipped[:3])
-        raise ForeframeError(f"nothing could be imported ({first or 'too few frames'}).")
     source = told | description | {"foreframe": foreframe.__version__}
     for split in SPLITS:
         shards = [

@@ -70,8 +70,9 @@ class Resumable:
             )
         other = list(_differences(found, self.description))
         if other:
+            said = "; ".join(other[:4]) + ("; ..." if len(other) > 4 else "")
             raise ForeframeError(
-                f"{self.out}: was made by an {self.kind} with other settings ({'; '.join(other)}). "
+                f"{self.out}: was made by an {self.kind} with other settings ({said}). "
                 "Choose another folder, or remove this one."
             )
         return (self.out / self.finished).is_file()
