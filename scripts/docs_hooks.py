@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 #: Pages that people also look for at the root of a repository.
 ROOT_PAGES = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
 
-_HELP = re.compile(r"\{\{ help (?P<name>\w+) \}\}")
+_HELP = re.compile(r"\{\{ help (?P<name>\w+(?: \w+)?) \}\}")
 
 # What pymdownx.arithmatex leaves behind with `generic: true`.
 _FORMULA = re.compile(
@@ -67,7 +67,7 @@ def command_help(name: str) -> str:
     """What ``foreframe NAME --help`` prints, as a section of a page."""
     executable = Path(sys.executable).with_name("foreframe")
     printed = subprocess.run(
-        [executable, name, "--help"],
+        [executable, *name.split(), "--help"],
         capture_output=True,
         check=True,
         text=True,

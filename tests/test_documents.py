@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from foreframe.cli import _parse, main
+from foreframe.data.store import Store
 
 ROOT = Path(__file__).parents[1]
 PAGES = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
@@ -44,8 +45,12 @@ def blocks(page: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
-def commands(page: str) -> list[list[str]]:
+def commands(page: str, *, shown: bool = False) -> list[list[str]]:
+    """Commands that a reader can run; shown: also those after a $ in console blocks."""
     lines = [line for block in blocks(page, "(?:sh|bash)") for line in block.splitlines()]
+    if shown:
+        console = [line for block in blocks(page, "console") for line in block.splitlines()]
+        lines += [line.removeprefix("$ ") for line in console if line.startswith("$ ")]
     return [shlex.split(line, comments=True) for line in lines if line.strip()]
 
 
@@ -93,9 +98,31 @@ def test_the_commands_run_in_the_order_they_stand(page, workplace, tmp_path, mon
     assert ran >= 4
 
 
+def test_the_examples_of_each_source_run_in_the_order_they_stand(workplace, tmp_path, monkeypatch):
+    shutil.copytree(workplace / "data", tmp_path / "data")
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / "your-own-data.md").read_text(encoding="utf-8")
+    names: dict[str, object] = {}
+    for language, block in re.findall(
+        r"^```(python|sh)\n(.*?)^```", text, re.DOTALL | re.MULTILINE
+    ):
+        if language == "python":
+            exec(block, names)
+            continue
+        for line in block.splitlines():
+            words = shlex.split(line, comments=True)[1:]
+            if words[0] != "simulate":
+                main(words + (TINY if words[0] == "train" else []))
+    made = {path.parent.name for path in (tmp_path / "data").glob("*/dataset.json")}
+    sources = {"pushed", "from-lab", "from-lerobot", "from-zarr", "from-video", "slow", "from-npz"}
+    assert made == sources
+    for name in sources - {"pushed", "from-lerobot"}:
+        assert len(Store(tmp_path / "data" / name / "train")[0].actions[0]) == 4
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_every_command_of_the_pages_is_understood(page):
-    for words in commands(page):
+    for words in commands(page, shown=True):
         if words[0] == "foreframe" and not {"RECIPE", "--resume"} & set(words):
             if {"-h", "--help", "--version"} & set(words):
                 with pytest.raises(SystemExit) as stop:

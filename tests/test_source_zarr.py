@@ -2,6 +2,9 @@
 
 import pickle
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -325,3 +328,17 @@ def test_flipped_bits_and_cuts_in_a_zip_are_noticed(tmp_path):
             continue
         agree(recordings, values, [int(name) for name in recordings])
         assert len(recordings) == len(ENDS) or skips
+
+
+def test_an_import_by_several_processes_says_nothing_but_its_summary(tmp_path):
+    """A lock that numcodecs makes in each process was complained of when they were killed."""
+    values = arrays(total=200)
+    values["meta/episode_ends"] = np.arange(2, 202, 2)
+    write(tmp_path / "replay.zarr", values)
+    words = [Path(sys.executable).with_name("foreframe"), "import", "zarr", "replay.zarr", "out"]
+    done = subprocess.run(
+        [*words, "--workers", "2"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0
+    assert "100 sequences, 0 skipped" in done.stdout
+    assert not done.stderr

@@ -110,8 +110,11 @@ def _in_processes(
                     "written is kept. Run the same command again, perhaps with fewer --workers."
                 ) from error
         finally:
-            stopped.close()  # whoever still works stops now
+            if pending:
+                stopped.close()  # whoever still works stops now
+            # The others end by themselves: libraries that they loaded put away what they hold.
             pool.shutdown(wait=True, cancel_futures=True)
+            stopped.close()
             stop.close()
 
 
