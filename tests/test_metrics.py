@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torchmetrics.functional.image import structural_similarity_index_measure
 
 from foreframe.metrics import psnr, ssim
 
@@ -39,3 +40,19 @@ def test_ssim_falls_with_noise_and_is_1_for_equal_frames():
     assert ssim(truth, truth).min() == pytest.approx(1.0, abs=1e-5)
     assert (ssim(worse, truth) < ssim(noisy, truth)).all()
     assert (ssim(noisy, truth) < 0.999).all()
+
+
+@pytest.mark.parametrize("shape", [(4, 3, 64, 64), (2, 2, 3, 64, 48)])
+def test_ssim_is_that_of_torchmetrics(shape):
+    """An independent program, with the window as one convolution."""
+    torch.manual_seed(0)
+    truth = torch.nn.functional.interpolate(torch.rand(4, 3, 8, 8), shape[-2:], mode="bilinear")
+    truth = truth.reshape(shape)
+    for spread in (0.0, 0.02, 0.3):
+        other = (truth + spread * torch.randn(shape)).clamp(0, 1)
+        expected = structural_similarity_index_measure(
+            other.flatten(0, -4), truth.flatten(0, -4), data_range=1.0, reduction="none"
+        )
+        found = ssim(other, truth)
+        assert found.shape == shape[:-3]
+        torch.testing.assert_close(found.flatten(), expected, rtol=1e-4, atol=1e-5)

@@ -2,10 +2,13 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch.distributions import Normal, kl_divergence
 
+from benchmarks.plain import PlainModel
 from foreframe import Clip, ForeframeError, ModelConfig, VideoCVAE
-from foreframe.nets.conv import NETS, Decoder
+from foreframe.nets import conv
+from foreframe.nets.conv import NETS, upsampling_kernel
 from foreframe.nets.recurrent import LOGVAR_LIMIT, Gaussian, GaussianLSTM
 
 SMALL = {"net": "dcgan64", "width": 0.125, "g_dim": 16, "z_dim": 4, "rnn_size": 16}
@@ -22,10 +25,10 @@ def small(seed: int = 0, **settings) -> VideoCVAE:
     return model
 
 
-def clip(batch: int = 2, n_frames: int = 6, seed: int = 0) -> Clip:
+def clip(batch: int = 2, n_frames: int = 6, seed: int = 0, size: int = 64) -> Clip:
     generator = torch.Generator().manual_seed(seed)
     return Clip(
-        torch.rand(batch, n_frames, 3, 64, 64, generator=generator),
+        torch.rand(batch, n_frames, 3, size, size, generator=generator),
         torch.randn(batch, n_frames, 4, generator=generator),
         torch.randn(batch, n_frames, 3, generator=generator),
     )
@@ -58,15 +61,21 @@ def test_parameter_counts_are_the_papers():
 
 
 @pytest.mark.parametrize(
-    ("net", "sizes"), [("vgg64", [64, 32, 16, 8]), ("dcgan64", [32, 16, 8, 4])]
+    ("net", "size", "sizes"),
+    [
+        ("vgg64", 64, [64, 32, 16, 8]),
+        ("dcgan64", 64, [32, 16, 8, 4]),
+        ("vgg128", 128, [128, 64, 32, 16, 8]),
+        ("dcgan128", 128, [64, 32, 16, 8, 4]),
+    ],
 )
-def test_encoder_and_decoder_shapes(net, sizes):
+def test_encoder_and_decoder_shapes(net, size, sizes):
     encoder, decoder = NETS[net](128, 0.125)
-    h, skips = encoder(torch.rand(2, 3, 64, 64))
+    h, skips = encoder(torch.rand(2, 3, size, size))
     assert h.shape == (2, 128)
     assert [skip.shape[-1] for skip in skips] == sizes
-    x = decoder(h, decoder.skip_terms(skips))
-    assert x.shape == (2, 3, 64, 64)
+    x = decoder(h, decoder.context(skips))
+    assert x.shape == (2, 3, size, size)
     assert x.min() >= 0
     assert x.max() <= 1
 
@@ -77,18 +86,115 @@ def test_dcgan_channels_at_full_width():
     assert [skip.shape[1] for skip in skips] == [64, 128, 256, 512]
 
 
-@pytest.mark.parametrize("net", sorted(NETS))
-def test_the_split_convolution_is_the_plain_one_over_the_concatenation(net):
+def both(**settings) -> tuple[VideoCVAE, PlainModel]:
+    """A model and the straightforward program of the same weights."""
     torch.manual_seed(0)
-    encoder, decoder = NETS[net](16, 0.125)
-    h, skips = encoder(torch.rand(3, 3, 64, 64))
-    assert isinstance(decoder, Decoder)
-    x = decoder.head(h[:, :, None, None])
-    for stage, skip in zip(decoder.stages, reversed(skips), strict=True):
-        if net == "vgg64":
-            x = torch.nn.functional.interpolate(x, scale_factor=2, mode="nearest")
-        x = stage.rest(stage.first(torch.cat([x, skip], 1)))
-    torch.testing.assert_close(decoder(h, decoder.skip_terms(skips)), x, atol=1e-5, rtol=1e-5)
+    settings = {"width": 0.125, "g_dim": 16, "z_dim": 4, "rnn_size": 16} | settings
+    model = VideoCVAE(ModelConfig(**settings))
+    return model, PlainModel(model)
+
+
+@pytest.mark.parametrize("teacher_forcing", [True, False])
+@pytest.mark.parametrize("prior", ["fixed", "learned"])
+@pytest.mark.parametrize("net", sorted(NETS))
+@pytest.mark.parametrize("portions", ["all steps at once", "one step at a time"])
+def test_loss_gradients_and_statistics_are_those_of_the_plain_program(
+    net, prior, teacher_forcing, portions, monkeypatch
+):
+    """Skips convolved once, upsampling within a kernel, steps gathered: the same function.
+
+    In float64: in float32 the gradients of the plain program itself change by a thousandth with the
+    layout of its tensors, for rounding tips maxima and signs over.
+    """
+    if portions == "one step at a time":
+        monkeypatch.setattr(conv, "_CACHE", 0)
+    model, plain = both(net=net, prior=prior)
+    model, plain = model.double(), plain.double()
+    size = 128 if net.endswith("128") else 64
+    random = {"dtype": torch.float64}
+    frames, actions = torch.rand(3, 6, 3, size, size, **random), torch.randn(3, 6, 4, **random)
+    noise = torch.randn(5, 3, 4, **random)
+    options = {"beta": 0.3, "n_past": 2, "teacher_forcing": teacher_forcing}
+    loss, _ = model(Clip(frames, actions, None), noise, **options)
+    expected = plain.loss(frames.transpose(0, 1), actions.transpose(0, 1), noise, **options)
+    torch.testing.assert_close(loss, expected, rtol=1e-10, atol=0)
+    loss.backward()
+    expected.backward()
+    for (name, mine), other in zip(model.named_parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, other.grad, rtol=1e-7, atol=1e-12, msg=name)
+    mine = {k: v for k, v in model.named_buffers() if "condition" not in k}
+    for (name, buffer), other in zip(mine.items(), plain.buffers(), strict=True):
+        torch.testing.assert_close(buffer, other, rtol=1e-9, atol=1e-12, msg=name)
+
+
+@pytest.mark.parametrize("net", ["vgg64", "dcgan64"])
+def test_futures_are_those_of_the_plain_program(net):
+    model, plain = both(net=net, prior="learned")
+    plain.eval()
+    past, actions, noise = (
+        torch.rand(3, 2, 3, 64, 64),
+        torch.randn(3, 6, 4),
+        torch.randn(3, 2, 5, 4),
+    )
+    futures = model.generate(past, actions, n_samples=2, noise=noise)
+    for k in range(2):
+        made = plain.sample(
+            past.transpose(0, 1), actions.transpose(0, 1), noise[:, k].transpose(0, 1)
+        )
+        torch.testing.assert_close(futures[:, k], torch.stack(made, 1), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("teacher_forcing", [True, False])
+def test_recomputed_activations_change_nothing_but_the_memory(teacher_forcing):
+    held, found = [], []
+    for recompute in (False, True):
+        model, _ = both(net="dcgan64", prior="learned")
+        model.double()
+        random = {"dtype": torch.float64, "generator": torch.Generator().manual_seed(1)}
+        frames, actions = torch.rand(3, 6, 3, 64, 64, **random), torch.randn(3, 6, 4, **random)
+        noise = torch.randn(5, 3, 4, **random)
+        kept = {}
+
+        def keep(tensor, kept=kept):
+            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            options = {"n_past": 2, "teacher_forcing": teacher_forcing, "recompute": recompute}
+            loss, _ = model(Clip(frames, actions, None), noise, beta=0.3, **options)
+        held.append(sum(kept.values()))
+        loss.backward()
+        gradients = [parameter.grad for parameter in model.parameters()]
+        found.append([loss, *gradients, *model.buffers()])
+    for mine, other in zip(*found, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-9, atol=1e-12)
+    assert held[1] < 0.5 * held[0]
+
+
+def test_futures_are_yielded_one_frame_after_another():
+    """The same frames as all at once, and the model is in training mode while somebody has them."""
+    model = small(prior="learned")
+    batch, noise = clip(), noise_for(model).transpose(0, 1)[:, None].repeat(1, 3, 1, 1)
+    whole = model.generate(batch.frames[:, :2], batch.actions, noise=noise, n_future=4)
+    assert whole.shape == (2, 3, 4, 3, 64, 64)
+    for at_once in (None, 2):
+        made = torch.zeros_like(whole)
+        futures = model.futures(
+            batch.frames[:, :2], batch.actions, None, noise=noise, n_future=4, at_once=at_once
+        )
+        for samples, t, frames in futures:
+            assert model.training
+            assert not frames.requires_grad
+            made[:, samples, t] = frames
+        torch.testing.assert_close(made, whole, rtol=1e-4, atol=1e-5)
+
+
+def test_upsampling_is_within_the_kernel():
+    torch.manual_seed(0)
+    x, kernel = torch.randn(2, 5, 6, 7), torch.randn(4, 5, 3, 3)
+    plain = F.conv2d(F.interpolate(x, scale_factor=2, mode="nearest"), kernel, padding=1)
+    fast = F.conv_transpose2d(x, upsampling_kernel(kernel), stride=2, padding=1)
+    torch.testing.assert_close(fast, plain, rtol=1e-5, atol=1e-5)
 
 
 def test_initialisation_is_svgs():
@@ -181,7 +287,7 @@ def test_the_loss_is_facts_section_4_step_by_step(prior):
         z = q.mu[0] + noise[i - 1] * (q.logvar[0] / 2).exp()
         c = torch.cat([batch.actions[:, i], batch.positions[:, i]], -1)
         h_pred, state = model.frame_predictor(torch.cat([c, h, z], -1)[None], state)
-        x_pred = model.decoder(h_pred[0], model.decoder.skip_terms(skips))
+        x_pred = model.decoder(h_pred[0], model.decoder.context(skips))
         mse = mse + ((x_pred - x[:, i]) ** 2).mean()
         kld = (
             kld
@@ -205,7 +311,8 @@ def test_the_loss_is_facts_section_4_step_by_step(prior):
 @pytest.mark.parametrize("teacher_forcing", [True, False])
 def test_every_parameter_gets_a_gradient(prior, net, teacher_forcing):
     model = small(prior=prior, net=net)
-    loss, _ = model(clip(), noise_for(model), beta=1e-2, n_past=2, teacher_forcing=teacher_forcing)
+    batch = clip(size=128 if net.endswith("128") else 64)
+    loss, _ = model(batch, noise_for(model), beta=1e-2, n_past=2, teacher_forcing=teacher_forcing)
     loss.backward()
     dead = [
         name
@@ -221,27 +328,21 @@ def test_fed_back_predictions_are_not_detached():
     outputs = []
     model.decoder.register_forward_hook(lambda module, given, made: outputs.append(made))
     x, condition = clip().frames.transpose(0, 1), model.condition(clip().actions, None, 6)
-
-    def reaches(**options) -> list[bool]:
-        outputs.clear()
-        last = model.rollout(x, condition, noise_for(model), n_past=2, **options).x_pred[-1]
-        gradients = torch.autograd.grad(last.sum(), outputs[:-1], allow_unused=True)
-        return [g is not None and bool(g.abs().sum() > 0) for g in gradients]
-
+    last = model.rollout(x, condition, noise_for(model), n_past=2).x_pred[-1]
+    gradients = torch.autograd.grad(last.sum(), outputs[:-1], allow_unused=True)
     # Frame 1 is given, so its prediction is never fed back.
-    assert reaches() == [False, True, True, True]
-    assert reaches(teacher_forcing=True) == [False] * 4
+    assert [g is not None and bool(g.abs().sum() > 0) for g in gradients] == [False] + [True] * 3
 
 
 def test_each_true_frame_is_encoded_once_a_step():
     model = small()
     calls = []
-    model.encoder.register_forward_hook(lambda *_: calls.append(1))
+    model.encoder.register_forward_hook(lambda module, given, made: calls.append(len(made[0])))
     model(clip(), noise_for(model), beta=0.0, n_past=2, teacher_forcing=True)
-    assert len(calls) == 6
+    assert sum(calls) == 6 * len(clip())
     calls.clear()
     model(clip(), noise_for(model), beta=0.0, n_past=2, teacher_forcing=False)
-    assert len(calls) == 6 + 3  # and each prediction that is fed back
+    assert sum(calls) == (6 + 3) * len(clip())  # and each prediction that is fed back
 
 
 # -- who influences whom ------------------------------------------------------------------------
@@ -356,13 +457,13 @@ def test_skips_freeze_at_the_last_past_frame_or_one_before_it():
     for skips_from in ("last-past", "svg"):
         model = small(skips_from=skips_from).eval()
         terms = []
-        original = model.decoder.skip_terms
+        original = model.decoder.context
 
-        def spy(skips, original=original, terms=terms):
+        def spy(skips, known=None, original=original, terms=terms):
             terms.append(skips[0].clone())
-            return original(skips)
+            return original(skips, known)
 
-        model.decoder.skip_terms = spy
+        model.decoder.context = spy
         generate(model, clip())
         frame = {"last-past": 1, "svg": 0}[skips_from]
         _, expected = model.encoder(clip().frames[:, frame])

@@ -21,6 +21,7 @@ from foreframe.files import whole_file, write_json
 from foreframe.metrics import PSNR_PROTOCOL, SSIM_PROTOCOL, psnr, ssim
 from foreframe.model import VideoCVAE
 from foreframe.places import Place
+from foreframe.sampling import score_futures
 
 EVALUATION = "evaluation.json"
 EVALUATION_FRAMES = "evaluation.npz"
@@ -126,20 +127,29 @@ def evaluate(
         )
         x = clip.to(chosen).as_float().frames
         past, truth = x[:, : protocol.n_past], x[:, protocol.n_past :]
-        predictions = {
-            "model": _first_sample(model, past, clip, noise),
-            "copy-last": past[:, -1:].expand_as(truth),
-        }
+        copied = past[:, -1:].expand_as(truth)
+        scores["copy-last"]["psnr"].append(psnr(copied, truth).cpu())
+        scores["copy-last"]["ssim"].append(ssim(copied, truth).cpu())
+        conditions = {"model": clip}
         if permute and order is not None:
-            other = _conditions_of(store, [int(order[k]) for k in indices], n_frames, clip)
-            predictions["permuted"] = _first_sample(model, past, other, noise)
-        for name, prediction in predictions.items():
-            scores[name]["psnr"].append(psnr(prediction, truth).cpu())
-            scores[name]["ssim"].append(ssim(prediction, truth).cpu())
-        if done < keep:
-            future = predictions["model"].mul(255).round().byte().cpu()
-            shown = torch.cat([clip.frames[:, : protocol.n_past], future], 1)
-            kept.append((clip.frames[: keep - done], shown[: keep - done]))
+            conditions["permuted"] = _conditions_of(
+                store, [int(order[k]) for k in indices], n_frames, clip
+            )
+        for name, told in conditions.items():
+            scored = score_futures(
+                model,
+                past,
+                truth,
+                told.actions,
+                told.positions,
+                noise[:, :1],  # the first sample is the one that counts
+                keep_first=name == "model" and done < keep,
+            )
+            scores[name]["psnr"].append(scored.psnr[:, 0].cpu())
+            scores[name]["ssim"].append(scored.ssim[:, 0].cpu())
+            if scored.first is not None:
+                shown = torch.cat([clip.frames[:, : protocol.n_past], scored.first.cpu()], 1)
+                kept.append((clip.frames[: keep - done], shown[: keep - done]))
         done += len(clip)
         progress(done, n)
 
@@ -160,18 +170,6 @@ def _check(protocol: Protocol, limit: int | None) -> None:
     ):
         if value is not None and value < least:
             raise ForeframeError(f"--{name} {value}: must be at least {least}.")
-
-
-def _first_sample(model: VideoCVAE, past: Tensor, clip: Clip, noise: Tensor) -> Tensor:
-    futures = model.generate(
-        past,
-        clip.actions,
-        clip.positions,
-        n_samples=noise.shape[1],
-        n_future=clip.n_frames - past.shape[1],
-        noise=noise,
-    )
-    return futures[:, 0]
 
 
 def _conditions_of(store: Store, indices: list[int], n_frames: int, clip: Clip) -> Clip:

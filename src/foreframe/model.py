@@ -5,6 +5,8 @@ just another prior: SVG-FP and SVG-LP differ in one object.
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,13 +14,15 @@ import torch
 from huggingface_hub import PyTorchModelHubMixin
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from foreframe.clip import Clip
 from foreframe.config import from_dict
 from foreframe.errors import ForeframeError
 from foreframe.model_config import ModelConfig as ModelConfig
 from foreframe.model_config import check_model_config
-from foreframe.nets.conv import NETS, Skips, initialise
+from foreframe.nets.conv import NETS, DecoderContext, Skips, initialise
+from foreframe.nets.norm import statistics_kept
 from foreframe.nets.recurrent import LSTM, FixedPrior, Gaussian, GaussianLSTM, State
 from foreframe.weights import load_into, local_or_hub, read_tensors
 
@@ -30,12 +34,26 @@ class Memory(NamedTuple):
     prior: State | None = None
 
 
-class Step(NamedTuple):
-    """What one step yields."""
+class Observed(NamedTuple):
+    """What the known frames say, computed once for all samples.
 
-    x_pred: Tensor
+    Attributes:
+        h: the encoded frames.
+        q: the posterior of z_1 .. z_{known-1}; None if only one frame is known.
+        contexts: the decoder's, with the skips of each given frame that they are taken from; the
+            last one's are frozen.
+    """
+
+    h: Float[Tensor, "known batch g"]
+    q: Gaussian | None
+    contexts: list[DecoderContext]
+
+
+class Span(NamedTuple):
+    """What a span of steps yields: frames and the prior of each z."""
+
+    x_pred: Float[Tensor, "steps batch 3 height width"]
     p: Gaussian
-    memory: Memory
 
 
 class Rollout(NamedTuple):
@@ -163,7 +181,7 @@ class VideoCVAE(
                     f"{name}: {n_frames} frames in {config.timing}-time need {rows} rows, "
                     f"and {part.shape[1]} were given."
                 )
-            parts.append(part.float())
+            parts.append(part.to(self.condition_mean.dtype))
         if not parts:
             return None
         condition = torch.cat([part[:, :rows] for part in parts], -1).transpose(0, 1)
@@ -172,35 +190,108 @@ class VideoCVAE(
 
     # -- the recurrence -------------------------------------------------------------------------
 
-    def step(
+    def observe(
         self,
-        h: Float[Tensor, "batch g"],
-        condition: Float[Tensor, "batch condition"] | None,
-        noise: Float[Tensor, "batch z"],
-        skip_terms: Skips,
-        memory: Memory,
-        q: Gaussian | None = None,
-    ) -> Step:
-        """Predict one frame.
+        frames: Float[Tensor, "known batch 3 height width"],
+        n_past: int,
+        *,
+        recompute: bool = False,
+    ) -> Observed:
+        """Encode the known frames, each once: all T in training, the given ones in generation.
 
         Args:
-            h: the encoded input frame, [B, g_dim].
-            condition: [B, condition_dim], None for an unconditional model.
-            noise: [B, z_dim] from N(0, I), the randomness of z.
-            skip_terms: the decoder's share of the frozen skips (``Decoder.skip_terms``).
-            memory: the state of the step before; ``Memory()`` at the start of a sequence.
-            q: draw z from this posterior; None draws it from the prior.
-
-        Returns:
-            the predicted frame [B, 3, H, W] in [0, 1], the prior of z, and the new state.
+            frames: in [0, 1], time first.
+            n_past: number of given frames.
+            recompute: keep no activations for the backward pass; see ``forward``.
         """
-        p, prior_state = self.prior(h[None], memory.prior)
-        p = p[0]
-        z = (p if q is None else q).sample(noise)
-        known = [h, z] if condition is None else [condition, h, z]
-        h_pred, predictor_state = self.frame_predictor(torch.cat(known, -1)[None], memory.predictor)
-        x_pred = self.decoder(h_pred[0], skip_terms)
-        return Step(x_pred, p, Memory(predictor_state, prior_state))
+        # The skips of frame n_past - 1 are the last that are not themselves of the future.
+        last_skip = n_past if self.config.skips_from == "last-past" else n_past - 1
+        # Frames whose skips are used go one by one, the rest at once.
+        at_once = 1 if recompute else max(1, len(frames) - last_skip)
+        parts: list[Tensor] = []
+        contexts: list[DecoderContext] = []
+        for frame in frames[:last_skip]:
+            h, skips = self._encode(frame, 1, recompute)
+            parts.append(h[None])
+            contexts.append(self.decoder.context(skips, contexts[-1] if contexts else None))
+        for rest in frames[last_skip:].split(at_once):
+            if len(rest) > 0:
+                h, _ = self._encode(rest.flatten(0, 1), len(rest), recompute)
+                parts.append(h.unflatten(0, rest.shape[:2]))
+        h = torch.cat(parts)
+        return Observed(h, self.posterior(h[1:])[0] if len(h) > 1 else None, contexts)
+
+    def unroll(
+        self,
+        observed: Observed,
+        condition: Float[Tensor, "steps batch condition"] | None,
+        noise: Float[Tensor, "steps batch_samples z"],
+        *,
+        n_past: int,
+        teacher_forcing: bool = False,
+        z_from_posterior: bool = True,
+        first: int = 1,
+        recompute: bool = False,
+    ) -> Iterator[Span]:
+        """Predict frames ``first`` .. T-1, T - 1 being the length of ``noise``, span by span.
+
+        A span is one step, or all those that need nothing from one another: in teacher forcing, the
+        inputs being known, all that come after the past. Nothing of a span is kept here but its
+        last frame and the recurrent state.
+
+        Args:
+            observed: of ``observe``.
+            condition: of ``condition``, for T - 1 steps.
+            noise: [T-1, B * K, z_dim] from N(0, I), the randomness of z, for K samples of each
+                sequence (sample index fastest).
+            n_past: number of given frames.
+            teacher_forcing: feed the true frame i - 1 in, not the prediction, after the past too.
+            z_from_posterior: draw every z from the posterior; else only those of known past frames
+                (i < n_past), and from the prior afterwards.
+            first: frames before this one are not decoded, and their spans left out.
+            recompute: keep no activations for the backward pass; see ``forward``.
+        """
+        samples = noise.shape[1] // observed.h.shape[1]
+        h_true, q = _repeat(observed.h, samples), observed.q
+        if q is not None and samples > 1:
+            q = Gaussian(_repeat(q.mu, samples), _repeat(q.logvar, samples))
+        if condition is not None:
+            condition = _repeat(condition, samples)
+        steps, last_skip = len(noise), len(observed.contexts)
+        known = steps if teacher_forcing else n_past
+        memory, x_pred = Memory(), noise
+        i = 1
+        while i <= steps:
+            together = last_skip < i <= known and not recompute
+            now = slice(i - 1, known if together else i)
+            h = h_true[now] if i <= known else self._encode(x_pred[-1], 1, recompute)[0][None]
+            p, prior_state = self.prior(h, memory.prior)
+            from_q = q is not None and (z_from_posterior or i < n_past)
+            z = (q[now] if q is not None and from_q else p).sample(noise[now])
+            inputs = [h, z] if condition is None else [condition[now], h, z]
+            h_pred, state = self.frame_predictor(torch.cat(inputs, -1), memory.predictor)
+            memory = Memory(state, prior_state)
+            i = now.stop + 1
+            if i > first:
+                context = observed.contexts[min(now.start, last_skip - 1)]
+                x_pred = self._decode(h_pred, context, recompute)
+                yield Span(x_pred, p)
+
+    def _encode(self, x: Tensor, steps: int, recompute: bool) -> tuple[Tensor, Skips]:
+        if not recompute:
+            return self.encoder(x, steps)
+        return checkpoint(self.encoder, x, steps, use_reentrant=False, context_fn=_once_more)
+
+    def _decode(self, h_pred: Tensor, context: DecoderContext, recompute: bool) -> Tensor:
+        """[steps, B, g_dim] to frames [steps, B, 3, H, W] in [0, 1]."""
+        h, steps = h_pred.flatten(0, 1), len(h_pred)
+        if recompute:
+            x_pred = checkpoint(
+                self.decoder, h, context, steps, use_reentrant=False, context_fn=_once_more
+            )
+        else:
+            x_pred = self.decoder(h, context, steps)
+        return x_pred.unflatten(0, h_pred.shape[:2])
 
     def rollout(
         self,
@@ -211,56 +302,35 @@ class VideoCVAE(
         n_past: int,
         teacher_forcing: bool = False,
         z_from_posterior: bool = True,
+        recompute: bool = False,
     ) -> Rollout:
         """Predict frames 1 .. T-1, T - 1 being the length of ``noise``.
 
         Args:
             frames: the known frames in [0, 1], time first: all T for training and reconstruction,
                 the first ``n_past`` for generation.
-            condition: of ``condition``, for T - 1 steps.
-            noise: [T-1, B * K, z_dim] for K samples of each sequence (sample index fastest).
+            condition: see ``unroll``, as for the others.
+            noise: [T-1, B * K, z_dim].
             n_past: number of given frames.
-            teacher_forcing: feed the true frame i - 1 in, not the prediction, after the past too.
-            z_from_posterior: draw every z from the posterior; else only those of known past frames
-                (i < n_past), and from the prior afterwards.
+            teacher_forcing: feed true frames in after the past too.
+            z_from_posterior: draw every z from the posterior.
+            recompute: keep no activations for the backward pass.
         """
-        samples = noise.shape[1] // frames.shape[1]
-        # The skips of frame n_past - 1 are the last that are not themselves of the future.
-        last_skip = n_past if self.config.skips_from == "last-past" else n_past - 1
-        h_true: list[Tensor] = []
-        skips: list[Skips] = []
-        for t, frame in enumerate(frames):  # each true frame is encoded once
-            h, frame_skips = self.encoder(frame)
-            h_true.append(_repeat(h, samples))
-            if t < last_skip:
-                skips.append(frame_skips)
-        q = None
-        if len(frames) > 1:
-            q, _ = self.posterior(torch.stack(h_true[1:]))
-
-        memory, skip_terms = Memory(), list[Tensor]()
-        predictions: list[Tensor] = []
-        priors: list[Gaussian] = []
-        for i in range(1, len(noise) + 1):
-            if i <= n_past or teacher_forcing:
-                h = h_true[i - 1]
-            else:
-                h, _ = self.encoder(predictions[-1])
-            if i <= last_skip:
-                skip_terms = self.decoder.skip_terms(skips[i - 1])
-            use_q = q is not None and (z_from_posterior or i < n_past)
-            x_pred, p, memory = self.step(
-                h,
-                None if condition is None else _repeat(condition[i - 1], samples),
-                noise[i - 1],
-                skip_terms,
-                memory,
-                q[i - 1] if q is not None and use_q else None,
+        observed = self.observe(frames, n_past, recompute=recompute)
+        spans = list(
+            self.unroll(
+                observed,
+                condition,
+                noise,
+                n_past=n_past,
+                teacher_forcing=teacher_forcing,
+                z_from_posterior=z_from_posterior,
+                recompute=recompute,
             )
-            predictions.append(x_pred)
-            priors.append(p)
-        p = Gaussian(torch.stack([p.mu for p in priors]), torch.stack([p.logvar for p in priors]))
-        return Rollout(torch.stack(predictions), q, p)
+        )
+        mu, logvar = (torch.cat([getattr(span.p, k) for span in spans]) for k in ("mu", "logvar"))
+        x_pred = torch.cat([span.x_pred for span in spans])
+        return Rollout(x_pred, observed.q, Gaussian(mu, logvar))
 
     # -- the objective --------------------------------------------------------------------------
 
@@ -272,6 +342,7 @@ class VideoCVAE(
         beta: float,
         n_past: int,
         teacher_forcing: bool,
+        recompute: bool = False,
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """The negative evidence lower bound, its KL weighted by ``beta``, and what to log.
 
@@ -286,6 +357,8 @@ class VideoCVAE(
             beta: weight of the KL.
             n_past: number of given frames.
             teacher_forcing: feed true frames in after the past too.
+            recompute: keep the activations of no step for the backward pass, but compute them again
+                there (Chen et al. 2016): less memory, more time.
 
         Returns:
             the loss, and ``loss``, ``mse`` and ``kld`` divided by T as SVG logs them (detached).
@@ -293,7 +366,12 @@ class VideoCVAE(
         x = time_first(clip.frames)
         condition = self.condition(clip.actions, clip.positions, clip.n_frames)
         x_pred, q, p = self.rollout(
-            x, condition, noise, n_past=n_past, teacher_forcing=teacher_forcing
+            x,
+            condition,
+            noise,
+            n_past=n_past,
+            teacher_forcing=teacher_forcing,
+            recompute=recompute,
         )
         assert q is not None
         mse = (x_pred - x[1:]).square().mean(dim=(1, 2, 3, 4)).sum()
@@ -318,6 +396,8 @@ class VideoCVAE(
     ) -> Float[Tensor, "batch n_samples n_future 3 height width"]:
         """Imagine ``n_samples`` futures of each sequence, in evaluation mode.
 
+        All frames are kept; ``futures`` yields them one after another.
+
         Args:
             past: [B, n_past, 3, H, W], the given frames: uint8 or float in [0, 1].
             actions: [B, rows, A], one row a frame, given frames included: ``actions[:, t]`` acts
@@ -335,55 +415,102 @@ class VideoCVAE(
         Raises:
             ForeframeError: see ``condition``; or neither a condition nor ``n_future`` says how far.
         """
-        batch, n_past = past.shape[:2]
         if n_future is None:
-            used = [
-                part
-                for part, on in (
-                    (actions, self.config.uses_actions),
-                    (positions, self.config.uses_positions),
-                )
-                if on and part is not None
-            ]
-            if not used:
-                raise ForeframeError(
-                    "generate: without a condition, say how many frames: n_future=..."
-                )
-            n_future = min(part.shape[1] for part in used) - n_past
+            n_future = self._rows(actions, positions) - past.shape[1]
+        if noise is None:
+            noise = torch.randn(
+                len(past),
+                n_samples,
+                max(past.shape[1] + n_future - 1, 0),
+                self.config.z_dim,
+                generator=generator,
+                device=None if generator is None else generator.device,
+            )
+        futures = self.futures(past, actions, positions, noise=noise, n_future=n_future)
+        return torch.stack([frames for _, _, frames in futures], 2)
+
+    def _rows(self, actions: Tensor | None, positions: Tensor | None) -> int:
+        used = [
+            part.shape[1]
+            for part, on in (
+                (actions, self.config.uses_actions),
+                (positions, self.config.uses_positions),
+            )
+            if on and part is not None
+        ]
+        if not used:
+            raise ForeframeError("generate: without a condition, say how many frames: n_future=...")
+        return min(used)
+
+    def futures(
+        self,
+        past: Shaped[Tensor, "batch n_past 3 height width"],
+        actions: Float[Tensor, "batch rows action"] | None,
+        positions: Float[Tensor, "batch rows position"] | None,
+        *,
+        noise: Float[Tensor, "batch n_samples steps z"],
+        n_future: int,
+        at_once: int | None = None,
+    ) -> Iterator[tuple[slice, int, Float[Tensor, "batch some_samples 3 height width"]]]:
+        """Yield the frames of K futures of each sequence one after another, as they are imagined.
+
+        None of them is kept here, so that long futures and many samples take no more memory than
+        one step of ``at_once`` samples; the past is encoded once. In evaluation mode, without
+        gradients. See ``generate`` for the other arguments.
+
+        Args:
+            past: the given frames.
+            actions: of all frames.
+            positions: of all frames.
+            noise: [B, K, n_past + n_future - 1, z_dim].
+            n_future: frames to predict.
+            at_once: samples of each sequence that are imagined side by side; by default all.
+
+        Returns:
+            for each group of samples, and each frame in it: which samples, the number of the
+            future frame from 0, and the frames [B, samples of the group, 3, H, W].
+        """
+        n_past = past.shape[1]
         if n_past < (2 if self.config.skips_from == "svg" else 1) or n_future < 1:
             raise ForeframeError(
                 f"generate: {n_past} given and {n_future} future frames: too few "
                 "(one row of the condition belongs to each frame, the given ones included)."
             )
         device = next(self.parameters()).device
-        steps = n_past + n_future - 1
-        if noise is None:
-            noise = torch.randn(
-                batch,
-                n_samples,
-                steps,
-                self.config.z_dim,
-                generator=generator,
-                device=None if generator is None else generator.device,
-            )
         condition = self.condition(
             None if actions is None else actions.to(device),
             None if positions is None else positions.to(device),
             n_past + n_future,
         )
+        with self._imagining():
+            observed = self.observe(time_first(past.to(device)), n_past)
+        samples = noise.shape[1]
+        for start in range(0, samples, at_once or samples):
+            group = slice(start, min(start + (at_once or samples), samples))
+            own = noise[:, group].to(device)
+            spans = self.unroll(
+                observed,
+                condition,
+                own.flatten(0, 1).transpose(0, 1),
+                n_past=n_past,
+                z_from_posterior=False,
+                first=n_past,
+            )
+            for t in range(n_future):
+                with self._imagining():  # only here: whoever takes the frames has their own mode
+                    frames = next(spans).x_pred[0]
+                yield group, t, frames.unflatten(0, own.shape[:2])
+
+    @contextmanager
+    def _imagining(self) -> Iterator[None]:
+        """Evaluation mode without gradients; training goes on afterwards if it was under way."""
         was_training = self.training
         self.eval()
         try:
-            x_pred, _, _ = self.rollout(
-                time_first(past.to(device)),
-                condition,
-                noise.to(device).flatten(0, 1).transpose(0, 1),
-                n_past=n_past,
-                z_from_posterior=False,
-            )
+            with torch.no_grad():
+                yield
         finally:
             self.train(was_training)
-        return x_pred[n_past - 1 :].transpose(0, 1).unflatten(0, (batch, n_samples))
 
     # -- weights --------------------------------------------------------------------------------
 
@@ -418,5 +545,11 @@ class VideoCVAE(
         return model.to(map_location).eval()
 
 
+def _once_more() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    """The contexts of a checkpointed part's two runs: the second must not be counted again."""
+    return nullcontext(), statistics_kept()
+
+
 def _repeat(x: Tensor, samples: int) -> Tensor:
-    return x if samples == 1 else x.repeat_interleave(samples, 0)
+    """[time, B, ...] for K samples of each sequence: [time, B * K, ...], sample index fastest."""
+    return x if samples == 1 else x.repeat_interleave(samples, 1)

@@ -8,7 +8,12 @@ from foreframe.errors import ForeframeError
 IMAGE_SIZE = 64
 """Height and width of the frames that the nets take."""
 
-NetName = Literal["vgg64", "dcgan64"]
+NetName = Literal["vgg64", "dcgan64", "vgg128", "dcgan128"]
+
+
+def image_size(net: NetName) -> int:
+    """Height and width of the frames that a net takes: the number in its name."""
+    return int(net.removeprefix("vgg").removeprefix("dcgan"))
 
 
 @dataclass(frozen=True)
@@ -16,7 +21,7 @@ class ModelConfig:
     """The model: its nets, its prior and what it is conditioned on."""
 
     net: NetName = "vgg64"
-    """Convolutional encoder and decoder for 64x64 frames."""
+    """Convolutional encoder and decoder; the number is the height and width of the frames."""
     width: float = 1.0
     """Multiplier of every convolution's channel count; less than 1 for small machines."""
     prior: Literal["fixed", "learned"] = "fixed"
@@ -49,6 +54,11 @@ class ModelConfig:
     skips_from: Literal["last-past", "svg"] = "last-past"
     """Frame whose skips serve all later ones: the last given frame, or the one before it, where
     SVG's public code freezes them (to reproduce its numbers)."""
+
+    @property
+    def image_size(self) -> int:
+        """Height and width of the frames."""
+        return image_size(self.net)
 
     @property
     def uses_actions(self) -> bool:

@@ -31,7 +31,6 @@ from foreframe.errors import ForeframeError
 from foreframe.files import write_json
 from foreframe.listener import Interrupted, Listener
 from foreframe.model import VideoCVAE
-from foreframe.model_config import IMAGE_SIZE
 from foreframe.places import Place
 from foreframe.schedules import kl_weight, learning_rate, teacher_forcing_ratio
 from foreframe.train_config import RunConfig, check_config
@@ -82,7 +81,7 @@ class Training:
             split: open_split(
                 data,
                 split,
-                size=IMAGE_SIZE,
+                size=config.model.image_size,
                 log=self.listener.message,
                 progress=self.listener.packing,
             )

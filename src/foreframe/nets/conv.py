@@ -1,24 +1,39 @@
-"""vgg64 and dcgan64: convolutional encoders and their mirrored decoders with skips.
+"""vgg and dcgan: convolutional encoders and their mirrored decoders with skips.
 
 Sources: Denton & Fergus 2018 (SVG), appendix; the layer tables stand in docs/model.md.
 
-A decoder stage begins with a convolution over [its own features, the encoder's skip]. Convolution
-is linear, so conv([up, skip]) = conv_a(up) + conv_b(skip), and conv_b(skip) + bias, here called a
-*skip term*, is the same at every step once the skips are frozen: it is computed once a sequence,
-not once a frame. The weights are those of the plain layer, so checkpoints know nothing of it.
+The layers are listed as the paper has them, and computed in fewer operations; both reductions are
+exact, and the weights are those of the plain layers, so checkpoints know nothing of them.
+
+Skips. A decoder stage begins with a convolution over [its own features, the encoder's skip].
+Convolution is linear, so conv([up, skip]) = conv_a(up) + conv_b(skip), and conv_b(skip) + bias,
+here called a *skip term*, is the same at every step once the skips are frozen: it is computed once
+a sequence, not once a frame.
+
+Upsampling. Nearest x2 upsampling followed by a 3x3 convolution repeats products: each output pixel
+sees only 2x2 different inputs. It is one transposed convolution (kernel 4, stride 2, padding 1)
+whose kernel is the flipped 3x3 kernel convolved with a 2x2 block of ones, with 2.25 times fewer
+operations.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import cast
+from typing import NamedTuple, cast
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from foreframe.nets.norm import batch_norm
+from foreframe.nets.recurrent import at_least_float32
+
 Skips = list[Tensor]
 
 NEGATIVE_SLOPE = 0.2
+
+_CACHE = 12 * 2**20
+"""Bytes of features that a CPU takes at a time: as many frames as that are convolved at once."""
 
 
 def initialise(module: nn.Module) -> None:
@@ -41,28 +56,68 @@ def scaled(channels: int, width: float) -> int:
 
 
 def _activation() -> nn.Module:
-    return nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True)
+    return nn.LeakyReLU(NEGATIVE_SLOPE)
 
 
-class ConvBlock(nn.Sequential):
-    """A convolution (given), BatchNorm, LeakyReLU(0.2)."""
+class Layers(nn.Sequential):
+    """Layers in a row, over the frames of one or several time steps at once.
 
-    def __init__(self, convolution: nn.Conv2d | nn.ConvTranspose2d) -> None:
-        super().__init__(convolution, nn.BatchNorm2d(convolution.out_channels), _activation())
+    BatchNorm takes the statistics of each step (see ``foreframe.nets.norm``), and the LeakyReLU
+    after it works in place.
+    """
+
+    def forward(self, x: Tensor, steps: int = 1) -> Tensor:
+        """``x`` [steps * batch, C, H, W], time first."""
+        layers = list(self)
+        for layer, after in zip(layers, [*layers[1:], None], strict=True):
+            if isinstance(layer, nn.BatchNorm2d):
+                slope = NEGATIVE_SLOPE if isinstance(after, nn.LeakyReLU) else 1.0
+                x = batch_norm(x, layer, steps, slope)
+            elif isinstance(layer, Layers):
+                x = layer(x, steps)
+            elif not isinstance(layer, nn.LeakyReLU):
+                x = layer(x)
+        return x
 
 
-def vgg_block(in_channels: int, out_channels: int) -> ConvBlock:
+def block(convolution: nn.Conv2d | nn.ConvTranspose2d) -> Layers:
+    """A convolution, BatchNorm, LeakyReLU(0.2)."""
+    return Layers(convolution, nn.BatchNorm2d(convolution.out_channels), _activation())
+
+
+def vgg_block(in_channels: int, out_channels: int) -> Layers:
     """V(i, o) of FACTS: Conv3x3 stride 1 padding 1, BatchNorm, LeakyReLU(0.2)."""
-    return ConvBlock(nn.Conv2d(in_channels, out_channels, 3, 1, 1))
+    return block(nn.Conv2d(in_channels, out_channels, 3, 1, 1))
 
 
-def vgg_stage(*channels: int) -> nn.Sequential:
+def vgg_stage(*channels: int) -> Layers:
     """A chain of V blocks through the given channel counts."""
-    return nn.Sequential(*(vgg_block(i, o) for i, o in pairwise(channels)))
+    return Layers(*(vgg_block(i, o) for i, o in pairwise(channels)))
 
 
-def _head(in_channels: int, g_dim: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(in_channels, g_dim, 4, 1, 0), nn.BatchNorm2d(g_dim), nn.Tanh())
+def _head(in_channels: int, g_dim: int) -> Layers:
+    return Layers(nn.Conv2d(in_channels, g_dim, 4, 1, 0), nn.BatchNorm2d(g_dim), nn.Tanh())
+
+
+def _in_portions(
+    function: Callable[[Tensor, int], Tensor], x: Tensor, steps: int, values: int
+) -> Tensor:
+    """``function(x, steps)``, on a CPU for as many steps at a time as its caches hold.
+
+    Args:
+        function: of frames [steps * batch, ...] and the number of steps.
+        x: [steps * batch, ...].
+        steps: time steps in ``x``.
+        values: values in the largest features of one frame.
+    """
+    portion = steps
+    if x.device.type == "cpu":
+        size = 2 if torch.is_autocast_enabled("cpu") else 4
+        portion = max(1, min(steps, _CACHE // (values * size * (len(x) // steps))))
+    if portion == steps:
+        return function(x, steps)
+    parts = x.split(portion * (len(x) // steps))
+    return torch.cat([function(part, steps * len(part) // len(x)) for part in parts])
 
 
 class Encoder(nn.Module):
@@ -70,36 +125,76 @@ class Encoder(nn.Module):
 
     Args:
         stages: each halves the resolution or, for the first of vgg, keeps it.
-        pool: 2x2 max-pooling before every stage but the first, and before the head (vgg).
-        channels: channels out of the last stage.
+        channels: channels out of each stage.
         g_dim: width of ``h``.
+        size: height and width of the frames.
+        pool: 2x2 max-pooling before every stage but the first, and before the head (vgg).
     """
 
     def __init__(
-        self, stages: Sequence[nn.Module], channels: int, g_dim: int, *, pool: bool
+        self,
+        stages: Sequence[Layers],
+        channels: Sequence[int],
+        g_dim: int,
+        *,
+        size: int,
+        pool: bool,
     ) -> None:
         super().__init__()
         self.stages = nn.ModuleList(stages)
-        self.head = _head(channels, g_dim)
-        self.pool = pool
+        self.head = _head(channels[-1], g_dim)
+        self.channels, self.size, self.pool = tuple(channels), size, pool
 
-    def forward(self, x: Float[Tensor, "batch 3 64 64"]) -> tuple[Float[Tensor, "batch g"], Skips]:
-        """Encode frames in [0, 1]: ``h`` [batch, g_dim] in float32 and the skips, finest first."""
+    def forward(
+        self, x: Float[Tensor, "frames 3 height width"], steps: int = 1
+    ) -> tuple[Float[Tensor, "frames g"], Skips]:
+        """Encode frames in [0, 1]: ``h`` [steps * batch, g_dim] in float32 and the skips.
+
+        Args:
+            x: [steps * batch, 3, size, size], time first.
+            steps: time steps in ``x``.
+
+        Returns:
+            h, and the skips, finest first: of a single step only, nobody needs those of several.
+        """
         skips: Skips = []
-        for stage in self.stages:
-            if self.pool and skips:
-                x = F.max_pool2d(x, 2)
-            x = stage(x)
-            skips.append(x)
-        if self.pool:
-            x = F.max_pool2d(x, 2)
+        size = self.size
+        for stage, channels in zip(self.stages, self.channels, strict=True):
+            size = size if self.pool else size // 2
+
+            def through(x: Tensor, portion: int, stage: nn.Module = stage) -> Tensor:
+                x = stage(x, portion)
+                if steps == 1:
+                    skips.append(x)
+                return F.max_pool2d(x, 2) if self.pool else x
+
+            x = _in_portions(through, x, steps, channels * size**2)
+            size = size // 2 if self.pool else size
         # The recurrences and the KL work in full precision, whatever the convolutions use.
-        return self.head(x).flatten(1).float(), skips
+        return at_least_float32(self.head(x, steps).flatten(1)), skips
 
 
-def _repeat_for(term: Tensor, batch: int) -> Tensor:
-    """Skip terms of B sequences shared by B * K samples, sample index fastest."""
-    return term if len(term) == batch else term.repeat_interleave(batch // len(term), 0)
+class DecoderContext(NamedTuple):
+    """What a decoder computes once and uses at every step.
+
+    Attributes:
+        kernels: of each stage, for its own features and for the skip; once for a set of weights.
+        terms: the skips' share of each stage, coarsest first; once for a set of skips.
+    """
+
+    kernels: list[tuple[Tensor, Tensor]]
+    terms: list[Tensor]
+
+
+def upsampling_kernel(kernel: Float[Tensor, "o i 3 3"]) -> Float[Tensor, "i o 4 4"]:
+    """The kernel of the transposed convolution that is nearest x2 upsampling, then ``kernel``.
+
+    An output pixel sees each input pixel through one or two taps in each direction: their sum.
+    """
+    taps = F.pad(kernel.flip(2, 3), (1, 1, 1, 1))
+    taps = taps[:, :, 1:] + taps[:, :, :-1]
+    taps = taps[:, :, :, 1:] + taps[:, :, :, :-1]
+    return taps.transpose(0, 1)
 
 
 class DecoderStage(nn.Module):
@@ -108,88 +203,166 @@ class DecoderStage(nn.Module):
     Args:
         first: the convolution over the concatenation.
         rest: what follows.
+        upsample: nearest x2 of the running features before ``first`` (vgg); dcgan's transposed
+            convolutions do it themselves, for features and skip.
     """
 
-    def __init__(self, first: nn.Conv2d | nn.ConvTranspose2d, *rest: nn.Module) -> None:
+    def __init__(
+        self, first: nn.Conv2d | nn.ConvTranspose2d, *rest: nn.Module, upsample: bool
+    ) -> None:
         super().__init__()
         self.first = first
-        self.rest = nn.Sequential(*rest)
+        self.rest = Layers(*rest)
+        self.upsample = upsample
 
-    def skip_term(self, skip: Tensor) -> Tensor:
+    def kernels(self, skip_channels: int) -> tuple[Tensor, Tensor]:
+        """The halves of the first convolution, ready to be used at every step."""
+        weight = self.first.weight
+        transposed = isinstance(self.first, nn.ConvTranspose2d)
+        sizes = [self.first.in_channels - skip_channels, skip_channels]
+        own, other = weight.split(sizes, 0 if transposed else 1)
+        if self.upsample:
+            own = upsampling_kernel(own)
+        device = weight.device.type
+        if torch.is_autocast_enabled(device):  # here once, where autocast would at each use
+            dtype = torch.get_autocast_dtype(device)
+            own, other = own.to(dtype), other.to(dtype)
+        return tuple(half.contiguous(memory_format=torch.channels_last) for half in (own, other))
+
+    def skip_term(self, skip: Tensor, kernel: Tensor) -> Tensor:
         """conv_b(skip), with the bias."""
-        transposed = isinstance(self.first, nn.ConvTranspose2d)
-        own = self.first.in_channels - skip.shape[1]
-        half = self.first.weight[own:] if transposed else self.first.weight[:, own:]
-        return self._convolve(skip, half, self.first.bias)
+        first = self.first
+        convolve = F.conv_transpose2d if isinstance(first, nn.ConvTranspose2d) else F.conv2d
+        stride, padding = first.stride[0], cast(int, first.padding[0])
+        return convolve(skip, kernel, first.bias, stride=stride, padding=padding)
 
-    def forward(self, up: Tensor, skip_term: Tensor) -> Tensor:
-        """The stage's output for running features ``up`` [B, channels, H, W]."""
-        own = up.shape[1]
-        transposed = isinstance(self.first, nn.ConvTranspose2d)
-        half = self.first.weight[:own] if transposed else self.first.weight[:, :own]
-        x = self._convolve(up, half, None)
-        output: Tensor = self.rest(x + _repeat_for(skip_term, len(x)))
+    def forward(self, x: Tensor, kernel: Tensor, term: Tensor, steps: int = 1) -> Tensor:
+        """The stage's output for running features ``x`` [steps * batch, channels, H, W].
+
+        Args:
+            x: the features, before upsampling.
+            kernel: for the stage's own features.
+            term: the skip term [batch / K, ...], shared by the steps and by K samples (sample
+                index fastest).
+            steps: time steps in ``x``.
+        """
+        x = F.conv_transpose2d(x, kernel, stride=2, padding=1)
+        samples = len(x) // steps // len(term)
+        x = x.unflatten(0, (steps, len(term), samples)) + term[:, None]
+        output: Tensor = self.rest(x.flatten(0, 2), steps)
         return output
-
-    def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        transposed = isinstance(self.first, nn.ConvTranspose2d)
-        convolve = F.conv_transpose2d if transposed else F.conv2d
-        stride, padding = self.first.stride[0], int(self.first.padding[0])
-        return convolve(x, weight, bias, stride=stride, padding=padding)
-
-
-def _joined_block(convolution: nn.Conv2d | nn.ConvTranspose2d, *rest: nn.Module) -> DecoderStage:
-    return DecoderStage(convolution, nn.BatchNorm2d(convolution.out_channels), _activation(), *rest)
 
 
 class Decoder(nn.Module):
     """``h`` and skips back to a frame; every stage begins with a convolution over [up, skip].
 
     Args:
-        head: (B, g_dim, 1, 1) to the coarsest resolution.
-        stages: coarsest first.
-        upsample: nearest x2 before each stage (vgg); dcgan's transposed convolutions do it
-            themselves.
+        head: (B, g_dim, 1, 1) to the coarsest resolution, 4x4.
+        stages: coarsest first; each doubles the resolution.
+        channels: the largest number of channels within each stage.
     """
 
-    def __init__(self, head: nn.Module, stages: Sequence[DecoderStage], *, upsample: bool) -> None:
+    def __init__(
+        self, head: nn.Module, stages: Sequence[DecoderStage], channels: Sequence[int]
+    ) -> None:
         super().__init__()
         self.head = head
         self.stages = nn.ModuleList(stages)
-        self.upsample = upsample
+        self.channels = tuple(channels)
 
-    def skip_terms(self, skips: Skips) -> Skips:
-        """The skips' share of each stage's first convolution, bias included, coarsest first.
+    def context(self, skips: Skips, known: DecoderContext | None = None) -> DecoderContext:
+        """What does not change from step to step, for these skips.
 
         Args:
             skips: the encoder's, finest first.
+            known: a context of the same weights, whose kernels are taken.
         """
-        return [
-            cast(DecoderStage, stage).skip_term(skip)
-            for stage, skip in zip(self.stages, reversed(skips), strict=True)
+        pairs = list(zip(cast(list[DecoderStage], self.stages), reversed(skips), strict=True))
+        kernels = (
+            [stage.kernels(skip.shape[1]) for stage, skip in pairs]
+            if known is None
+            else known.kernels
+        )
+        terms = [
+            stage.skip_term(skip, kernel)
+            for (stage, skip), (_, kernel) in zip(pairs, kernels, strict=True)
         ]
+        return DecoderContext(kernels, terms)
 
     def forward(
-        self, h: Float[Tensor, "batch g"], skip_terms: Skips
-    ) -> Float[Tensor, "batch 3 64 64"]:
+        self, h: Float[Tensor, "frames g"], context: DecoderContext, steps: int = 1
+    ) -> Float[Tensor, "frames 3 height width"]:
         """Decode to frames in [0, 1], float32.
 
         Args:
-            h: [batch, g_dim].
-            skip_terms: of ``skip_terms``, for the same batch, or for batch / K sequences that K
-                samples each share (sample index fastest).
+            h: [steps * batch, g_dim], time first.
+            context: of ``context``, for the same batch, or for batch / K sequences that K samples
+                each share (sample index fastest).
+            steps: time steps in ``h``, all with the same skips.
         """
-        x = self.head(h[:, :, None, None])
-        for stage, term in zip(self.stages, skip_terms, strict=True):
-            if self.upsample:
-                x = F.interpolate(x, scale_factor=2, mode="nearest")
-            x = stage(x, term)
-        output: Tensor = x.float()
-        return output
+        x = self.head(h[:, :, None, None], steps)
+        size = x.shape[-1]
+        for stage, (kernel, _), term, channels in zip(
+            self.stages, context.kernels, context.terms, self.channels, strict=True
+        ):
+            size *= 2
+
+            def through(
+                x: Tensor,
+                steps: int,
+                stage: nn.Module = stage,
+                kernel: Tensor = kernel,
+                term: Tensor = term,
+            ) -> Tensor:
+                return cast(Tensor, stage(x, kernel, term, steps))
+
+            x = _in_portions(through, x, steps, channels * size**2)
+        return at_least_float32(x)
 
 
-def _transpose_head(g_dim: int, channels: int) -> ConvBlock:
-    return ConvBlock(nn.ConvTranspose2d(g_dim, channels, 4, 1, 0))
+def _transpose_head(g_dim: int, channels: int) -> Layers:
+    return block(nn.ConvTranspose2d(g_dim, channels, 4, 1, 0))
+
+
+CHANNELS = (64, 128, 256, 512)
+"""Out of the stages of the nets for 64x64 frames; those for 128x128 have a fifth of 512."""
+
+
+def _vgg(g_dim: int, channels: Sequence[int], size: int) -> tuple[Encoder, Decoder]:
+    encoder, decoder = list[Layers](), list[DecoderStage]()
+    for k, (before, here) in enumerate(pairwise([3, *channels])):
+        deep = k >= 2  # three convolutions in a stage, not two
+        encoder.append(vgg_stage(before, here, *[here] * (1 + deep)))
+        if k == 0:
+            after: Sequence[nn.Module] = [nn.ConvTranspose2d(here, 3, 3, 1, 1), nn.Sigmoid()]
+        else:
+            after = list(vgg_stage(here, *[here] * deep, before))
+        first = nn.Conv2d(2 * here, here, 3, 1, 1)
+        decoder.insert(
+            0,
+            DecoderStage(first, nn.BatchNorm2d(here), _activation(), *after, upsample=True),
+        )
+    return (
+        Encoder(encoder, channels, g_dim, size=size, pool=True),
+        Decoder(_transpose_head(g_dim, channels[-1]), decoder, channels[::-1]),
+    )
+
+
+def _dcgan(g_dim: int, channels: Sequence[int], size: int) -> tuple[Encoder, Decoder]:
+    encoder, decoder = list[Layers](), list[DecoderStage]()
+    for before, here in pairwise([3, *channels]):
+        encoder.append(block(nn.Conv2d(before, here, 4, 2, 1)))
+        first = nn.ConvTranspose2d(2 * here, before, 4, 2, 1)
+        after = [nn.Sigmoid()] if before == 3 else [nn.BatchNorm2d(before), _activation()]
+        decoder.insert(0, DecoderStage(first, *after, upsample=False))
+    return (
+        Encoder(encoder, channels, g_dim, size=size, pool=False),
+        Decoder(_transpose_head(g_dim, channels[-1]), decoder, [*channels[-2::-1], channels[0]]),
+    )
+
+
+def _channels(width: float, *more: int) -> list[int]:
+    return [scaled(channels, width) for channels in (*CHANNELS, *more)]
 
 
 def vgg64(g_dim: int, width: float) -> tuple[Encoder, Decoder]:
@@ -199,31 +372,12 @@ def vgg64(g_dim: int, width: float) -> tuple[Encoder, Decoder]:
         g_dim: width of h.
         width: multiplier of every channel count (1.0: 64 to 512 channels).
     """
-    a, b, c, d = (scaled(channels, width) for channels in (64, 128, 256, 512))
-    encoder = Encoder(
-        [
-            vgg_stage(3, a, a),
-            vgg_stage(a, b, b),
-            vgg_stage(b, c, c, c),
-            vgg_stage(c, d, d, d),
-        ],
-        d,
-        g_dim,
-        pool=True,
-    )
-    decoder = Decoder(
-        _transpose_head(g_dim, d),
-        [
-            _joined_block(nn.Conv2d(2 * d, d, 3, 1, 1), *vgg_stage(d, d, c)),
-            _joined_block(nn.Conv2d(2 * c, c, 3, 1, 1), *vgg_stage(c, c, b)),
-            _joined_block(nn.Conv2d(2 * b, b, 3, 1, 1), *vgg_stage(b, a)),
-            _joined_block(
-                nn.Conv2d(2 * a, a, 3, 1, 1), nn.ConvTranspose2d(a, 3, 3, 1, 1), nn.Sigmoid()
-            ),
-        ],
-        upsample=True,
-    )
-    return encoder, decoder
+    return _vgg(g_dim, _channels(width), 64)
+
+
+def vgg128(g_dim: int, width: float) -> tuple[Encoder, Decoder]:
+    """The VGG-style pair for 128x128 frames, with a stage more; skips at 128, 64, 32, 16 and 8."""
+    return _vgg(g_dim, _channels(width, 512), 128)
 
 
 def dcgan64(g_dim: int, width: float) -> tuple[Encoder, Decoder]:
@@ -233,27 +387,13 @@ def dcgan64(g_dim: int, width: float) -> tuple[Encoder, Decoder]:
         g_dim: width of h.
         width: multiplier of every channel count (1.0: 64 to 512 channels).
     """
-    a, b, c, d = (scaled(channels, width) for channels in (64, 128, 256, 512))
+    return _dcgan(g_dim, _channels(width), 64)
 
-    def down(i: int, o: int) -> ConvBlock:
-        return ConvBlock(nn.Conv2d(i, o, 4, 2, 1))
 
-    def up(i: int, o: int) -> DecoderStage:
-        return _joined_block(nn.ConvTranspose2d(i, o, 4, 2, 1))
-
-    encoder = Encoder([down(3, a), down(a, b), down(b, c), down(c, d)], d, g_dim, pool=False)
-    decoder = Decoder(
-        _transpose_head(g_dim, d),
-        [
-            up(2 * d, c),
-            up(2 * c, b),
-            up(2 * b, a),
-            DecoderStage(nn.ConvTranspose2d(2 * a, 3, 4, 2, 1), nn.Sigmoid()),
-        ],
-        upsample=False,
-    )
-    return encoder, decoder
+def dcgan128(g_dim: int, width: float) -> tuple[Encoder, Decoder]:
+    """The DCGAN-style pair for 128x128 frames, with a stage more; skips at 64, 32, 16, 8 and 4."""
+    return _dcgan(g_dim, _channels(width, 512), 128)
 
 
 #: Every net by name: a function of (g_dim, width) to a matching encoder and decoder.
-NETS = {"vgg64": vgg64, "dcgan64": dcgan64}
+NETS = {"vgg64": vgg64, "vgg128": vgg128, "dcgan64": dcgan64, "dcgan128": dcgan128}

@@ -79,6 +79,11 @@ class FixedPrior(nn.Module):
         return Gaussian(zeros, zeros), state
 
 
+def at_least_float32(x: Tensor) -> Tensor:
+    """What autocast made half as precise, in float32 again; float64 stays."""
+    return x.float() if x.element_size() < 4 else x
+
+
 def _full_precision(x: Tensor) -> torch.autocast:
     """No autocast in here: errors of a recurrence add up, and the KL takes differences.
 
@@ -108,7 +113,7 @@ class LSTM(nn.Module):
     ) -> tuple[Float[Tensor, "time batch output"], State]:
         """Predict [time, batch, output_size] and the state after the last step."""
         with _full_precision(x):
-            hidden, state = self.cells(self.embed(x.float()), state)
+            hidden, state = self.cells(self.embed(at_least_float32(x)), state)
             return self.output(hidden), state
 
 
@@ -134,6 +139,6 @@ class GaussianLSTM(nn.Module):
     ) -> tuple[Gaussian, State]:
         """Gaussians [time, batch, z_dim] and the state after the last step."""
         with _full_precision(h):
-            hidden, state = self.cells(self.embed(h.float()), state)
+            hidden, state = self.cells(self.embed(at_least_float32(h)), state)
             logvar = self.logvar(hidden).clamp(-LOGVAR_LIMIT, LOGVAR_LIMIT)
             return Gaussian(self.mu(hidden), logvar), state
