@@ -16,7 +16,7 @@ from foreframe.cli_data import GROUPS, Check
 from foreframe.config import to_dict
 from foreframe.device import DeviceName
 from foreframe.errors import ForeframeError
-from foreframe.listener import Interrupted
+from foreframe.listener import Interrupted, is_first
 from foreframe.model_config import ModelConfig
 from foreframe.places import place
 from foreframe.recipes import RECIPES, recipe
@@ -400,5 +400,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _fail(message: str) -> None:
-    print(f"foreframe: error: {message}", file=sys.stderr)
+    if is_first():  # of several training processes one speaks for all
+        print(f"foreframe: error: {message}", file=sys.stderr)
     raise SystemExit(2)

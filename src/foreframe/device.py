@@ -3,6 +3,9 @@
 PyTorch is imported in the functions: the names alone are needed by the command line.
 """
 
+import ctypes
+import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Literal
 
 from foreframe.errors import ForeframeError
@@ -55,3 +58,18 @@ def autocast(device: "torch.device", precision: Precision) -> "torch.autocast":
 
     bf16 = precision == "bf16" or (precision == "auto" and has_fast_bf16(device))
     return torch.autocast(device.type, torch.bfloat16, enabled=bf16)
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep the memory that tensors free, for those of the next step.
+
+    By default the C library of Linux gives it back to the system, which then clears each page anew:
+    4 to 8 % of a training step on a CPU. Elsewhere nothing is done.
+    """
+    if sys.platform != "linux":
+        return
+    trim_threshold, mmap_threshold = -1, -3  # names of malloc.h
+    with suppress(OSError, AttributeError):  # another C library
+        library = ctypes.CDLL(None)
+        library.mallopt(mmap_threshold, 32 * 2**20)  # the most that it takes
+        library.mallopt(trim_threshold, -1)

@@ -1,5 +1,6 @@
 """What a training tells whoever watches it, and how it says that it was stopped."""
 
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -24,3 +25,11 @@ class Listener:
 
     def epoch(self, row: dict[str, Any]) -> None:
         """After each epoch: its row of the history."""
+
+
+def is_first() -> bool:
+    """Whether this process is the only one, or the first of those that a launcher has started.
+
+    It is the one that writes files and speaks.
+    """
+    return os.environ.get("RANK", "0") == "0"

@@ -9,7 +9,7 @@ from foreframe import checkpoint
 from foreframe.config import from_dict, to_dict
 from foreframe.errors import ForeframeError
 from foreframe.files import write_json
-from foreframe.listener import Listener
+from foreframe.listener import Listener, is_first
 from foreframe.model import VideoCVAE
 from foreframe.places import Place
 from foreframe.train import Training
@@ -40,6 +40,32 @@ def start(
     Raises:
         ForeframeError: ``out`` holds a run already and ``resume`` is off, or it holds none.
     """
+    if is_first():  # the others would find what the first has begun
+        _check_folder(out, resume)
+    training = Training(config, data, out, device=device, listener=listener)
+    if resume:
+        if (out / checkpoint.LAST).exists():
+            training.progress = checkpoint.load_last(out, training.model, training.optimizer)
+        return training
+    if init_from is not None:
+        training.model.load_state_dict(
+            _matching(checkpoint.load_model(init_from), training.model, init_from).state_dict()
+        )
+    if is_first():
+        write_json(
+            out / checkpoint.RUN_CONFIG,
+            {
+                **to_dict(training.config),
+                "data": str(data),
+                "init_from": None if init_from is None else str(init_from),
+                "foreframe": foreframe.__version__,
+                "torch": torch.__version__,
+            },
+        )
+    return training
+
+
+def _check_folder(out: Path, resume: bool) -> None:
     there = (out / checkpoint.RUN_CONFIG).exists()
     if there and not resume:
         raise ForeframeError(
@@ -55,26 +81,6 @@ def start(
         raise ForeframeError(
             f"{out}: no run is there to resume. Train one first, without --resume."
         )
-    training = Training(config, data, out, device=device, listener=listener)
-    if resume:
-        if (out / checkpoint.LAST).exists():
-            training.progress = checkpoint.load_last(out, training.model, training.optimizer)
-        return training
-    if init_from is not None:
-        training.model.load_state_dict(
-            _matching(checkpoint.load_model(init_from), training.model, init_from).state_dict()
-        )
-    write_json(
-        out / checkpoint.RUN_CONFIG,
-        {
-            **to_dict(training.config),
-            "data": str(data),
-            "init_from": None if init_from is None else str(init_from),
-            "foreframe": foreframe.__version__,
-            "torch": torch.__version__,
-        },
-    )
-    return training
 
 
 def _matching(source: VideoCVAE, target: VideoCVAE, where: Path) -> VideoCVAE:

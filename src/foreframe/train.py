@@ -8,16 +8,15 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
-from accelerate.state import PartialState
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.tensorboard import SummaryWriter
 
 from foreframe import checkpoint
@@ -26,12 +25,13 @@ from foreframe.clip import Clip
 from foreframe.data.batches import prefetch
 from foreframe.data.dataset import open_split, require
 from foreframe.data.store import Store
-from foreframe.device import autocast, choose_device
+from foreframe.device import autocast, choose_device, keep_freed_memory
 from foreframe.errors import ForeframeError
 from foreframe.files import write_json
 from foreframe.listener import Interrupted, Listener
 from foreframe.model import VideoCVAE
 from foreframe.places import Place
+from foreframe.processes import Processes
 from foreframe.schedules import kl_weight, learning_rate, teacher_forcing_ratio
 from foreframe.train_config import RunConfig, check_config
 from foreframe.validate import COLLAPSE_PATIENCE, Validation, looks_collapsed
@@ -75,31 +75,22 @@ class Training:
         listener: Listener | None = None,
     ) -> None:
         check_config(config)
-        self.listener = listener or Listener()
-        chosen = choose_device(device)
-        self.splits = {
-            split: open_split(
-                data,
-                split,
-                size=config.model.image_size,
-                log=self.listener.message,
-                progress=self.listener.packing,
-            )
-            for split in ("train", "validate")
-        }
+        self.processes = Processes(choose_device(device))
+        self.device = self.processes.device
+        if self.device.type == "cpu":
+            keep_freed_memory()
+        _check_share(config, self.processes.number)
+        self.listener = listener if listener and self.processes.first else Listener()
+        # The first packs what has to be packed, and the others find it there.
+        if self.processes.first:
+            self.splits = self._open(config, data)
+        self.processes.of_first(None)
+        if not self.processes.first:
+            self.splits = self._open(config, data)
         self.config = _with_widths_of(self.splits["train"], config)
         for store in self.splits.values():
             _require_for(self.config, store)
         self.data, self.out = data, out
-        # A process that trains twice (tests, notebooks) may want another device the second time.
-        PartialState._reset_state()
-        self.accelerator = Accelerator(cpu=chosen.type == "cpu")
-        self.device = self.accelerator.device
-        if self.accelerator.num_processes > 1:
-            raise ForeframeError(
-                f"{self.accelerator.num_processes} processes were started, but foreframe trains in "
-                "one. Start it without a launcher."
-            )
         torch.manual_seed(config.train.seed)
         self.model = VideoCVAE(self.config.model)
         statistics = self.splits["train"].statistics()
@@ -112,6 +103,11 @@ class Training:
             )
         )
         self.model.to(self.device)
+        self._together: nn.Module = self.model
+        if self.processes.number > 1:
+            # Averages the gradients. The statistics of batch normalisation are those of all frames
+            # in every process (see nets.norm), so nothing has to be sent round.
+            self._together = DistributedDataParallel(self.model, broadcast_buffers=False)
         self.optimizer = torch.optim.Adam(
             self.model.parameters(),
             lr=config.train.rate.lr,
@@ -121,31 +117,45 @@ class Training:
         self.validation = Validation(self.splits["validate"], config.train, self.device)
         self.progress = Progress()
 
+    def _open(self, config: RunConfig, data: Place) -> dict[str, Store]:
+        return {
+            split: open_split(
+                data,
+                split,
+                size=config.model.image_size,
+                log=self.listener.message,
+                progress=self.listener.packing,
+            )
+            for split in ("train", "validate")
+        }
+
     # -- one step -------------------------------------------------------------------------------
 
     def step(self, clip: Clip, global_step: int) -> Tensor:
         """One optimiser step; returns loss, mse and kld (each / T) on the device, unread.
 
         Args:
-            clip: a training batch, already on the device.
+            clip: a training batch, already on the device; of several processes, this one's part.
             global_step: steps done since the beginning of the run.
         """
         train = self.config.train
         epoch = global_step // train.steps_per_epoch
-        noise, draw = step_draws(self.config, global_step, len(clip))
+        noise, draw = step_draws(self.config, global_step, len(clip) * self.processes.number)
+        noise = noise[:, self.processes.part(noise.shape[1])]
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(
                 global_step, train.rate, train.epochs * train.steps_per_epoch
             )
         with autocast(self.device, train.precision):
-            loss, logs = self.model(
+            loss, logs = self._together(
                 clip,
                 noise.to(self.device, non_blocking=True),
                 beta=kl_weight(epoch, train.kl, train.epochs),
                 n_past=train.n_past,
                 teacher_forcing=draw < teacher_forcing_ratio(epoch, train.forcing, train.epochs),
+                recompute=train.activation_checkpointing,
             )
-        self.accelerator.backward(loss)
+        loss.backward()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return torch.stack([logs["loss"], logs["mse"], logs["kld"]])
@@ -160,20 +170,25 @@ class Training:
             ForeframeError: the loss is not finite, or (``stop_on_collapse``) the model collapsed.
         """
         train = self.config.train
-        writer = SummaryWriter(
-            str(self.out / "tensorboard"),
-            # What was logged at this very step is of an epoch that is done: it stays.
-            purge_step=self.progress.epoch * train.steps_per_epoch + self.progress.step + 1,
-        )
-        with _interrupts() as interrupted, writer:
+        with _interrupts() as interrupted, self._writer() as writer:
             while self.progress.epoch < train.epochs:
                 self._run_epoch(interrupted)
                 row = self._end_epoch(writer)
                 self.listener.epoch(row)
                 self._watch_for_collapse(row, stop_on_collapse)
-                if interrupted() and self.progress.epoch < train.epochs:
+                if self.processes.any(interrupted()) and self.progress.epoch < train.epochs:
                     raise Interrupted
         return self.progress.history
+
+    def _writer(self) -> AbstractContextManager[SummaryWriter | None]:
+        if not self.processes.first:
+            return nullcontext()
+        # What was logged at this very step is of an epoch that is done: it stays.
+        done = self.progress.epoch * self.config.train.steps_per_epoch + self.progress.step
+        writer: AbstractContextManager[SummaryWriter] = SummaryWriter(
+            str(self.out / "tensorboard"), purge_step=done + 1
+        )
+        return writer
 
     def _run_epoch(self, interrupted: Callable[[], bool]) -> None:
         train, progress = self.config.train, self.progress
@@ -185,9 +200,9 @@ class Training:
         before, started = progress.seconds, time.monotonic()
         told = started
 
-        def read_totals() -> None:
+        def read_totals(*, of_all: bool) -> None:
             # The only place where the host waits for the device.
-            progress.totals = totals.tolist()
+            progress.totals = (self.processes.mean(totals) if of_all else totals).tolist()
             progress.seconds = before + time.monotonic() - started
             if not all(math.isfinite(total) for total in progress.totals):
                 self._not_finite(progress)
@@ -199,24 +214,28 @@ class Training:
             seed=train.seed,
             first_step=first,
             pin_memory=self.device.type == "cuda",
+            process=self.processes.index,
+            processes=self.processes.number,
         ) as clips:
             while progress.step < train.steps_per_epoch:
                 clip = next(clips).to(self.device)
                 totals += self.step(clip, progress.epoch * train.steps_per_epoch + progress.step)
                 progress.step += 1
                 now = time.monotonic()
-                if now - told > 0.5:
-                    read_totals()
+                if now - told > 0.5 and self.processes.first:
+                    read_totals(of_all=False)
                     self.listener.step(progress, self._means())
                     told = now
                 at_end = progress.step == train.steps_per_epoch
-                if (progress.step % train.checkpoint_every == 0 and not at_end) or interrupted():
-                    read_totals()
-                    if not at_end:
-                        self._save_last()
-                        if interrupted():
-                            raise Interrupted
-        read_totals()
+                stop = self.processes.any(interrupted())
+                if (progress.step % train.checkpoint_every == 0 or stop) and not at_end:
+                    read_totals(of_all=True)
+                    # What is saved are the means; each goes on from them, as a resume would.
+                    totals = torch.tensor(progress.totals, device=self.device, dtype=precise)
+                    self._save_last()
+                    if stop:
+                        raise Interrupted
+        read_totals(of_all=True)
 
     def _means(self) -> dict[str, float]:
         """The epoch's means so far, its schedules and its speed."""
@@ -241,33 +260,37 @@ class Training:
             "seconds": progress.seconds,
         }
 
-    def _end_epoch(self, writer: SummaryWriter) -> dict[str, Any]:
-        train, progress = self.config.train, self.progress
+    def _end_epoch(self, writer: SummaryWriter | None) -> dict[str, Any]:
+        train, progress, first = self.config.train, self.progress, self.processes.first
         row: dict[str, Any] = {"epoch": progress.epoch, **self._means()}
-        row["validation_psnr"] = self.validation.psnr(self.model)
+        row["validation_psnr"] = self.validation.psnr(self.model) if first else 0.0
+        row = self.processes.of_first(row)
         if not math.isfinite(row["validation_psnr"]):
             self._not_finite(progress)
         at = (progress.epoch + 1) * train.steps_per_epoch
-        for name, value in row.items():
-            if name != "epoch":
-                writer.add_scalar(name, value, at)
-        writer.flush()
+        if writer is not None:
+            for name, value in row.items():
+                if name != "epoch":
+                    writer.add_scalar(name, value, at)
+            writer.flush()
         progress.history.append(row)
         best = progress.best_psnr
         collapsed = looks_collapsed(row["validation_psnr"], best, progress.epoch, train.epochs)
         progress.collapsed_validations = progress.collapsed_validations + 1 if collapsed else 0
         if best is None or row["validation_psnr"] > best:
             progress.best_psnr = row["validation_psnr"]
-            checkpoint.save_best(self.out, self.model)
+            if first:
+                checkpoint.save_best(self.out, self.model)
         last_epoch = progress.epoch + 1 == train.epochs
         if (progress.epoch + 1) % train.sample_every == 0 or last_epoch:
             self._show(f"epoch-{progress.epoch:03d}.gif")
         progress.epoch, progress.step = progress.epoch + 1, 0
         progress.totals, progress.seconds = [0.0, 0.0, 0.0], 0.0
         self._save_last()
-        write_json(self.out / checkpoint.HISTORY, progress.history)
-        if progress.collapsed_validations == 0:
-            checkpoint.keep_last_as_good(self.out)
+        if first:
+            write_json(self.out / checkpoint.HISTORY, progress.history)
+            if progress.collapsed_validations == 0:
+                checkpoint.keep_last_as_good(self.out)
         return row
 
     def _save_last(self) -> None:
@@ -275,7 +298,8 @@ class Training:
         finite = [t.isfinite().all() for t in self.model.state_dict().values()]
         if not bool(torch.stack(finite).all()):
             self._not_finite(self.progress)
-        checkpoint.save_last(self.out, self.model, self.optimizer, self.progress)
+        if self.processes.first:
+            checkpoint.save_last(self.out, self.model, self.optimizer, self.progress)
 
     def _not_finite(self, progress: Progress) -> None:
         last = self.out / checkpoint.LAST
@@ -287,7 +311,8 @@ class Training:
         )
 
     def _show(self, name: str) -> None:
-        self.validation.gif(self.model, self.out / "samples" / name)
+        if self.processes.first:
+            self.validation.gif(self.model, self.out / "samples" / name)
 
     # -- collapse -------------------------------------------------------------------------------
 
@@ -331,6 +356,15 @@ def _interrupts() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def _check_share(config: RunConfig, processes: int) -> None:
+    batch_size = config.train.batch_size
+    if batch_size % processes:
+        raise ForeframeError(
+            f"--batch-size {batch_size}: is that of all {processes} processes together, and cannot "
+            f"be shared equally. Give a multiple of {processes}."
+        )
 
 
 def _with_widths_of(store: Store, config: RunConfig) -> RunConfig:

@@ -30,6 +30,9 @@ class TrainConfig:
     """Seed of the initial weights, the order of the data and every draw."""
     precision: Precision = "auto"
     """Of the convolutions: bf16, fp32, or auto for bf16 where the hardware multiplies it."""
+    activation_checkpointing: bool = False
+    """Compute activations again in the backward pass instead of keeping them: less memory, more
+    time, the same result."""
     validation_sequences: int = 256
     """Sequences of the validation split that are predicted after each epoch, at most."""
     sample_every: int = 5
