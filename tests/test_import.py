@@ -451,6 +451,47 @@ def test_actions_are_shifted_against_frames_and_positions(tmp_path, shift, clip_
         times = sequence.frames[:, 0, 0, 1].astype(float)
         assert np.array_equal(sequence.positions[:, 1], -times)
         assert np.array_equal(sequence.actions[:-1, 1], times[:-1] + shift)
+    # Shifted first, then cut: of 9 frames, 9 - shift + 1 or 9 + shift keep an action.
+    left = {-2: 7, -1: 8, 1: 9, 2: 8}[shift]
+    assert set(store.lengths) == ({left} if clip_frames is None else {4})
+    assert len(store) == 12 * (1 if clip_frames is None else left // 4)
+
+
+def test_a_part_whose_share_was_decided_otherwise_is_done_again(tmp_path):
+    """More input changes which recordings are held out: nothing of the old decision may stay."""
+    numbered(tmp_path, out="fresh", recordings=24)
+    with pytest.raises(ForeframeError):
+        numbered(tmp_path, out="grown", kind=BrokenSource, strict=True)
+    target = next((tmp_path / "grown").rglob("asked.json"))
+    assert (target.parent / "part-0.json").exists()
+    asked = json.loads(target.read_text())
+    fresh = json.loads((tmp_path / "fresh" / "dataset.json").read_text())
+    target.write_text(json.dumps({key: fresh[key] for key in asked}))  # the same was asked for
+    numbered(tmp_path, out="grown", recordings=24)
+    assert digests(tmp_path / "grown") == digests(tmp_path / "fresh")
+
+
+def test_a_dataset_that_another_process_has_finished_meanwhile_is_left_alone(tmp_path, monkeypatch):
+    original = NumberedSource.parts
+    made = []
+
+    def slow(self):
+        if not made:
+            made.append(True)
+            numbered(tmp_path)  # somebody else's, while this one looks at its input
+            made.append(digests(tmp_path / "out"))
+        return original(self)
+
+    monkeypatch.setattr(NumberedSource, "parts", slow)
+    done = numbered(tmp_path)
+    assert sum(done.sequences.values()) == 12
+    assert digests(tmp_path / "out") == made[1]
+
+
+def test_the_division_by_time_leaves_something_for_training(tmp_path):
+    options = ImportOptions(validate=0.6, test=0.6)
+    with pytest.raises(ForeframeError, match="too little is left for training"):
+        numbered(tmp_path, recordings=1, options=options)
 
 
 def test_a_recording_that_breaks_off_is_skipped_and_its_whole_clips_are_kept(tmp_path):

@@ -363,3 +363,13 @@ def test_a_resume_on_another_number_of_processes_sees_each_sequence_once(tmp_pat
                 for _ in range(steps):
                     seen += numbers(next(clips))
     assert sorted(seen) == list(range(len(store)))
+
+
+def test_half_fetched_shards_of_killed_processes_are_removed(remote, tmp_path):
+    shards = tmp_path / "cache" / "foreframe" / "shards"
+    left = shards / ".x.part"
+    left.mkdir(parents=True)
+    (left / "frames.bin").write_bytes(bytes(1000))
+    os.utime(left, (0, 0))
+    Store(remote / "train")[0].frames.sum()
+    assert not left.exists()

@@ -1,6 +1,7 @@
 """Videos with their CSVs: frames and rows stay together, also at another frame rate."""
 
 import pickle
+from contextlib import suppress
 from fractions import Fraction
 
 import numpy as np
@@ -275,6 +276,57 @@ def test_irregular_frames_are_taken_by_their_times(tmp_path):
     assert not skips
     # 0, 100 (90 and 110 are as near), 200, 300, 400 and 500 ms.
     assert recordings["clip.mkv"][0] == [0, 2, 4, 6, 7, 8]
+
+
+def test_a_rate_that_is_nearly_the_cameras_takes_every_frame(tmp_path):
+    write_video(tmp_path / "clip.mkv", 12, times=[round(n * 1000 / 29) for n in range(12)])
+    recordings, skips = everything(VideoSource(tmp_path, 30))
+    assert not skips
+    assert recordings["clip.mkv"][0] == list(range(12))
+
+
+def test_a_hole_in_time_is_no_standstill(tmp_path):
+    times = [*range(0, 400, 33), *range(1000, 1400, 33)]
+    write_video(tmp_path / "holed.mkv", len(times), times=times)
+    write_video(tmp_path / "whole.mkv", 12, rate=30)
+    recordings, skips = everything(VideoSource(tmp_path, 10))
+    assert list(recordings) == ["whole.mkv"]
+    assert "has no frames for a while" in skips[0].reason
+
+
+def test_frames_after_a_missing_one_never_get_its_row(tmp_path):
+    """Cut out of the middle of a film: its first frames need others that are not there."""
+    film = tmp_path / "film.mkv"
+    with av.open(str(film), "w") as container:
+        stream = container.add_stream("libx264", rate=30, options={"bf": "0"})
+        stream.height, stream.width, stream.pix_fmt = 64, 64, "yuv420p"
+        stream.gop_size = 12
+        for n in range(60):
+            image = np.full((64, 64, 3), 4 * n, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
+    (tmp_path / "in").mkdir()
+    with av.open(str(film)) as whole, av.open(str(tmp_path / "in" / "a.mkv"), "w") as cut:
+        source = whole.streams.video[0]
+        copy = cut.add_stream_from_template(source)
+        packets = [packet for packet in whole.demux(source) if packet.dts is not None][7:]
+        begin = packets[0].dts
+        for packet in packets:
+            packet.pts, packet.dts = packet.pts - begin, packet.dts - begin
+            packet.stream = copy
+            cut.mux(packet)
+    write_table(tmp_path / "in" / "a.csv", [[n] for n in range(7, 60)])
+    source = VideoSource(tmp_path / "in")
+    for part in source.parts():
+        for found in source.read(part):
+            assert not isinstance(found, Skip)
+            for frame, row in zip_until_damaged(found):
+                assert abs(float(np.median(frame)) / 4 - row) < 1
+
+
+def zip_until_damaged(recording):
+    with suppress(ForeframeError):
+        yield from zip(recording.frames, recording.actions[:, 0], strict=False)
 
 
 def test_nearest_never_leaves_out_the_grid():

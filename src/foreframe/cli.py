@@ -40,6 +40,8 @@ class Simulate:
     """Processes that simulate side by side; they do not change what is made."""
     seed: int = 0
     """The same seed makes the same files."""
+    size: int = 64
+    """Height and width of the frames; vgg128 and dcgan128 take 128."""
     ray: str | None = None
     """Address of a Ray cluster that does the work instead; local starts one on this machine."""
 
@@ -52,6 +54,7 @@ class Simulate:
                 sequences=self.sequences,
                 workers=self.workers,
                 seed=self.seed,
+                size=self.size,
                 ray=self.ray,
                 progress=progress,
             )

@@ -89,14 +89,17 @@ class Check:
 
     data: Annotated[Positional[str], arg(metavar="DATA", help="Root of the dataset.")]
     out: Path | None = None
-    """Folder for check.json, contact-sheet.png and sequences.gif; by default DATA-check."""
+    """Folder for check.json, contact-sheet.png and sequences.gif; by default DATA-check in
+    the current one."""
     check: CheckOptions = field(default_factory=CheckOptions)
 
     def run(self, words: Sequence[str]) -> None:
         from foreframe.check import check_dataset, lines
 
         root = place(self.data)
-        out = self.out or Path(f"{root.name}-check")
+        out = self.out or Path(
+            f"{Path(root).resolve().name if isinstance(root, Path) else root.name}-check"
+        )
         with counting("looking") as progress:
             findings = check_dataset(root, self.check, out=out, log=say, progress=progress)
         for line in lines(findings):

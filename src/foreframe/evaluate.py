@@ -105,9 +105,9 @@ def evaluate(
     _check(protocol, limit)
     chosen = choose_device(device)
     model = load_model(run, chosen)
-    store = open_split(data, protocol.split, log=log, progress=progress)
-    n_frames = protocol.n_past + protocol.n_future
     config = model.config
+    store = open_split(data, protocol.split, size=config.image_size, log=log, progress=progress)
+    n_frames = protocol.n_past + protocol.n_future
     require(store, n_frames=n_frames, needs=config.needs)
     n = len(store) if limit is None else min(limit, len(store))
     order = permutation_without_fixed_points(n, protocol.seed) if n > 1 else None

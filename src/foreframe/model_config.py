@@ -5,9 +5,6 @@ from typing import Literal, get_args
 
 from foreframe.errors import ForeframeError
 
-IMAGE_SIZE = 64
-"""Height and width of the frames that the nets take."""
-
 NetName = Literal["vgg64", "dcgan64", "vgg128", "dcgan128"]
 
 

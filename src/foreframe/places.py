@@ -26,7 +26,9 @@ def place(text: str) -> Place:
     if scheme in ("file", "local"):
         return Path(rest)
     try:
-        return UPath(text)
+        there = UPath(text)
+        assert there.fs  # what it needs is imported only when this is asked
+        return there
     except (ImportError, ValueError, OSError) as error:
         raise ForeframeError(
             f"{text}: addresses of the kind {scheme}:// cannot be opened here ({error}). "

@@ -15,7 +15,6 @@ from foreframe.errors import ForeframeError
 from foreframe.evaluate import sequence_noise
 from foreframe.files import whole_folder
 from foreframe.metrics import psnr
-from foreframe.model_config import IMAGE_SIZE
 from foreframe.places import Place
 from foreframe.visuals import frames_to_png, prediction_gif, save_strip
 
@@ -68,7 +67,7 @@ def predict(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ForeframeError(f"{out}: exists already. Remove it or give another --out.")
     model = load_model(run, choose_device(device))
-    recorded = fit_sequence(read_recording(sequence), Fit(IMAGE_SIZE))
+    recorded = fit_sequence(read_recording(sequence), Fit(model.config.image_size))
     length = len(recorded.frames)
     n_frames = length if n_future is None else n_past + n_future
     if n_frames > length or n_past >= length:

@@ -1,13 +1,14 @@
 """From what was measured to what a person should do."""
 
 from collections.abc import Iterator
+from typing import get_args
 
 import numpy as np
 
 from foreframe.check.alignment import Alignment, Link
 from foreframe.check.findings import Finding, some
 from foreframe.check.scan import Scan
-from foreframe.model_config import IMAGE_SIZE
+from foreframe.model_config import NetName, image_size
 
 _ROWS = {1: "one row", 2: "two rows"}
 
@@ -43,13 +44,15 @@ def length_findings(
 
 def size_findings(scan: Scan) -> Iterator[Finding]:
     """Frames that the nets do not take."""
-    if scan.store.size != (IMAGE_SIZE, IMAGE_SIZE):
+    sizes = sorted({image_size(net) for net in get_args(NetName)})
+    if scan.store.size not in [(size, size) for size in sizes]:
         height, width = scan.store.size
+        known = " or ".join(f"{size}x{size}" for size in sizes)
         yield Finding(
             "error",
             scan.split,
-            f"frames of {width}x{height} pixels, and the nets take {IMAGE_SIZE}x{IMAGE_SIZE}: "
-            f"import the data again with --size {IMAGE_SIZE}.",
+            f"frames of {width}x{height} pixels, and the nets take {known}: "
+            f"import the data again with --size {sizes[0]}.",
         )
 
 

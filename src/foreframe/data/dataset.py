@@ -57,7 +57,8 @@ def open_split(
         if store.size != (size, size):
             raise ForeframeError(
                 f"{root / split}: a store of {store.size[1]}x{store.size[0]} pixels, but "
-                f"{size}x{size} are needed. Make it again from its source at that size."
+                f"{size}x{size} are needed. Import it again with --size {size}, or take "
+                "another --net."
             )
         return store
     if not isinstance(root, Path):

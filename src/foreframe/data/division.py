@@ -76,6 +76,11 @@ def divide_by_time(frames: int, missing: Sequence[str], fractions: dict[str, flo
     least = min(_SHORTEST, frames // (len(wanted) + 1))
     counts = {split: max(least, round(frames * fractions[split])) for split in wanted}
     at = frames - sum(counts.values())
+    if at < least:
+        raise ForeframeError(
+            f"a recording of {frames} frames: too little is left for training with --validate "
+            f"{fractions['validate']:g} --test {fractions['test']:g}. Lower them."
+        )
     pieces = [Piece("train", 0, at)]
     for split in wanted:
         pieces.append(Piece(split, at, at + counts[split]))

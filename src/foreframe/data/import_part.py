@@ -49,12 +49,18 @@ class Job:
 
 
 def record_of(job: Job) -> dict[str, Any] | None:
-    """The record of a part that is done, and whose input is still the same; else None."""
+    """The record of a part that is done, if its input and its share are still the same."""
     with suppress(OSError, ValueError, KeyError, TypeError):
         record: dict[str, Any] = json.loads(job.record.read_text("utf-8"))
-        if record["input"] == _stamp(job.part):
+        if record["input"] == _stamp(job.part) and record["plan"] == _plan(job):
             return record
     return None
+
+
+def _plan(job: Job) -> dict[str, Any]:
+    """What was decided for a part from all that was there; more input may change it."""
+    pieces = {name: [asdict(piece) for piece in own] for name, own in job.pieces.items()}
+    return {"split": job.part.split, "pieces": pieces, "widths": job.widths}
 
 
 def _clear(job: Job) -> None:
@@ -70,8 +76,10 @@ def _clear(job: Job) -> None:
 def _stamp(part: Part) -> list[Any]:
     """What changes when the input does."""
     try:
-        files = [part.place, *part.others]
-        if part.place.is_dir():
+        files = [*part.others]
+        if not part.place.is_dir():
+            files.append(part.place)
+        elif not files:
             files = sorted(part.place.iterdir(), key=str)
         stats = [(path.name, path.stat()) for path in files]
     except OSError:
@@ -117,11 +125,12 @@ def _write_part(job: Job) -> None:
             except _FaultError as error:
                 skip(item.name, str(error))
             except ForeframeError as error:
-                skip(item.name, str(error).removeprefix(f"{item.name}: ").rstrip("."))
+                skip(item.name, str(error).removeprefix(item.name).lstrip(": ").rstrip("."))
     write_json(
         job.record,
         {
             "input": _stamp(job.part),
+            "plan": _plan(job),
             "sequences": counts,
             "skipped": [asdict(item) for item in skipped],
         },
@@ -160,29 +169,45 @@ def _sequences(item: Recording, job: Job) -> Iterator[tuple[str, str, Sequence]]
     pieces = job.pieces.get(item.name, [Piece(job.part.split)])
     whole = len(pieces) == 1 and options.clip_frames is None
     frames = _fitted(item, fit)
-    shift = options.shift_actions
+    begin, end = _with_actions(item, options.shift_actions)
     at = 0
     for piece in pieces:
-        while piece.stop is None or at < piece.stop:
-            left = None if piece.stop is None else piece.stop - at
+        start = max(piece.start, begin)
+        stop = end if piece.stop is None else piece.stop if end is None else min(piece.stop, end)
+        if stop is not None and stop - start < 2 and options.shift_actions:
+            if options.clip_frames is None:
+                raise _FaultError(f"nothing is left with --shift-actions {options.shift_actions}")
+            continue
+        at += sum(1 for _ in islice(frames, start - at))
+        while stop is None or at < stop:
+            left = None if stop is None else stop - at
             wanted = left if options.clip_frames is None else options.clip_frames
             if left is not None and wanted is not None:
                 wanted = min(left, wanted)
             taken = list(islice(frames, wanted))
             if not taken:
                 break
-            start, at = at, at + len(taken)
+            first, at = at, at + len(taken)
             if wanted is not None and len(taken) < wanted and options.clip_frames is None:
-                raise _FaultError(f"it has {at} frames, and {piece.stop} were counted on")
+                raise _FaultError(f"it has {at} frames, and {stop} were counted on")
             if options.clip_frames is not None and len(taken) < options.clip_frames:
                 continue  # what is left over
-            sequence = _with_rows(item, np.stack(taken), start, shift)
+            sequence = _with_rows(item, np.stack(taken), first, options.shift_actions)
             name = f"{item.name}:{item.view}" if item.view else item.name
-            name = name if whole else f"{name}@{start}"
+            name = name if whole else f"{name}@{first}"
             yield piece.split, name, sequence
     rows = next((r for r in (item.actions, item.positions) if r is not None), None)
-    if rows is not None and len(rows) != at + len(list(frames)):
-        raise _FaultError(f"{at} frames, but {len(rows)} rows of numbers")
+    if rows is not None and len(rows) != (found := at + sum(1 for _ in frames)):
+        raise _FaultError(f"{found} frames, but {len(rows)} rows of numbers")
+
+
+def _with_actions(item: Recording, shift: int) -> tuple[int, int | None]:
+    """The frames of a recording that keep an action when the rows are shifted; None: to its end."""
+    if item.actions is None or not shift:
+        return 0, None
+    n = len(item.actions)
+    # The last action of a recording leads nowhere: it need not be there.
+    return max(0, -shift), min(n, n - shift + 1)
 
 
 def _fitted(item: Recording, fit: Fit) -> Iterator[np.ndarray]:
@@ -201,23 +226,14 @@ def _fitted(item: Recording, fit: Fit) -> Iterator[np.ndarray]:
 
 
 def _with_rows(item: Recording, frames: np.ndarray, start: int, shift: int) -> Sequence:
-    """Frames from ``start`` on, with their rows; without those frames that have no action."""
+    """Frames from ``start`` on, with their rows."""
     n = len(frames)
     actions, positions = item.actions, item.positions
     for rows in (actions, positions):
         if rows is not None and len(rows) < start + n:
             raise _FaultError(f"{start + n} frames or more, but {len(rows)} rows of numbers")
-    first, stop = 0, n
-    if actions is not None and shift:
-        # The last action of a recording leads nowhere: it need not be there.
-        first = max(0, -shift - start)
-        stop = min(n, len(actions) - shift - start + 1)
-        if stop - first < 2:
-            raise _FaultError(f"nothing is left of it with --shift-actions {shift}")
-        index = np.arange(start + first, start + stop) + shift
-        actions = actions[index.clip(0, len(actions) - 1)]
-    elif actions is not None:
-        actions = actions[start : start + n]
+    if actions is not None:
+        actions = actions[(np.arange(start, start + n) + shift).clip(0, len(actions) - 1)]
     if positions is not None:
-        positions = positions[start + first : start + stop]
-    return Sequence(frames[first:stop], actions, positions)
+        positions = positions[start : start + n]
+    return Sequence(frames, actions, positions)

@@ -46,6 +46,7 @@ def make_plan(source: Source, parts: list[Part], options: ImportOptions) -> Plan
             pieces[part.name] = {
                 name: divide_by_time(length, missing, fractions)
                 for name, length in found[part.name]
+                if length  # else it cannot be read, which is said when its turn comes
             }
     else:
         splits = divide(names, missing, fractions, options.split_seed)

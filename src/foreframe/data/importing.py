@@ -88,6 +88,8 @@ def import_dataset(
         return _summary(out)
     parts = source.parts()
     with target.begun():
+        if target.is_complete():  # by another process, between the first look and the lock
+            return _summary(out)
         plan = make_plan(source, parts, options)
         jobs = [
             Job(

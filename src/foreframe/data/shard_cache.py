@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +17,8 @@ from foreframe.places import unreadable
 LIMIT = "FOREFRAME_CACHE_GB"
 _DEFAULT_GB = 20.0
 _CHUNK = 1 << 22
+_ABANDONED = 3600.0
+"""Seconds without a new file after which a half-fetched shard is a killed process's."""
 
 
 def user_cache() -> Path:
@@ -54,23 +57,28 @@ class ShardCache:
         # The checksums are part of the name: a store that was made anew is fetched anew.
         key = repr((str(shard), sorted(files.items())))
         local = self.folder / hashlib.sha256(key.encode()).hexdigest()[:32]
-        if not local.is_dir():
-            try:
-                with whole_folder(local) as aside:
-                    for name, expected in files.items():
-                        _copy(shard / name, aside / name, expected)
-            except ForeframeError:
-                if not local.is_dir():  # else another process has fetched it meanwhile
-                    raise
-        os.utime(local)
-        self._shrink(local)
-        return local
+        while True:
+            if not local.is_dir():
+                try:
+                    with whole_folder(local) as aside:
+                        for name, expected in files.items():
+                            _copy(shard / name, aside / name, expected)
+                except ForeframeError:
+                    if not local.is_dir():  # else another process has fetched it meanwhile
+                        raise
+            with suppress(FileNotFoundError):  # another process has removed it meanwhile
+                os.utime(local)
+                self._shrink(local)
+                return local
 
     def _shrink(self, keep: Path) -> None:
         found: list[tuple[float, int, Path]] = []
         for path in self.folder.iterdir():
             # Another process may remove what is listed here at any moment.
             with suppress(OSError):
+                if path.name.startswith(".") and time.time() - path.stat().st_mtime > _ABANDONED:
+                    shutil.rmtree(path, ignore_errors=True)  # half a shard, of a killed process
+                    continue
                 size = sum(file.stat().st_size for file in path.iterdir())
                 found.append((path.stat().st_mtime, size, path))
         total = sum(size for _, size, _ in found)

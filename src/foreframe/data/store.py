@@ -178,6 +178,19 @@ class Store:
             if arrays is not None:
                 self._open.move_to_end(k)
                 return arrays
+        try:
+            arrays = self._mapped(k)
+        except (OSError, ForeframeError):
+            if not self.remote:
+                raise
+            arrays = self._mapped(k)  # another process had made room in the cache meanwhile
+        with self._lock:
+            self._open[k] = arrays
+            while len(self._open) > (OPEN_REMOTE_SHARDS if self.remote else OPEN_SHARDS):
+                self._open.popitem(last=False)
+        return arrays
+
+    def _mapped(self, k: int) -> _Arrays:
         folder = self.fetch(k)
         self._check_files(k, folder)
         shard = self.shards[k]
@@ -194,12 +207,7 @@ class Store:
         shape = self._shape("frames", shard)
         assert shape is not None
         frames = np.memmap(folder / "frames.bin", np.uint8, "r", shape=shape)
-        arrays = _Arrays(frames, rows("actions"), rows("positions"))
-        with self._lock:
-            self._open[k] = arrays
-            while len(self._open) > (OPEN_REMOTE_SHARDS if self.remote else OPEN_SHARDS):
-                self._open.popitem(last=False)
-        return arrays
+        return _Arrays(frames, rows("actions"), rows("positions"))
 
     def fetch(self, k: int) -> Path:
         """Folder of a shard on this machine; that of a remote store is fetched if it isn't here.

@@ -1,5 +1,6 @@
 """Any dataset as the lab's folders of PNG and CSV."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +72,8 @@ def export_lab(
     if target.is_complete():
         return counts
     with target.begun():
+        if target.is_complete():  # by another process, between the first look and the lock
+            return counts
         jobs = [
             _Job(
                 store,
@@ -98,6 +101,8 @@ def _export(job: _Job) -> None:
         first = n // SHARD * SHARD
         folder = job.folder / f"traj_{first}_to_{first + SHARD - 1}.tfrecords" / str(n)
         if not folder.is_dir():
+            for half in folder.parent.glob(f".{n}.*.part"):  # of a process that was killed
+                shutil.rmtree(half, ignore_errors=True)
             sequence = job.store[n]
             write_sequence(folder, sequence.frames, sequence.actions, sequence.positions)
     write_json(job.record, {})

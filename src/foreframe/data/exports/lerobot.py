@@ -95,6 +95,8 @@ def export_lerobot(
         progress(len(jobs), len(jobs))
         return counts
     with target.begun():
+        if target.is_complete():  # by another process, between the first look and the lock
+            return counts
         for part in out.rglob(".*.part"):  # half a file of an export that was killed
             part.unlink(missing_ok=True)
         left = [job for job in jobs if not _done(job)]

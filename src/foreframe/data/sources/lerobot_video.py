@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from foreframe.data.sources.lerobot_layout import UnusableError
 from foreframe.data.video_file import frames as decode
@@ -148,6 +148,10 @@ def decode_pictures(cells: list[Any], name: str) -> Iterator[np.ndarray]:
                 image.verify()  # the checksums, which reading the pixels passes over
             with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
                 frame = np.asarray(image.convert("RGB"))
+        except UnidentifiedImageError as error:  # whose text holds an address in memory
+            raise ForeframeError(
+                f"{name}: what should be the picture of row {t} is none"
+            ) from error
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise ForeframeError(f"{name}: the picture of row {t} is damaged ({error})") from error
         yield frame

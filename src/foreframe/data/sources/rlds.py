@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from foreframe.data.sources.feature import join_columns, parse_columns
 from foreframe.data.sources.source import Part, Recording, Skip, Source
@@ -219,6 +219,10 @@ def _decoded(pictures: list[bytes], where: str) -> Iterator[np.ndarray]:
         try:
             with Image.open(io.BytesIO(picture)) as image:
                 frame = np.asarray(image.convert("RGB"))
+        except UnidentifiedImageError as error:  # whose text holds an address in memory
+            raise ForeframeError(
+                f"{where}: what should be the picture of step {t} is none"
+            ) from error
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise ForeframeError(
                 f"{where}: the picture of step {t} is damaged ({error})"

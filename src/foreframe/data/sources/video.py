@@ -76,6 +76,12 @@ class VideoSource(Source):
             Part(
                 f"videos-{start:06d}",
                 self.input,
+                others=tuple(
+                    self._place(name)
+                    for names in (videos, tables)
+                    for name in names[start : start + _PER_PART]
+                    if name is not None
+                ),
                 select={
                     "videos": videos[start : start + _PER_PART],
                     "tables": tables[start : start + _PER_PART],
@@ -236,13 +242,29 @@ class VideoSource(Source):
                 f"it has {rate:.4g} frames a second, so --frame-rate {self.frame_rate:g} would "
                 "show frames twice"
             )
-        return nearest(times, self.frame_rate)
+        if rate and self.frame_rate > rate / (1 + _RATE_TOLERANCE):
+            return np.arange(len(times))  # it has that rate, as well as cameras keep one
+        taken = nearest(times, self.frame_rate)
+        twice = np.flatnonzero(np.diff(taken) == 0)
+        if len(twice):
+            raise BadVideoError(
+                f"after {times[taken[twice[0]]]:.3f} s it has no frames for a while, so "
+                f"--frame-rate {self.frame_rate:g} would show one twice"
+            )
+        return taken
 
     def _frames(self, video: str, times: np.ndarray, taken: np.ndarray) -> Iterator[np.ndarray]:
         place = self._place(video)
         seen = k = 0
+        # A frame that could not be decoded would give all after it the row of another one.
+        nearly = np.diff(times).min(initial=np.inf) / 2
         with open_binary(place) as file:
-            for _, frame in decode(file, str(place)):
+            for time, frame in decode(file, str(place)):
+                if seen < len(times) and nearly > 0 and abs(time - times[seen]) > nearly:
+                    raise ForeframeError(
+                        f"{place}: the frame at {times[seen]:.3f} s is missing. It is damaged: "
+                        "restore it, or remove it."
+                    )
                 while k < len(taken) and taken[k] == seen:
                     yield frame
                     k += 1

@@ -365,12 +365,17 @@ def _strict(store: Any, fill_missing: bool) -> Any:
 
 
 def _pixels(values: np.ndarray, name: str) -> np.ndarray:
-    """``values`` as uint8; floating-point ones are rounded."""
+    """``values`` as uint8; those of another type must be whole numbers."""
     if values.dtype == np.uint8:
         return values
     low, high = float(values.min()), float(values.max())
     if not 0 <= low <= high <= 255:
         raise _UnusableError(f"the values of {name} run from {low:g} to {high:g}, not 0..255")
+    if values.dtype.kind == "f" and high > 1 and (values != np.rint(values)).any():
+        raise _UnusableError(
+            f"the values of {name} run from {low:g} to {high:g} and are no whole numbers: save "
+            "them as uint8, white being 255"
+        )
     if values.dtype.kind == "f" and 0 < high <= 1:
         raise _UnusableError(
             f"the values of {name} run from {low:g} to {high:g}: if 1 is to be white, multiply "
