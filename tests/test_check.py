@@ -239,6 +239,24 @@ def test_frames_of_another_size_are_an_error_that_says_what_to_do(tmp_path):
     assert "--size 64" in findings.errors[0].text
 
 
+def test_larger_frames_are_for_the_larger_nets(tmp_path):
+    def enlarged(seed):
+        recorded = recording(seed)
+        return replace(recorded, frames=recorded.frames.repeat(2, 1).repeat(2, 2))
+
+    large = [[enlarged(10 * k + n) for n in range(3)] for k in range(3)]
+    findings = check(write(tmp_path / "large", *large))
+    assert not findings.errors
+    assert findings.nets == ("vgg128", "dcgan128")
+    mixed = [large[0], [recording(20 + n) for n in range(3)], large[2]]
+    findings = check(write(tmp_path / "mixed", *mixed))
+    (error,) = findings.errors
+    assert error.split == "validate"
+    assert "--size 128" in error.text
+    assert "--size 64" in error.text
+    assert findings.nets == ()
+
+
 def test_splits_of_other_columns_do_not_fit_together(tmp_path):
     narrow = [replace(s, actions=s.actions[:, :2]) for s in map(recording, range(100, 104))]
     bare = [Sequence(recording(n).frames) for n in range(200, 204)]

@@ -3,11 +3,10 @@
 import json
 import os
 import shlex
-import signal
+import shutil
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -40,6 +39,70 @@ def launch(processes: int, *words: object) -> subprocess.Popen[str]:
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
+
+
+STOP = """
+import os, signal
+from foreframe.train import Training
+
+step = Training.step
+
+def stopped(self, clip, global_step):
+    # One of the processes gets the signal, and twice: from the terminal and from the launcher.
+    if global_step == 1 and self.processes.index == 1:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+    return step(self, clip, global_step)
+
+Training.step = stopped
+"""
+
+UNREADABLE = """
+import os
+from foreframe.data import batches
+from foreframe.errors import ForeframeError
+
+original = batches.training_batch
+
+def unreadable(*words, process, global_step, **more):
+    if process == 1 and global_step == 2:
+        raise ForeframeError("shard 7: cannot be read. Copy it again.")
+    return original(*words, process=process, global_step=global_step, **more)
+
+batches.training_batch = unreadable
+"""
+
+LATE = """
+import os, time
+if os.environ["RANK"] == "0":
+    time.sleep(1)
+"""
+
+
+def launch_each(processes: int, *words: object, broken: str = "") -> list[subprocess.Popen[str]]:
+    """Start the processes without a launcher that ends the others once one has ended.
+
+    Args:
+        processes: how many.
+        words: of the command.
+        broken: Python that each runs before.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    code = f"{broken}\nfrom foreframe.cli import main\nmain({[str(word) for word in words]!r})"
+    group = {"WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes)}
+    group |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
+    return [
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, **group, "RANK": str(k), "LOCAL_RANK": str(k)},
+        )
+        for k in range(processes)
+    ]
 
 
 def train(processes: int, data: Path, out: Path, *more: object) -> str:
@@ -143,43 +206,56 @@ def test_two_processes_train_as_one(toy_data, alone, tmp_path):
             assert same[name] == pytest.approx(row[name], rel=2e-3), name
 
 
-def test_a_run_goes_on_with_another_number_of_processes(toy_data, alone, tmp_path):
+def test_a_stop_saves_and_goes_on_with_another_number_of_processes(toy_data, alone, tmp_path):
+    """The only checkpoint is that of the stop: one in mid-epoch, and no other is due."""
     out = tmp_path / "run"
-    started = launch(
-        2,
-        "train",
-        "demo",
-        "--data",
-        toy_data,
-        "--out",
-        out,
-        *TINY,
-        "--epochs",
-        2,
-        "--steps-per-epoch",
-        3,
-        "--checkpoint-every",
-        1,
-    )
-    while not (out / "last.safetensors").exists() and started.poll() is None:
-        time.sleep(0.02)
-    started.send_signal(signal.SIGINT)
-    said, _ = started.communicate(timeout=60)
-    assert (out / "last.safetensors").exists(), said
+    lengths = ("--epochs", 2, "--steps-per-epoch", 3)
+    words = ("train", "demo", "--data", toy_data, "--out", out, *TINY, *lengths)
+    started = launch_each(2, *words, broken=STOP)
+    said = [process.communicate(timeout=60)[0] for process in started]
+    assert [process.returncode for process in started] == [130, 130], said
+    assert said[0].count("Stopped and saved") == 1
+    assert "Stopped" not in said[1]
     resumed = launch(1, "train", "demo", "--data", toy_data, "--out", out, "--resume")
-    said, _ = resumed.communicate(timeout=60)
-    assert resumed.returncode == 0, said
+    told, _ = resumed.communicate(timeout=60)
+    assert resumed.returncode == 0, told
     assert_the_same(alone, out)
 
 
-@pytest.mark.parametrize("wrong", ["batch", "taken"])
-def test_a_mistake_is_said_once(toy_data, alone, tmp_path, wrong):
-    out = alone if wrong == "taken" else tmp_path / "run"
+@pytest.mark.parametrize("wrong", ["batch", "taken", "png", "read"])
+def test_a_mistake_ends_all_processes(toy_data, alone, tmp_path, wrong):
+    """Each with status 2, by itself, whoever found it; said once, without a traceback."""
+    data, out, broken = toy_data, tmp_path / "run", ""
+    if wrong == "png":
+        data = tmp_path / "data"
+        shutil.copytree(toy_data, data, ignore=shutil.ignore_patterns(".foreframe"))
+        (data / "validate" / "traj_0_to_255" / "1" / "3.png").write_bytes(b"x")
+    if wrong == "read":
+        broken = UNREADABLE
+    if wrong == "taken":
+        out = alone
     more = ["--batch-size", 5] if wrong == "batch" else []
-    started = launch(2, "train", "demo", "--data", toy_data, "--out", out, *TINY, *more)
-    said, _ = started.communicate(timeout=60)
-    assert started.returncode != 0
-    assert said.count("foreframe: error:") == 1
-    expected = {"batch": "--batch-size 5: is that of all 2 processes", "taken": "already"}
-    assert expected[wrong] in said
-    assert wrong == "taken" or not out.exists()
+    more += ["--epochs", 2, "--steps-per-epoch", 3]
+    words = ("train", "demo", "--data", data, "--out", out, *TINY, *more)
+    started = launch_each(2, *words, broken=broken)
+    said = [process.communicate(timeout=60)[0] for process in started]
+    assert [process.returncode for process in started] == [2, 2], said
+    assert said[0].count("foreframe: error:") == 1
+    assert "error:" not in said[1]
+    assert "Traceback" not in "".join(said)
+    expected = {"batch": "multiple of 2", "taken": "already", "png": "3.png", "read": "shard 7"}
+    assert expected[wrong] in said[0]
+
+
+def test_a_mistake_is_said_though_the_first_process_is_late(tmp_path):
+    """A launcher ends all when one has ended: the others wait until the first has spoken."""
+    script = tmp_path / "late.py"
+    script.write_text(f"{LATE}\nfrom foreframe.cli import main\nmain()")
+    for words, expected in ((["demoo"], "demoo"), (["demo", "--epochs", "x"], "--epochs")):
+        command = [*launcher(2), str(script), "train", *words, "--data", "a", "--out", "b"]
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=60, cwd=tmp_path, check=False
+        )
+        said = [line for line in (done.stdout + done.stderr).splitlines() if expected in line]
+        assert len([line for line in said if "late.py" not in line]) >= 1, done.stderr
+        assert "(SIGTERM)" in done.stderr

@@ -247,6 +247,22 @@ def test_an_added_and_a_removed_sequence_are_noticed(lab):
     assert len(caches(lab)) == 1
 
 
+def test_a_copy_for_each_size_of_frames(lab, decoded):
+    """Models of both sizes may be in use: neither's data are packed again and again."""
+    small, large = (dataset.open_split(lab, "train", size=size, log=quiet) for size in (64, 128))
+    assert small.size == (64, 64)
+    assert large.size == (128, 128)
+    assert len(caches(lab)) == 2
+    decoded.clear()
+    for size in (64, 128):
+        assert dataset.open_split(lab, "train", size=size, log=quiet).size == (size, size)
+    assert decoded == []
+    part = sequence(4, size=(64, 64))
+    write_sequence(lab / "train" / "s" / "10", part.frames, part.actions, part.positions)
+    dataset.open_split(lab, "train", log=quiet)
+    assert len(caches(lab)) == 1  # of data that are no more, none is kept
+
+
 def test_another_split_changes_nothing(lab, decoded):
     part = sequence(4, size=(64, 64))
     write_sequence(lab / "test" / "s" / "0", part.frames, part.actions, part.positions)
@@ -276,7 +292,7 @@ def test_a_store_in_place_of_a_split_is_opened_as_it_is(tmp_path, decoded):
 def test_a_store_of_another_image_size_is_refused(tmp_path):
     """Its pictures are gone: resizing what was resized already would only blur."""
     packed(tmp_path / "train", [sequence(size=(8, 6))])
-    with pytest.raises(ForeframeError, match=r"/train: .*6x8 pixels, .*64x64.*Make it again"):
+    with pytest.raises(ForeframeError, match=r"/train: .*6x8 pixels, .*64x64.*--size 64"):
         dataset.open_split(tmp_path, "train", log=quiet)
 
 

@@ -3,7 +3,9 @@
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,11 +22,13 @@ from foreframe.listener import Interrupted, is_first
 from foreframe.model_config import ModelConfig
 from foreframe.places import place
 from foreframe.recipes import RECIPES, recipe
-from foreframe.terminal import counting, say, show_card, show_schedules, training_display
+from foreframe.terminal import console, counting, say, show_card, show_schedules, training_display
 from foreframe.train_config import RunConfig, TrainConfig, check_config
 from foreframe.workers import available_cores
 
 _CORES = available_cores()
+_PATIENCE = 5.0
+"""Seconds that one of several processes waits for the others at their end."""
 _RECIPE_HELP = f"Where the settings start from: {', '.join(RECIPES)}, or the run.json of a run."
 
 
@@ -100,6 +104,7 @@ class Train:
             training.fit(stop_on_collapse=self.stop_on_collapse)
         say(f"{self.out}: best validation PSNR {training.progress.best_psnr:.2f} dB")
         say(f"Next: foreframe evaluate {self.out} --data {self.data}")
+        _leave()
 
 
 @dataclass(frozen=True)
@@ -380,14 +385,19 @@ def _with_defaults(command: type, values: dict[str, object]) -> object:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; a user's mistake is one line on standard error and exit status 2."""
     words = sys.argv[1:] if arguments is None else arguments
+    # Of the processes that train together the first alone speaks.
+    console.quiet = words[:1] == ["train"] and not is_first()
     try:
-        _parse(words).run(words)
+        with _one_speaks():
+            command = _parse(words)
+        command.run(words)
     except ForeframeError as error:
         _fail(str(error))
     except Interrupted:
         again = [word for word in words if word not in ("--fresh", "--resume")]
         again += ["--resume"] if words[0] == "train" else []
         say(f"Stopped and saved. Go on with: {shlex.join(['foreframe', *again])}")
+        _leave()
         raise SystemExit(130) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
@@ -403,6 +413,39 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _fail(message: str) -> None:
-    if is_first():  # of several training processes one speaks for all
-        print(f"foreframe: error: {message}", file=sys.stderr)
+    """Say it and end; of several processes that end together, the first says it for all."""
+    # A launcher ends all when one has ended, so nobody leaves before it is said. And if the first
+    # goes on, or has not come yet, this process alone knows what is wrong.
+    silent = console.quiet and _leave()
+    if not silent:
+        print(f"foreframe: error: {message}", file=sys.stderr, flush=True)
+        if not console.quiet:
+            _leave()
     raise SystemExit(2)
+
+
+def _leave() -> bool:
+    """Part from the other processes of a training; whether all are at their end."""
+    if "foreframe.processes" in sys.modules:  # else no training has begun
+        from foreframe.processes import leave_together
+
+        if leave_together(_PATIENCE):
+            return True
+    if console.quiet:
+        time.sleep(_PATIENCE)  # the launcher ends this process once the first has spoken
+    return False
+
+
+@contextmanager
+def _one_speaks() -> Iterator[None]:
+    """What tyro prints about the words, it prints once."""
+    if not console.quiet:
+        yield
+        return
+    try:
+        with open(os.devnull, "w") as nobody, redirect_stdout(nobody), redirect_stderr(nobody):
+            yield
+    except SystemExit as end:
+        if end.code:
+            time.sleep(_PATIENCE)  # the launcher ends this process once the first has spoken
+        raise

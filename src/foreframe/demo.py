@@ -29,7 +29,7 @@ def run_demo(
     """Simulate a dataset, train on it, evaluate, predict and write the report.
 
     Args:
-        config: the run.
+        config: the run; frames are simulated at the size that its net takes.
         data: folder of the simulated dataset.
         out: the run folder.
         sequences: simulated sequences in all.
@@ -50,7 +50,14 @@ def run_demo(
 
     say(f"1/5 simulate {sequences} sequences into {data}")
     with counting("simulating") as progress:
-        simulate(data, sequences=sequences, workers=workers, seed=seed, progress=progress)
+        simulate(
+            data,
+            sequences=sequences,
+            workers=workers,
+            seed=seed,
+            size=config.model.image_size,
+            progress=progress,
+        )
 
     say(f"2/5 train {config.recipe} into {out}")
     resume = (out / checkpoint.RUN_CONFIG).exists()

@@ -30,6 +30,6 @@ class Listener:
 def is_first() -> bool:
     """Whether this process is the only one, or the first of those that a launcher has started.
 
-    It is the one that writes files and speaks.
+    It is the one that speaks.
     """
-    return os.environ.get("RANK", "0") == "0"
+    return os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"

@@ -8,9 +8,24 @@ from foreframe.errors import ForeframeError
 NetName = Literal["vgg64", "dcgan64", "vgg128", "dcgan128"]
 
 
-def image_size(net: NetName) -> int:
-    """Height and width of the frames that a net takes: the number in its name."""
+def image_size(net: str) -> int:
+    """Height and width in pixels of the frames that a net takes: the number in its name.
+
+    Raises:
+        ForeframeError: there is no such net.
+    """
+    if net not in get_args(NetName):
+        raise ForeframeError(f"--net {net}: unknown; known nets: {', '.join(get_args(NetName))}.")
     return int(net.removeprefix("vgg").removeprefix("dcgan"))
+
+
+IMAGE_SIZES = tuple(sorted({image_size(net) for net in get_args(NetName)}))
+"""Heights and widths in pixels of frames that some net takes."""
+
+
+def nets_for(size: tuple[int, int]) -> tuple[str, ...]:
+    """Names of the nets that take frames of this height and width; none if no net does."""
+    return tuple(net for net in get_args(NetName) if size == (image_size(net),) * 2)
 
 
 @dataclass(frozen=True)
@@ -54,7 +69,7 @@ class ModelConfig:
 
     @property
     def image_size(self) -> int:
-        """Height and width of the frames."""
+        """Height and width of the frames in pixels."""
         return image_size(self.net)
 
     @property
@@ -100,9 +115,6 @@ def check_model_config(config: ModelConfig) -> None:
             raise ForeframeError(f"--{flag} {getattr(config, name)}: must be at least 1.")
     if not config.width > 0:
         raise ForeframeError(f"--width {config.width}: must be above 0.")
-    if config.net not in get_args(NetName):
-        raise ForeframeError(
-            f"--net {config.net}: unknown; known nets: {', '.join(get_args(NetName))}."
-        )
+    image_size(config.net)  # refuses a net that there is not
     if config.condition_dim == 0 and config.condition != "none":
         raise ForeframeError(f"--condition {config.condition}: its width is 0.")

@@ -9,7 +9,6 @@ import torch
 from foreframe.checkpoint import load_model
 from foreframe.clip import Clip
 from foreframe.data.dataset import read_recording, require_rows
-from foreframe.data.sequence import Fit, fit_sequence
 from foreframe.device import choose_device
 from foreframe.errors import ForeframeError
 from foreframe.evaluate import sequence_noise
@@ -67,7 +66,7 @@ def predict(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ForeframeError(f"{out}: exists already. Remove it or give another --out.")
     model = load_model(run, choose_device(device))
-    recorded = fit_sequence(read_recording(sequence), Fit(model.config.image_size))
+    recorded = read_recording(sequence, size=model.config.image_size)
     length = len(recorded.frames)
     n_frames = length if n_future is None else n_past + n_future
     if n_frames > length or n_past >= length:

@@ -7,11 +7,13 @@ import torch
 import foreframe
 from foreframe import checkpoint
 from foreframe.config import from_dict, to_dict
+from foreframe.device import choose_device
 from foreframe.errors import ForeframeError
 from foreframe.files import write_json
-from foreframe.listener import Listener, is_first
+from foreframe.listener import Listener
 from foreframe.model import VideoCVAE
 from foreframe.places import Place
+from foreframe.processes import Processes
 from foreframe.train import Training
 from foreframe.train_config import RunConfig
 
@@ -40,18 +42,23 @@ def start(
     Raises:
         ForeframeError: ``out`` holds a run already and ``resume`` is off, or it holds none.
     """
-    if is_first():  # the others would find what the first has begun
-        _check_folder(out, resume)
+    processes = Processes(choose_device(device))
+    # The others would find what the first has begun.
+    processes.on_first(lambda: _check_folder(out, resume))
     training = Training(config, data, out, device=device, listener=listener)
     if resume:
-        if (out / checkpoint.LAST).exists():
-            training.progress = checkpoint.load_last(out, training.model, training.optimizer)
+        # Each reads the checkpoint, but whether there is one, the first says.
+        if processes.on_first((out / checkpoint.LAST).exists):
+            with processes.agreed():
+                training.progress = checkpoint.load_last(out, training.model, training.optimizer)
         return training
     if init_from is not None:
-        training.model.load_state_dict(
-            _matching(checkpoint.load_model(init_from), training.model, init_from).state_dict()
-        )
-    if is_first():
+        with processes.agreed():
+            training.model.load_state_dict(
+                _matching(checkpoint.load_model(init_from), training.model, init_from).state_dict()
+            )
+
+    def write_config() -> None:
         write_json(
             out / checkpoint.RUN_CONFIG,
             {
@@ -62,6 +69,8 @@ def start(
                 "torch": torch.__version__,
             },
         )
+
+    processes.on_first(write_config)
     return training
 
 

@@ -19,7 +19,7 @@ from rich.progress import (
 from rich.table import Table
 
 from foreframe.data.importing import DESCRIPTION, Imported
-from foreframe.listener import Listener, is_first
+from foreframe.listener import Listener
 from foreframe.train_config import RunConfig
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _MOST_SKIPS = 20
 
 # In a pipe or a log there is no width to keep to.
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 110, quiet=not is_first())
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
 
 
 def say(text: str) -> None:

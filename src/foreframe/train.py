@@ -7,8 +7,9 @@ seed and the step alone, the schedules of the epoch alone. A resume needs the te
 import math
 import signal
 import time
+import warnings
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,9 @@ from foreframe.processes import Processes
 from foreframe.schedules import kl_weight, learning_rate, teacher_forcing_ratio
 from foreframe.train_config import RunConfig, check_config
 from foreframe.validate import COLLAPSE_PATIENCE, Validation, looks_collapsed
+
+_COPY = 1.0
+"""Seconds within which a second signal is a launcher's copy of the first."""
 
 
 def step_draws(config: RunConfig, global_step: int, batch_size: int) -> tuple[Tensor, float]:
@@ -82,11 +86,7 @@ class Training:
         _check_share(config, self.processes.number)
         self.listener = listener if listener and self.processes.first else Listener()
         # The first packs what has to be packed, and the others find it there.
-        if self.processes.first:
-            self.splits = self._open(config, data)
-        self.processes.of_first(None)
-        if not self.processes.first:
-            self.splits = self._open(config, data)
+        self.splits = self.processes.first_before_others(lambda: self._open(config, data))
         self.config = _with_widths_of(self.splits["train"], config)
         for store in self.splits.values():
             _require_for(self.config, store)
@@ -107,7 +107,10 @@ class Training:
         if self.processes.number > 1:
             # Averages the gradients. The statistics of batch normalisation are those of all frames
             # in every process (see nets.norm), so nothing has to be sent round.
-            self._together = DistributedDataParallel(self.model, broadcast_buffers=False)
+            with warnings.catch_warnings():
+                # PyTorch 2.13 calls the option deprecated; its successor is missing before.
+                warnings.simplefilter("ignore", FutureWarning)
+                self._together = DistributedDataParallel(self.model, broadcast_buffers=False)
         self.optimizer = torch.optim.Adam(
             self.model.parameters(),
             lr=config.train.rate.lr,
@@ -169,29 +172,33 @@ class Training:
             Interrupted: on Ctrl-C, after saving.
             ForeframeError: the loss is not finite, or (``stop_on_collapse``) the model collapsed.
         """
-        train = self.config.train
-        with _interrupts() as interrupted, self._writer() as writer:
-            while self.progress.epoch < train.epochs:
-                self._run_epoch(interrupted)
+        train, processes = self.config.train, self.processes
+        with _interrupts(several=processes.number > 1) as interrupted, ExitStack() as stack:
+            with processes.agreed():
+                if processes.first:
+                    writer = stack.enter_context(self._writer())
+
+            def after_epoch() -> Progress:
                 row = self._end_epoch(writer)
                 self.listener.epoch(row)
                 self._watch_for_collapse(row, stop_on_collapse)
-                if self.processes.any(interrupted()) and self.progress.epoch < train.epochs:
+                return self.progress
+
+            while self.progress.epoch < train.epochs:
+                self._run_epoch(interrupted)
+                self.progress = processes.on_first(after_epoch)
+                (stop,) = processes.any(interrupted())
+                if stop and self.progress.epoch < train.epochs:
                     raise Interrupted
         return self.progress.history
 
-    def _writer(self) -> AbstractContextManager[SummaryWriter | None]:
-        if not self.processes.first:
-            return nullcontext()
+    def _writer(self) -> SummaryWriter:
         # What was logged at this very step is of an epoch that is done: it stays.
         done = self.progress.epoch * self.config.train.steps_per_epoch + self.progress.step
-        writer: AbstractContextManager[SummaryWriter] = SummaryWriter(
-            str(self.out / "tensorboard"), purge_step=done + 1
-        )
-        return writer
+        return SummaryWriter(str(self.out / "tensorboard"), purge_step=done + 1)
 
     def _run_epoch(self, interrupted: Callable[[], bool]) -> None:
-        train, progress = self.config.train, self.progress
+        train, progress, processes = self.config.train, self.progress, self.processes
         self.model.train()
         first = progress.epoch * train.steps_per_epoch + progress.step
         # Apple's GPUs have no double precision.
@@ -200,9 +207,9 @@ class Training:
         before, started = progress.seconds, time.monotonic()
         told = started
 
-        def read_totals(*, of_all: bool) -> None:
+        def read_totals() -> None:
             # The only place where the host waits for the device.
-            progress.totals = (self.processes.mean(totals) if of_all else totals).tolist()
+            progress.totals = processes.mean(totals).tolist()
             progress.seconds = before + time.monotonic() - started
             if not all(math.isfinite(total) for total in progress.totals):
                 self._not_finite(progress)
@@ -214,28 +221,44 @@ class Training:
             seed=train.seed,
             first_step=first,
             pin_memory=self.device.type == "cuda",
-            process=self.processes.index,
-            processes=self.processes.number,
+            process=processes.index,
+            processes=processes.number,
         ) as clips:
-            while progress.step < train.steps_per_epoch:
-                clip = next(clips).to(self.device)
-                totals += self.step(clip, progress.epoch * train.steps_per_epoch + progress.step)
+            with processes.agreed():
+                clip = next(clips)
+            at_end = False
+            while not at_end:
+                global_step = progress.epoch * train.steps_per_epoch + progress.step
+                totals += self.step(clip.to(self.device), global_step)
                 progress.step += 1
+                at_end = progress.step == train.steps_per_epoch
+                failure: Exception | None = None
+                if not at_end:
+                    try:
+                        clip = next(clips)
+                    except Exception as error:  # the others must not wait for this process
+                        failure = error
                 now = time.monotonic()
-                if now - told > 0.5 and self.processes.first:
-                    read_totals(of_all=False)
+                # Signals, the clock and failing reads are noticed at another step in each process.
+                stop, tell, failed = processes.any(
+                    interrupted(), processes.first and now - told > 0.5, failure is not None
+                )
+                if failed:
+                    with processes.agreed():
+                        if failure is not None:
+                            raise failure
+                if tell:
+                    read_totals()
                     self.listener.step(progress, self._means())
                     told = now
-                at_end = progress.step == train.steps_per_epoch
-                stop = self.processes.any(interrupted())
                 if (progress.step % train.checkpoint_every == 0 or stop) and not at_end:
-                    read_totals(of_all=True)
+                    read_totals()
                     # What is saved are the means; each goes on from them, as a resume would.
                     totals = torch.tensor(progress.totals, device=self.device, dtype=precise)
-                    self._save_last()
+                    processes.on_first(self._save_last)
                     if stop:
                         raise Interrupted
-        read_totals(of_all=True)
+        read_totals()
 
     def _means(self) -> dict[str, float]:
         """The epoch's means so far, its schedules and its speed."""
@@ -260,37 +283,33 @@ class Training:
             "seconds": progress.seconds,
         }
 
-    def _end_epoch(self, writer: SummaryWriter | None) -> dict[str, Any]:
-        train, progress, first = self.config.train, self.progress, self.processes.first
+    def _end_epoch(self, writer: SummaryWriter) -> dict[str, Any]:
+        train, progress = self.config.train, self.progress
         row: dict[str, Any] = {"epoch": progress.epoch, **self._means()}
-        row["validation_psnr"] = self.validation.psnr(self.model) if first else 0.0
-        row = self.processes.of_first(row)
+        row["validation_psnr"] = self.validation.psnr(self.model)
         if not math.isfinite(row["validation_psnr"]):
             self._not_finite(progress)
         at = (progress.epoch + 1) * train.steps_per_epoch
-        if writer is not None:
-            for name, value in row.items():
-                if name != "epoch":
-                    writer.add_scalar(name, value, at)
-            writer.flush()
+        for name, value in row.items():
+            if name != "epoch":
+                writer.add_scalar(name, value, at)
+        writer.flush()
         progress.history.append(row)
         best = progress.best_psnr
         collapsed = looks_collapsed(row["validation_psnr"], best, progress.epoch, train.epochs)
         progress.collapsed_validations = progress.collapsed_validations + 1 if collapsed else 0
         if best is None or row["validation_psnr"] > best:
             progress.best_psnr = row["validation_psnr"]
-            if first:
-                checkpoint.save_best(self.out, self.model)
+            checkpoint.save_best(self.out, self.model)
         last_epoch = progress.epoch + 1 == train.epochs
         if (progress.epoch + 1) % train.sample_every == 0 or last_epoch:
             self._show(f"epoch-{progress.epoch:03d}.gif")
         progress.epoch, progress.step = progress.epoch + 1, 0
         progress.totals, progress.seconds = [0.0, 0.0, 0.0], 0.0
         self._save_last()
-        if first:
-            write_json(self.out / checkpoint.HISTORY, progress.history)
-            if progress.collapsed_validations == 0:
-                checkpoint.keep_last_as_good(self.out)
+        write_json(self.out / checkpoint.HISTORY, progress.history)
+        if progress.collapsed_validations == 0:
+            checkpoint.keep_last_as_good(self.out)
         return row
 
     def _save_last(self) -> None:
@@ -298,8 +317,7 @@ class Training:
         finite = [t.isfinite().all() for t in self.model.state_dict().values()]
         if not bool(torch.stack(finite).all()):
             self._not_finite(self.progress)
-        if self.processes.first:
-            checkpoint.save_last(self.out, self.model, self.optimizer, self.progress)
+        checkpoint.save_last(self.out, self.model, self.optimizer, self.progress)
 
     def _not_finite(self, progress: Progress) -> None:
         last = self.out / checkpoint.LAST
@@ -311,8 +329,7 @@ class Training:
         )
 
     def _show(self, name: str) -> None:
-        if self.processes.first:
-            self.validation.gif(self.model, self.out / "samples" / name)
+        self.validation.gif(self.model, self.out / "samples" / name)
 
     # -- collapse -------------------------------------------------------------------------------
 
@@ -335,15 +352,21 @@ class Training:
 
 
 @contextmanager
-def _interrupts() -> Iterator[Callable[[], bool]]:
-    """Turn Ctrl-C and SIGTERM into a question that the loop asks; a second one ends at once."""
-    asked = False
+def _interrupts(*, several: bool) -> Iterator[Callable[[], bool]]:
+    """Turn Ctrl-C and SIGTERM into a question that the loop asks; a second one ends at once.
+
+    Args:
+        several: a launcher may hand on what the terminal has sent to this process already.
+    """
+    asked: float | None = None
 
     def handle(number: int, frame: Any) -> None:
         nonlocal asked
-        if asked:
+        now = time.monotonic()
+        if asked is None:
+            asked = now
+        elif not several or now - asked > _COPY:
             raise KeyboardInterrupt
-        asked = True
 
     previous = {}
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -352,7 +375,7 @@ def _interrupts() -> Iterator[Callable[[], bool]]:
         except ValueError:  # not the main thread: the caller's handlers stay
             continue
     try:
-        yield lambda: asked
+        yield lambda: asked is not None
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

@@ -1,14 +1,13 @@
 """From what was measured to what a person should do."""
 
 from collections.abc import Iterator
-from typing import get_args
 
 import numpy as np
 
 from foreframe.check.alignment import Alignment, Link
 from foreframe.check.findings import Finding, some
 from foreframe.check.scan import Scan
-from foreframe.model_config import NetName, image_size
+from foreframe.model_config import IMAGE_SIZES, nets_for
 
 _ROWS = {1: "one row", 2: "two rows"}
 
@@ -42,17 +41,26 @@ def length_findings(
         )
 
 
-def size_findings(scan: Scan) -> Iterator[Finding]:
-    """Frames that the nets do not take."""
-    sizes = sorted({image_size(net) for net in get_args(NetName)})
-    if scan.store.size not in [(size, size) for size in sizes]:
-        height, width = scan.store.size
-        known = " or ".join(f"{size}x{size}" for size in sizes)
+def size_findings(scan: Scan, first: Scan) -> Iterator[Finding]:
+    """Frames that no net takes, or that the nets of the ``first`` split do not."""
+    height, width = scan.store.size
+    if not nets_for(scan.store.size):
+        known = " or ".join(f"{size}x{size}" for size in IMAGE_SIZES)
+        remedy = " or ".join(f"--size {size}" for size in IMAGE_SIZES)
         yield Finding(
             "error",
             scan.split,
             f"frames of {width}x{height} pixels, and the nets take {known}: "
-            f"import the data again with --size {sizes[0]}.",
+            f"import the data again with {remedy}.",
+        )
+    elif nets_for(first.store.size) and scan.store.size != first.store.size:
+        size = first.store.size[0]
+        yield Finding(
+            "error",
+            scan.split,
+            f"frames of {width}x{height} pixels, but {size}x{size} in {first.split}: a net takes "
+            f"one size. Import this split again with --size {size}, or {first.split} with "
+            f"--size {height}.",
         )
 
 

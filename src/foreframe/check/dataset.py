@@ -4,8 +4,10 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
+from PIL import Image
 
 from foreframe.check.alignment import SHORTEST, Alignment, Excerpt, align
 from foreframe.check.conclude import alignment_findings, length_findings, size_findings
@@ -14,9 +16,10 @@ from foreframe.check.numbers import compare_columns
 from foreframe.check.repeats import repeats_across, repeats_within
 from foreframe.check.scan import Scan, scan_split
 from foreframe.data.dataset import open_split
-from foreframe.data.lab import SPLITS
+from foreframe.data.lab import SPLITS, list_sequences
 from foreframe.data.store import META, Store
 from foreframe.errors import ForeframeError
+from foreframe.model_config import IMAGE_SIZES, NetName, nets_for
 from foreframe.places import Place, unreadable
 from foreframe.visuals.contact import Shown, contact_gif, contact_sheet
 
@@ -89,8 +92,9 @@ def check_dataset(
     _check_root(root)
     found: list[Finding] = []
     stores: dict[str, Store] = {}
+    size = _size_of_folders(root)
     for split in SPLITS:
-        opened = _open(root, split, log, progress)
+        opened = _open(root, split, size, log, progress)
         if isinstance(opened, Finding):
             found.append(opened)
             continue
@@ -104,7 +108,7 @@ def check_dataset(
 
     scans = _scan(stores, options, n_future, progress)
     for scan in scans:
-        found += size_findings(scan)
+        found += size_findings(scan, scans[0])
         found += length_findings(scan, options.n_past, options.n_future, largest)
         found += scan.findings(small=scan is not scans[0])
         found += repeats_within(scan.seen)
@@ -117,6 +121,7 @@ def check_dataset(
         n_past=options.n_past,
         n_future=n_future,
         n_future_max=max(0, largest),
+        nets=_nets(root, stores),
         splits=tuple(scan.summary() for scan in scans),
         alignment=alignment,
         # A stable sort: within a level in the order of the splits.
@@ -152,8 +157,44 @@ def _check_root(root: Place) -> None:
         raise unreadable(root, error) from error
 
 
+def _size_of_folders(root: Place) -> int:
+    """Height and width at which folders of pictures are looked at: as training would see them.
+
+    That of the stores beside them, else that of the first picture, where some net takes it; else
+    the default net's. So nothing is packed at a size that no training will use.
+    """
+    try:
+        packed = [split for split in SPLITS if (root / split / META).is_file()]
+        if packed:
+            height, width = Store(root / packed[0]).size
+        elif not isinstance(root, Path):
+            return IMAGE_SIZES[0]
+        else:
+            split = next(split for split in SPLITS if (root / split).exists())
+            with Image.open(list_sequences(root, split)[0] / "0.png") as picture:
+                height, width = picture.height, picture.width
+    except (ForeframeError, OSError, ValueError, TypeError, Image.DecompressionBombError):
+        return IMAGE_SIZES[0]  # whoever opens the split says what is wrong with it
+    edge = min(height, width)
+    return edge if edge in IMAGE_SIZES else IMAGE_SIZES[0]
+
+
+def _nets(root: Place, stores: dict[str, Store]) -> tuple[str, ...]:
+    """Nets that take every split."""
+    packed = [store for split, store in stores.items() if (root / split / META).is_file()]
+    return tuple(
+        net
+        for net in (get_args(NetName) if stores else ())
+        if all(net in nets_for(store.size) for store in packed)
+    )
+
+
 def _open(
-    root: Place, split: str, log: Callable[[str], None], progress: Callable[[int, int], None]
+    root: Place,
+    split: str,
+    size: int,
+    log: Callable[[str], None],
+    progress: Callable[[int, int], None],
 ) -> Store | Finding:
     if not (root / split).exists():
         why = {
@@ -167,7 +208,7 @@ def _open(
     try:
         if (root / split / META).is_file():
             return Store(root / split)  # of whatever size; that is a finding of its own
-        return open_split(root, split, log=log, progress=progress)
+        return open_split(root, split, size=size, log=log, progress=progress)
     except ForeframeError as error:
         return Finding("error", split, f"cannot be opened: {error}")
 

@@ -94,6 +94,8 @@ class Findings:
         n_past: given frames that were assumed.
         n_future: predicted frames that were assumed.
         n_future_max: the most that every training and validation sequence has room for.
+        nets: those that take the frames of every split. Folders of pictures are brought to the size
+            of any net, stores are not.
         splits: those that could be opened.
         alignment: of the actions with the motion; None without actions or enough sequences.
         findings: errors first.
@@ -103,6 +105,7 @@ class Findings:
     n_past: int
     n_future: int
     n_future_max: int
+    nets: tuple[str, ...]
     splits: tuple[SplitSummary, ...]
     alignment: Alignment | None
     findings: tuple[Finding, ...]

@@ -33,6 +33,11 @@ def _lines(findings: Findings) -> Iterator[str]:
             f"  {findings.n_past} given frames is repeated {findings.n_future} times. "
             f"Room for --n-future up to {findings.n_future_max}."
         )
+        yield (
+            f"  A model can be trained with --net {' or '.join(findings.nets)}."
+            if findings.nets
+            else "  No --net takes the frames of all splits."
+        )
         for part in ("actions", "positions"):
             yield from _columns(part, findings.splits)
         yield ""

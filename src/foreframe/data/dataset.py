@@ -1,7 +1,7 @@
 """Splits opened: stores as they are, folders of PNG and CSV by way of a packed copy.
 
-A lab-layout split is decoded once and kept packed (``Store``) in ``ROOT/.foreframe``; the packed
-copy is made anew when any file of the split has changed.
+A lab-layout split is decoded once and kept packed (``Store``) in ``ROOT/.foreframe``, a copy for
+each size of frames that is asked for; it is made anew when any file of the split has changed.
 """
 
 import hashlib
@@ -19,6 +19,7 @@ from foreframe.data.shard_cache import user_cache
 from foreframe.data.store import META, Store
 from foreframe.data.store_writer import write_store
 from foreframe.errors import ForeframeError
+from foreframe.model_config import nets_for
 from foreframe.places import Place, unreadable
 
 CACHE = ".foreframe"
@@ -40,13 +41,13 @@ def open_split(
     Args:
         root: folder with train, validate and test, each in the lab's layout or a store.
         split: its name.
-        size: height and width that the frames are brought to (crop to the middle square, then an
-            area-averaging resize); a store must have them.
+        size: height and width in pixels that the frames are brought to (crop to the middle square,
+            then an area-averaging resize); a store must have them.
         log: told what is packed or resized.
         progress: called with (sequences packed, all) while packing.
 
     Raises:
-        ForeframeError: the data are missing or damaged; names the file.
+        ForeframeError: the data are missing, damaged or a store of another size; names the file.
     """
     try:
         packed = (root / split / META).is_file()
@@ -54,12 +55,7 @@ def open_split(
         raise unreadable(root / split, error) from error
     if packed:
         store = Store(root / split)
-        if store.size != (size, size):
-            raise ForeframeError(
-                f"{root / split}: a store of {store.size[1]}x{store.size[0]} pixels, but "
-                f"{size}x{size} are needed. Import it again with --size {size}, or take "
-                "another --net."
-            )
+        _require_size(store, root / split, size)
         return store
     if not isinstance(root, Path):
         raise ForeframeError(
@@ -68,10 +64,10 @@ def open_split(
         )
     sequences = list_sequences(root, split)
     fingerprint = _fingerprint(root / split)
-    name = f"{split}-{size}x{size}"
+    name = f"{split}-{size}x{size}-{fingerprint}"
     parents = _cache_parents(root)
     for parent in parents:
-        cache = parent / f"{name}-{fingerprint}"
+        cache = parent / name
         if cache.exists():
             try:
                 return Store(cache, root)
@@ -85,7 +81,7 @@ def open_split(
             "folder's cache. Set XDG_CACHE_HOME to a folder that you may write to."
         )
     log(f"{root / split}: packing {len(sequences)} sequences into {writable} (once)")
-    cache = writable / f"{name}-{fingerprint}"
+    cache = writable / name
     try:
         _pack(root, split, sequences, size, cache, log, progress)
     except ForeframeError:
@@ -94,30 +90,56 @@ def open_split(
             with suppress(OSError):  # the folder was made for this copy, unless it holds others
                 writable.rmdir()
             raise
-    for outdated in writable.glob(f"{name}-*"):
-        if outdated != cache:
-            shutil.rmtree(outdated, ignore_errors=True)
-    for part in writable.glob(f".{name}-*.part"):
+    # Copies of the data as they are now stay, of whatever size: models of both may be in use.
+    for copy in writable.glob(f"{split}-*x*-*"):
+        if not copy.name.endswith(f"-{fingerprint}"):
+            shutil.rmtree(copy, ignore_errors=True)
+    for part in writable.glob(f".{split}-*x*-*.part"):
         if _last_write(part) < time.time() - _ABANDONED:
             shutil.rmtree(part, ignore_errors=True)
     return Store(cache, root)
 
 
-def read_recording(place: Place) -> Sequence:
+def read_recording(place: Place, *, size: int | None = None) -> Sequence:
     """One recording of a dataset: a folder in the lab's layout, or STORE/<split>/<its number>.
 
+    Args:
+        place: where it is.
+        size: height and width in pixels that the frames of a folder are brought to, and that a
+            store must have; None to take them as they are.
+
     Raises:
-        ForeframeError: there is none, or it is damaged.
+        ForeframeError: there is none, it is damaged, or a store has frames of another size.
     """
     folder = place.parent
     if place.name.isdecimal() and (folder / META).is_file():
         store = Store(folder)
         if int(place.name) >= len(store):
             raise ForeframeError(f"{place}: the store has the sequences 0 to {len(store) - 1}.")
+        if size is not None:
+            _require_size(store, folder, size)
         return store[int(place.name)]
     if not isinstance(place, Path):
         raise ForeframeError(f"{place}: there is no store. Give STORE/<split>/<number>.")
-    return read_sequence(place)
+    sequence = read_sequence(place)
+    return sequence if size is None else fit_sequence(sequence, Fit(size))
+
+
+def _require_size(store: Store, where: Place, size: int) -> None:
+    """Refuse a store whose frames are not ``size`` x ``size``.
+
+    They were cropped and resized once: doing so again would give other pixels than importing at
+    that size, and so numbers that compare with no other.
+    """
+    if store.size == (size, size):
+        return
+    height, width = store.size
+    nets = " or ".join(nets_for(store.size))
+    raise ForeframeError(
+        f"{where}: a store of {width}x{height} pixels, but the net takes {size}x{size}. "
+        f"Import the data again (foreframe import ... --size {size})"
+        + (f", or train a model for this size (--net {nets})." if nets else ".")
+    )
 
 
 def _last_write(folder: Path) -> float:

@@ -117,6 +117,23 @@ class _StepwiseNorm(torch.autograd.Function):
         return of_x, of_weight.sum(0), of_bias.sum(0), None, None, None
 
 
+class _Sum(torch.autograd.Function):
+    """The sum over all processes; its gradient is that of every process's loss."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, of_total: Tensor) -> Tensor:
+        of_x = of_total.clone()
+        dist.all_reduce(of_x)
+        return of_x
+
+
 def _over_all_processes(
     x: Tensor, norm: nn.BatchNorm2d, steps: int
 ) -> tuple[Tensor, Tensor, Tensor, int]:
@@ -124,16 +141,13 @@ def _over_all_processes(
 
     The processes have equally many frames. PyTorch's SyncBatchNorm works on GPUs alone.
     """
-    # Differentiable: the statistics depend on the frames of every process.
-    from torch.distributed.nn.functional import all_reduce
-
     by_step = at_least_float32(x).unflatten(0, (steps, -1))
     dims = (1, 3, 4)
     processes = dist.get_world_size()
     # The mean first: the difference of mean squares would cancel where it is large.
-    mean = all_reduce(by_step.mean(dims)) / processes
+    mean = _Sum.apply(by_step.mean(dims)) / processes
     centred = by_step - mean[:, None, :, None, None]
-    variance = all_reduce(centred.square().mean(dims)) / processes
+    variance = _Sum.apply(centred.square().mean(dims)) / processes
     scale = (variance + norm.eps).rsqrt() * norm.weight
     y = centred * scale[:, None, :, None, None] + norm.bias[:, None, None]
     count = processes * x.numel() // x.shape[1] // steps

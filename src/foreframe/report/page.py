@@ -347,6 +347,13 @@ def _training_words(run: Run) -> str:
 # -- settings -----------------------------------------------------------------------------------
 
 
+def _size_option(run: Run) -> str:
+    """How to simulate frames of the dataset's size, where it is not the default's."""
+    size = (run.dataset or {}).get("size")
+    edge = size[0] if isinstance(size, list) and size else None
+    return "" if edge == 64 or not is_number(edge) else f" --size {number(edge)}"
+
+
 def _settings(run: Run) -> str:
     data = shlex.quote(str(run.config.get("data", "DIR")))
     recipe = shlex.quote(str(run.folder / "run.json"))
@@ -354,7 +361,9 @@ def _settings(run: Run) -> str:
     if run.dataset and isinstance(run.dataset.get("sequences"), dict):
         count = sum(v for v in run.dataset["sequences"].values() if is_number(v))
         seed = run.dataset.get("seed", 0)
-        lines.append(f"foreframe simulate {data} --sequences {count} --seed {seed}")
+        lines.append(
+            f"foreframe simulate {data} --sequences {count} --seed {seed}{_size_option(run)}"
+        )
     start = run.config.get("init_from")
     init = f" --init-from {shlex.quote(str(start))}" if start else ""
     lines += [

@@ -13,7 +13,7 @@ from foreframe.metrics import psnr
 from foreframe.report.read import Frames
 from foreframe.visuals import StripGrid, prediction_gif, prediction_strip
 
-_SCALE = 2  # of the strips
+_SCALE = 2  # of the strips; the players' is twice that
 
 
 def gif_uri(content: bytes) -> str:
@@ -54,12 +54,13 @@ def _player(frames: Frames, k: int) -> str:
     truth, prediction = frames.truth[k], frames.prediction[k]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "prediction.gif"
-        prediction_gif(path, truth, prediction[None], frames.n_past, scale=4)
+        prediction_gif(path, truth, prediction[None], frames.n_past, scale=2 * _SCALE)
         gif = path.read_bytes()
     grid = StripGrid.of(truth.shape, 1, _SCALE)
     steps, height, width = truth.shape[:3]
     where = {
         "frame": [width, height],
+        "zoom": 2 * grid.zoom,  # of the player: as large as the GIF that it takes the place of
         "drawn": [grid.width, grid.height],
         "corners": [[grid.corner(row, t) for t in range(steps)] for row in (0, 1)],
     }

@@ -25,6 +25,7 @@ from foreframe.visuals.frames import (
 SPLIT_COLOURS = {"train": GIVEN, "validate": PREDICTED, "test": (0, 190, 140)}
 
 _CELL = 112
+_LARGEST_WHOLE = 128  # pixels of a frame up to which it is not made smaller
 _GAP = 6
 _MARGIN = 16
 _LABEL = 190
@@ -174,7 +175,7 @@ def _cell_size(shown: Sequence[Shown]) -> tuple[int, int]:
     """Width and height at which frames are drawn: whole multiples if they are small."""
     height, width = shown[0].recording.frames.shape[1:3]
     edge = max(height, width)
-    if edge <= _CELL:
+    if edge <= _LARGEST_WHOLE:
         factor = max(1, round(_CELL / edge))
         return width * factor, height * factor
     return max(1, round(width * _CELL / edge)), max(1, round(height * _CELL / edge))

@@ -26,6 +26,7 @@ _GAP = 8
 _MARGIN = 12
 _MAX_WIDTH = 1400
 _MAX_COLUMNS = 15  # steps side by side in a strip; a longer sequence goes on below
+_USUAL_EDGE = 64  # pixels of a frame up to which a scale holds as it is
 
 
 def prediction_gif(
@@ -45,7 +46,8 @@ def prediction_gif(
         predictions: uint8 [K, T, H, W, 3]; the first ``n_past`` frames are the given ones.
         n_past: number of given frames.
         fps: time steps shown in a second; the last one stays for a second longer.
-        scale: pixels on the screen for one of a frame, fewer where the grid would grow too wide.
+        scale: pixels on the screen for one of a frame of 64x64; fewer for larger frames, and where
+            the grid would grow too wide.
 
     Raises:
         ForeframeError: the file could not be written.
@@ -77,7 +79,7 @@ def samples_gif(
         predictions: uint8 [N, T, H, W, 3], one prediction for each sequence.
         n_past: number of given frames.
         fps: time steps shown in a second.
-        scale: pixels on the screen for one of a frame.
+        scale: pixels on the screen for one of a frame of 64x64, fewer for larger frames.
         columns: pairs side by side.
 
     Raises:
@@ -105,7 +107,8 @@ def prediction_strip(
         truth: uint8 [T, H, W, 3].
         predictions: uint8 [K, T, H, W, 3]; the first ``n_past`` frames are the given ones.
         n_past: number of given frames.
-        scale: pixels in the picture for one of a frame.
+        scale: pixels in the picture for one of a frame of 64x64, fewer for larger frames; the text
+            grows with it.
     """
     grid = StripGrid.of(truth.shape, len(predictions), scale)
     picture = Image.new("RGB", grid.size, CANVAS)
@@ -129,7 +132,7 @@ def prediction_strip(
             if t % grid.columns == 0:
                 middle = (corner[0] - 5 * scale, corner[1] + grid.height / 2)
                 draw.text(middle, names[row], INK, label, "rm")
-            _paste(picture, draw, video[t], corner, scale, _colour(given, row == 0))
+            _paste(picture, draw, video[t], corner, grid.zoom, _colour(given, row == 0))
     return picture
 
 
@@ -166,6 +169,8 @@ class StripGrid:
     """Videos, the truth among them."""
     columns: int
     """Time steps side by side; later ones go on in a further block below."""
+    zoom: int
+    """Pixels of the picture for one of a frame, across and down."""
     width: int
     """Of a frame as drawn."""
     height: int
@@ -181,10 +186,11 @@ class StripGrid:
     def of(cls, shape: tuple[int, ...], predictions: int, scale: int) -> "StripGrid":
         """The grid for videos of ``shape`` [T, H, W, 3]."""
         steps, height, width = shape[:3]
+        zoom = _zoom(scale, height, width)
         blocks = -(-steps // _MAX_COLUMNS)
         left = (54 if predictions == 1 else 46) * scale
         return cls(
-            steps, 1 + predictions, -(-steps // blocks), width * scale, height * scale,
+            steps, 1 + predictions, -(-steps // blocks), zoom, width * zoom, height * zoom,
             left, 16 * scale, 2 * _BORDER + scale,
         )  # fmt: skip
 
@@ -219,6 +225,7 @@ def _write_gif(
 ) -> None:
     """Write videos [V, T, H, W, 3], each in its cell (row, column) of a grid."""
     columns = 1 + max(column for _, column in cells)
+    scale = _zoom(scale, *videos.shape[2:4])
     while scale > 1 and columns * (videos.shape[3] * scale + _GAP) > _MAX_WIDTH:
         scale -= 1
     palette = shared_palette(videos)
@@ -268,6 +275,12 @@ def _gif_pictures(
                 draw.text((x - _BORDER, y - 5), name, INK, font, "ls")
             _paste(picture, draw, video[t], (x, y + _BORDER), scale, _colour(given, is_truth))
         yield picture
+
+
+def _zoom(scale: int, height: int, width: int) -> int:
+    """Pixels for one of a frame: ``scale``, but large frames take about the room of small ones."""
+    edge = max(height, width, _USUAL_EDGE)
+    return -(-scale * _USUAL_EDGE // edge)
 
 
 def _colour(given: bool, is_truth: bool) -> tuple[int, int, int]:
