@@ -101,7 +101,7 @@ def measure(given: argparse.Namespace, device: torch.device) -> dict[str, Any]:
             return plain_scores(model, frames, actions, own.to(device), given.n_past)
         with autocast(device, "bf16" if given.kind == "bf16" else "fp32"):
             scores = score_futures(model, past, truth, actions, None, own)
-        return torch.stack([scores.psnr, scores.ssim]).cpu()
+        return torch.stack([scores.values["psnr"], scores.values["ssim"]]).cpu()
 
     run(1)
     before = psutil.Process().memory_info().rss

@@ -11,7 +11,8 @@ from PIL import Image
 from foreframe import ForeframeError, ModelConfig, VideoCVAE
 from foreframe.checkpoint import save_best
 from foreframe.data.lab import list_sequences, read_sequence, write_sequence
-from foreframe.evaluate import Protocol, evaluate, permutation_without_fixed_points
+from foreframe.evaluation import Protocol, evaluate
+from foreframe.evaluation.score import permutation_without_fixed_points
 from foreframe.predict import predict
 
 SHORT = Protocol(n_future=4)

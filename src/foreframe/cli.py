@@ -8,13 +8,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import tyro
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
 
 import foreframe
 from foreframe.cli_data import GROUPS, Check
+from foreframe.cli_evaluate import Evaluate
 from foreframe.config import to_dict
 from foreframe.device import DeviceName
 from foreframe.errors import ForeframeError
@@ -22,7 +23,7 @@ from foreframe.listener import Interrupted, is_first
 from foreframe.model_config import ModelConfig
 from foreframe.places import place
 from foreframe.recipes import RECIPES, recipe
-from foreframe.terminal import console, counting, say, show_card, show_schedules, training_display
+from foreframe.terminal import console, counting, say, show_schedules, training_display
 from foreframe.train_config import RunConfig, TrainConfig, check_config
 from foreframe.workers import available_cores
 
@@ -105,49 +106,6 @@ class Train:
         say(f"{self.out}: best validation PSNR {training.progress.best_psnr:.2f} dB")
         say(f"Next: foreframe evaluate {self.out} --data {self.data}")
         _leave()
-
-
-@dataclass(frozen=True)
-class Evaluate:
-    """Score a run on held-out sequences beside its baselines; writes evaluation.json."""
-
-    run_folder: Annotated[Positional[Path], arg(metavar="RUN", help="The run folder.")]
-    data: str
-    """Root of the dataset."""
-    split: Literal["test", "validate", "train"] = "test"
-    """Split to score."""
-    n_past: int = 2
-    """Given frames."""
-    n_future: int = 10
-    """Predicted frames."""
-    limit: int | None = None
-    """Score only the first sequences."""
-    seed: int = 0
-    """Seed of z."""
-    device: DeviceName = "auto"
-    """Where to compute."""
-    out: Path | None = None
-    """Folder of the card, by default the run's."""
-
-    def run(self, words: Sequence[str]) -> None:
-        from foreframe.evaluate import Protocol, evaluate
-
-        protocol = Protocol(
-            n_past=self.n_past, n_future=self.n_future, split=self.split, seed=self.seed
-        )
-        with counting("evaluating") as progress:
-            card = evaluate(
-                self.run_folder,
-                place(self.data),
-                protocol,
-                limit=self.limit,
-                device=self.device,
-                command=shlex.join(["foreframe", *words]),
-                out=self.out,
-                log=say,
-                progress=progress,
-            )
-        show_card(card)
 
 
 @dataclass(frozen=True)

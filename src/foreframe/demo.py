@@ -7,7 +7,7 @@ from foreframe import checkpoint
 from foreframe.data.lab import list_sequences
 from foreframe.data.push.simulate import simulate
 from foreframe.errors import ForeframeError
-from foreframe.evaluate import EVALUATION, evaluate
+from foreframe.evaluation import EVALUATION, evaluate
 from foreframe.predict import predict
 from foreframe.report import write_report
 from foreframe.runs import saved_config, start

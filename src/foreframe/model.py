@@ -451,6 +451,7 @@ class VideoCVAE(
         noise: Float[Tensor, "batch n_samples steps z"],
         n_future: int,
         at_once: int | None = None,
+        recorded: Shaped[Tensor, "batch n_future 3 height width"] | None = None,
     ) -> Iterator[tuple[slice, int, Float[Tensor, "batch some_samples 3 height width"]]]:
         """Yield the frames of K futures of each sequence one after another, as they are imagined.
 
@@ -465,6 +466,8 @@ class VideoCVAE(
             noise: [B, K, n_past + n_future - 1, z_dim].
             n_future: frames to predict.
             at_once: samples of each sequence that are imagined side by side; by default all.
+            recorded: the frames that followed. Every z is then drawn from the posterior, which has
+                seen them: reconstruction, the best that the latent can do.
 
         Returns:
             for each group of samples, and each frame in it: which samples, the number of the
@@ -483,7 +486,10 @@ class VideoCVAE(
             n_past + n_future,
         )
         with self._imagining():
-            observed = self.observe(time_first(past.to(device)), n_past)
+            frames = time_first(past.to(device))
+            if recorded is not None:
+                frames = torch.cat([frames, time_first(recorded.to(device))])
+            observed = self.observe(frames, n_past)
         samples = noise.shape[1]
         for start in range(0, samples, at_once or samples):
             group = slice(start, min(start + (at_once or samples), samples))
@@ -493,7 +499,7 @@ class VideoCVAE(
                 condition,
                 own.flatten(0, 1).transpose(0, 1),
                 n_past=n_past,
-                z_from_posterior=False,
+                z_from_posterior=recorded is not None,
                 first=n_past,
             )
             for t in range(n_future):

@@ -11,10 +11,10 @@ from foreframe.clip import Clip
 from foreframe.data.dataset import read_recording, require_rows
 from foreframe.device import choose_device
 from foreframe.errors import ForeframeError
-from foreframe.evaluate import sequence_noise
 from foreframe.files import whole_folder
 from foreframe.metrics import psnr
 from foreframe.places import Place
+from foreframe.sampling import sequence_noise
 from foreframe.visuals import frames_to_png, prediction_gif, save_strip
 
 

@@ -1,45 +1,73 @@
 """Many futures of each sequence scored as they are imagined, in memory that does not grow."""
 
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
+from typing import Protocol as Interface
 
+import numpy as np
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from foreframe.metrics import psnr, ssim
-from foreframe.model import VideoCVAE
+from foreframe.metrics import METRICS, Metric
 
 AT_ONCE = {"cpu": 16, "cuda": 256, "mps": 64}
 """Futures, over all sequences of a batch, that are imagined side by side: what fills the device."""
+
+
+class Imagines(Interface):
+    """Whatever can be scored: ``VideoCVAE``, or anything that yields futures as it does."""
+
+    def futures(
+        self,
+        past: Tensor,
+        actions: Tensor | None,
+        positions: Tensor | None,
+        *,
+        noise: Tensor,
+        n_future: int,
+        at_once: int | None = None,
+        recorded: Tensor | None = None,
+    ) -> Iterator[tuple[slice, int, Tensor]]:
+        """See ``VideoCVAE.futures``."""
+        ...
 
 
 class Scores(NamedTuple):
     """Of each frame of each future.
 
     Attributes:
-        psnr: dB.
-        ssim: at most 1.
+        values: what each metric's ``frame`` gives, by its name.
         first: the first future of each sequence itself, uint8; None unless asked for.
     """
 
-    psnr: Float[Tensor, "batch n_samples n_future"]
-    ssim: Float[Tensor, "batch n_samples n_future"]
+    values: dict[str, Float[Tensor, "batch n_samples n_future"]]
     first: Shaped[Tensor, "batch n_future 3 height width"] | None
+
+
+def sequence_noise(seed: int, index: int, samples: int, steps: int, z_dim: int) -> Tensor:
+    """Noise [samples, steps, z_dim] of one sequence, whatever batch it is evaluated in."""
+    state = np.random.SeedSequence((seed, 2, index)).generate_state(1, np.uint64)
+    generator = torch.Generator().manual_seed(int(state[0]) >> 1)
+    return torch.randn(samples, steps, z_dim, generator=generator)
 
 
 @torch.no_grad()
 def score_futures(
-    model: VideoCVAE,
+    model: Imagines,
     past: Shaped[Tensor, "batch n_past 3 height width"],
     truth: Float[Tensor, "batch n_future 3 height width"],
     actions: Float[Tensor, "batch rows action"] | None,
     positions: Float[Tensor, "batch rows position"] | None,
     noise: Float[Tensor, "batch n_samples steps z"],
     *,
+    metrics: Sequence[Metric] = (METRICS["psnr"], METRICS["ssim"]),
+    from_posterior: bool = False,
     keep_first: bool = False,
+    videos: Callable[[Tensor], None] | None = None,
     at_once: int | None = None,
 ) -> Scores:
-    """Imagine K futures of each sequence and score every frame, on the device of the model.
+    """Imagine K futures of each sequence and score every frame, on the device of the truth.
 
     The past is encoded once for all K. The futures are imagined side by side in groups, and each
     frame is scored and dropped before the next one: the memory depends neither on K nor on the
@@ -52,29 +80,44 @@ def score_futures(
         actions: one row a frame, given ones included; see ``VideoCVAE.generate``.
         positions: likewise.
         noise: [B, K, n_past + n_future - 1, z_dim] from N(0, I), one draw for each future.
+        metrics: what is measured.
+        from_posterior: draw z from the posterior, which sees the truth: reconstruction.
         keep_first: also return the first future of each sequence.
+        videos: given the frames [B * samples, T, 3, H, W] of each group that is done.
         at_once: futures that are imagined side by side, over all sequences; by default what fills
             the device.
 
     Returns:
-        scores on the model's device.
+        scores on the device of the truth.
 
     Raises:
         ForeframeError: see ``VideoCVAE.condition``.
     """
     batch, n_samples = noise.shape[:2]
-    device = next(model.parameters()).device
-    truth = truth.to(device)
-    scores = torch.empty(2, batch, n_samples, truth.shape[1], device=device)
+    steps = truth.shape[1]
+    values = {
+        metric.name: torch.empty(batch, n_samples, steps, device=truth.device) for metric in metrics
+    }
     first: list[Tensor] = []
-    group = max(1, (at_once or AT_ONCE.get(device.type, 64)) // batch)
+    whole: list[Tensor] = []
     made = model.futures(
-        past, actions, positions, noise=noise, n_future=truth.shape[1], at_once=group
+        past,
+        actions,
+        positions,
+        noise=noise,
+        n_future=steps,
+        at_once=max(1, (at_once or AT_ONCE.get(truth.device.type, 64)) // batch),
+        recorded=truth if from_posterior else None,
     )
     for samples, t, frames in made:
         expected = truth[:, None, t].expand_as(frames)
-        scores[0, :, samples, t] = psnr(frames, expected)
-        scores[1, :, samples, t] = ssim(frames, expected)
+        for metric in metrics:
+            values[metric.name][:, samples, t] = metric.frame(frames, expected)
         if keep_first and samples.start == 0:
             first.append(frames[:, 0].mul(255).round_().byte())
-    return Scores(scores[0], scores[1], torch.stack(first, 1) if keep_first else None)
+        if videos is not None:
+            whole.append(frames)
+            if t + 1 == steps:
+                videos(torch.stack(whole, 2).flatten(0, 1))
+                whole.clear()
+    return Scores(values, torch.stack(first, 1) if keep_first else None)

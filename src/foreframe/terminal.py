@@ -121,25 +121,56 @@ def training_display(config: RunConfig) -> Iterator[TerminalListener]:
 
 def show_card(card: dict[str, Any]) -> None:
     """Print an evaluation as a table, each number with its condition and protocol."""
+    from foreframe.evaluation import protocol_words
+
     protocol = card["protocol"]
-    table = Table(
-        box=box.SIMPLE,
-        title=(
-            f"{protocol['n_past']} given, {protocol['n_future']} predicted frames, "
-            f"{protocol['split']} sequences: {protocol['sequences']}, "
-            f"{protocol['samples']} prior sample"
-        ),
-    )
+    metrics = protocol["metrics"]
+    table = Table(box=box.SIMPLE, title=f"{card['run']}: {protocol_words(protocol)}")
     table.add_column("prediction")
     table.add_column("condition")
-    table.add_column("PSNR dB", justify="right")
-    table.add_column("SSIM", justify="right")
+    for metric in metrics.values():
+        table.add_column(f"{metric['label']} {metric['unit']}".strip(), justify="right")
+    fvd = any("fvd" in row for row in card["rows"])
+    if fvd:
+        table.add_column("FVD", justify="right")
     for row in card["rows"]:
-        psnr = "n/a" if row["psnr"] is None else f"{row['psnr']:.2f}"
-        ssim = "n/a" if row["ssim"] is None else f"{row['ssim']:.3f}"
-        table.add_row(row["label"], row["condition"], psnr, ssim)
+        cells = [
+            f"{row['scores'][name]['value']:.{metric['digits']}f}" if "scores" in row else "n/a"
+            for name, metric in metrics.items()
+        ]
+        if fvd:
+            cells.append(f"{row['fvd']:.1f}" if "fvd" in row else "n/a")
+        table.add_row(row["label"], row["condition"], *cells)
     console.print(table)
-    say(f"PSNR: {protocol['psnr']}.\nSSIM: {protocol['ssim']}.")
+    for metric in metrics.values():
+        say(f"{metric['label']}: {metric['definition']}.")
+    for change in protocol["changed"]:
+        say(f"Not the protocol {protocol['name']} as it is named: {change}.")
+    for doubt in protocol["doubts"]:
+        say(f"Mind: {doubt}")
+
+
+def show_comparison(comparison: dict[str, Any]) -> None:
+    """Print the paired differences of several runs."""
+    metrics = comparison["protocol"]["metrics"]
+    table = Table(box=box.SIMPLE, title="Paired over the same sequences, 95 % bootstrap interval")
+    for name in ("metric", "difference"):
+        table.add_column(name)
+    for name in ("mean", "interval"):
+        table.add_column(name, justify="right")
+    table.add_column("")
+    for one in comparison["differences"]:
+        metric = metrics[one["metric"]]
+        digits = metric["digits"]
+        low, high = one["interval"]
+        table.add_row(
+            metric["label"],
+            f"{one['b']} - {one['a']}",
+            f"{one['difference']:+.{digits}f}",
+            f"{low:+.{digits}f} to {high:+.{digits}f}",
+            "real" if one["separable"] else "not separable",
+        )
+    console.print(table)
 
 
 def show_import(done: Imported) -> None:

@@ -7,6 +7,7 @@ from string import Template
 from typing import Any
 
 import foreframe
+from foreframe.evaluation import select_words
 from foreframe.report.html import (
     chart_figures,
     definitions,
@@ -23,6 +24,8 @@ from foreframe.report.read import Run
 from foreframe.visuals import step_charts, training_charts
 
 _UNITS = ((3600, "hours"), (60, "minutes"), (1, "seconds"))
+
+_CHARTED = ("model", "copy-last", "permuted")
 
 _TIMING = {
     "source": "the condition of step t - 1 is fed when frame t is predicted; with actions alone "
@@ -146,7 +149,7 @@ def _tiles(run: Run) -> str:
             f"{ours['psnr']:.2f}",
             "dB",
             f"mean of {plural(future, 'predicted frame')}, {_frames_words(run)}; {condition}; "
-            f"{plural(protocol.get('samples'), 'prior sample')}",
+            f"{_samples(run)}",
         )
     ]
     copied = _gain(run, "copy-last")
@@ -223,6 +226,26 @@ def _predictions(run: Run) -> str:
 # -- numbers ------------------------------------------------------------------------------------
 
 
+def _samples(run: Run) -> str:
+    """Which sample of each sequence counts."""
+    protocol = run.card["protocol"] if run.card else {}
+    if isinstance(protocol.get("metrics"), dict):
+        return select_words(protocol)
+    return f"{plural(protocol.get('samples'), 'prior sample')} (the first is scored)"
+
+
+def _interval(row: dict[str, Any], protocol: dict[str, Any], metric: str, digits: int) -> str:
+    """The 95 % interval of a card of version 2; nothing for older ones."""
+    scores = row.get("scores")
+    if not isinstance(scores, dict) or not isinstance(protocol.get("metrics"), dict):
+        return ""
+    name = next((name for name in protocol["metrics"] if name.startswith(metric)), metric)
+    low, high = scores.get(name, {}).get("interval", (None, None))
+    if not (is_number(low) and is_number(high)):
+        return ""
+    return f"<small>{low:.{digits}f} to {high:.{digits}f}</small>"
+
+
 def _evaluation(run: Run) -> str:
     head = '<section aria-labelledby="evaluation"><h2 id="evaluation">Evaluation</h2>'
     if run.card is None:
@@ -243,7 +266,7 @@ def _evaluation(run: Run) -> str:
             if not is_number(value):
                 cells.append('<td class="n">n/a</td>')
                 continue
-            beside = ""
+            beside = _interval(row, protocol, metric, digits)
             if row["name"] != "model" and gain is not None:
                 beside = f"<small>model {signed(gain, digits)}</small>"
             cells.append(f'<td class="n">{value:.{digits}f}{beside}</td>')
@@ -251,7 +274,8 @@ def _evaluation(run: Run) -> str:
     words = (
         f"{plural(protocol.get('n_past'), 'given frame')}, "
         f"{number(protocol.get('n_future'))} predicted; {_frames_words(run)}; higher is better. "
-        "“model” is what the model gains over the row."
+        "“model” is what the model gains over the row; beside the model its 95 % interval over "
+        "the sequences."
     )
     table = (
         f'<div class="table"><table><caption>{escape(words)}</caption><thead><tr>'
@@ -263,7 +287,7 @@ def _evaluation(run: Run) -> str:
     timing = str(protocol.get("timing", "unknown"))
     facts = {
         "Protocol": f"{protocol.get('name', '?')}: each sequence from its frame 0, "
-        f"{plural(protocol.get('samples'), 'prior sample')} (the first is scored), "
+        f"{_samples(run)}, "
         f"seed {protocol.get('seed', '?')}, the best weights of the run",
         "Condition": str(protocol.get("condition", "unknown")),
         "Timing": f"{timing}-time: {_TIMING[timing]}" if timing in _TIMING else timing,
@@ -272,7 +296,8 @@ def _evaluation(run: Run) -> str:
         "Data": str(run.card.get("data", run.config.get("data", "unknown"))),
         "Command": str(run.card.get("command") or "unknown"),
     }
-    charts = step_charts(run.card["rows"], int(protocol.get("n_past") or 0))
+    charted = [row for row in run.card["rows"] if row["name"] in _CHARTED]
+    charts = step_charts(charted, int(protocol.get("n_past") or 0))
     return (
         f'{head}{table}<div class="charts two">{chart_figures(charts)}</div>'
         "<details><summary>What these numbers mean</summary>"

@@ -11,7 +11,7 @@ import numpy as np
 
 from foreframe import checkpoint
 from foreframe.errors import ForeframeError
-from foreframe.evaluate import EVALUATION, EVALUATION_FRAMES
+from foreframe.evaluation import EVALUATION, EVALUATION_FRAMES
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,100 @@
+"""Intervals of means: over sequences by the bootstrap, over a few seeds by Student's t."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+CONFIDENCE = 0.95
+
+_RESAMPLES = 10_000
+_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The mean of a - b and its interval.
+
+    Attributes:
+        mean: of the paired differences.
+        low: end of the interval.
+        high: end of the interval.
+    """
+
+    mean: float
+    low: float
+    high: float
+
+    @property
+    def separable(self) -> bool:
+        """Whether the interval excludes zero: only then may a difference be claimed."""
+        return self.low > 0 or self.high < 0
+
+
+def bootstrap(values: ArrayLike, *, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean, Efron & Tibshirani 1993, section 13.3.
+
+    Always the same for the same values.
+
+    Args:
+        values: [n], one for each sequence.
+        confidence: of the interval.
+
+    Returns:
+        low and high; both the value itself where there is one value only.
+    """
+    x = np.asarray(values, dtype=np.float64)
+    if len(x) < 2:
+        return float(x[0]), float(x[0])
+    found = stats.bootstrap(
+        (x,),
+        np.mean,
+        n_resamples=_RESAMPLES,
+        batch=_BATCH,
+        confidence_level=confidence,
+        method="percentile",
+        rng=np.random.default_rng(len(x)),
+    ).confidence_interval
+    return float(found.low), float(found.high)
+
+
+def normal(values: ArrayLike, *, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Interval of the mean of many values by the normal approximation.
+
+    Args:
+        values: [n]; a single one has no interval, and low and high are the value itself.
+        confidence: of the interval.
+    """
+    x = np.asarray(values, dtype=np.float64)
+    if len(x) < 2:
+        return float(x[0]), float(x[0])
+    half = stats.norm.ppf(0.5 + confidence / 2) * x.std(ddof=1) / math.sqrt(len(x))
+    return float(x.mean() - half), float(x.mean() + half)
+
+
+def paired(a: ArrayLike, b: ArrayLike, *, confidence: float = CONFIDENCE) -> Difference:
+    """The difference of two results on the same sequences, by the bootstrap of the differences.
+
+    Args:
+        a: [n], one for each sequence.
+        b: [n], of the same sequences.
+        confidence: of the interval.
+    """
+    apart = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
+    return Difference(float(apart.mean()), *bootstrap(apart, confidence=confidence))
+
+
+def over_seeds(values: ArrayLike, *, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Student's t interval of the mean of a few values, one for each seed.
+
+    Args:
+        values: [n]; a single seed gives (-inf, inf): it can show nothing.
+        confidence: of the interval.
+    """
+    x = np.asarray(values, dtype=np.float64)
+    if len(x) < 2:
+        return -math.inf, math.inf
+    half = stats.t.ppf(0.5 + confidence / 2, len(x) - 1) * x.std(ddof=1) / math.sqrt(len(x))
+    return float(x.mean() - half), float(x.mean() + half)

@@ -1,0 +1,37 @@
+"""Intervals: what they cover, and what they refuse to claim."""
+
+import math
+
+import numpy as np
+import pytest
+
+from foreframe.intervals import bootstrap, normal, over_seeds, paired
+
+
+@pytest.mark.parametrize("interval", [bootstrap, normal, over_seeds])
+def test_19_of_20_intervals_hold_the_mean(interval):
+    random = np.random.default_rng(0)
+    n = 4 if interval is over_seeds else 40
+    trials = 60 if interval is bootstrap else 400
+    held = 0
+    for _ in range(trials):
+        low, high = interval(random.normal(5.0, 2.0, n))
+        held += low <= 5.0 <= high
+    assert 0.87 <= held / trials <= 0.99
+
+
+def test_a_single_seed_shows_nothing():
+    assert over_seeds([1.0]) == (-math.inf, math.inf)
+
+
+def test_a_difference_that_is_the_same_everywhere_is_real_however_noisy_the_values():
+    noise = np.random.default_rng(0).normal(0, 10, 50)
+    found = paired(noise + 0.5 + 1e-3 * noise, noise)
+    assert found.separable
+    assert found.mean == pytest.approx(0.5, abs=0.01)
+    assert not paired(noise, np.random.default_rng(1).permutation(noise)).separable
+
+
+def test_the_same_values_give_the_same_interval():
+    values = np.random.default_rng(0).normal(size=30)
+    assert bootstrap(values) == bootstrap(values)
