@@ -15,6 +15,7 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg
 
 import foreframe
 from foreframe.cli_data import GROUPS, Check
+from foreframe.cli_diagnose import Diagnose
 from foreframe.cli_evaluate import Evaluate
 from foreframe.config import to_dict
 from foreframe.device import DeviceName
@@ -232,6 +233,7 @@ COMMANDS = {
     "check": Check,
     "train": Train,
     "evaluate": Evaluate,
+    "diagnose": Diagnose,
     "predict": Predict,
     "report": Report,
     "schedules": Schedules,

@@ -22,7 +22,7 @@ from foreframe.errors import ForeframeError
 from foreframe.model_config import ModelConfig as ModelConfig
 from foreframe.model_config import check_model_config
 from foreframe.nets.conv import NETS, DecoderContext, Skips, initialise
-from foreframe.nets.norm import statistics_kept
+from foreframe.nets.norm import mean_over_processes, statistics_kept
 from foreframe.nets.recurrent import LSTM, FixedPrior, Gaussian, GaussianLSTM, State
 from foreframe.weights import load_into, local_or_hub, read_tensors
 
@@ -342,6 +342,7 @@ class VideoCVAE(
         beta: float,
         n_past: int,
         teacher_forcing: bool,
+        free_bits: float = 0.0,
         recompute: bool = False,
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """The negative evidence lower bound, its KL weighted by ``beta``, and what to log.
@@ -357,6 +358,10 @@ class VideoCVAE(
             beta: weight of the KL.
             n_past: number of given frames.
             teacher_forcing: feed true frames in after the past too.
+            free_bits: nats below which the KL of a latent dimension, averaged over the batch (of
+                all processes), costs nothing more at a step: the KL of the loss is then
+                sum_i sum_d max(free_bits, mean_batch KL_d). Source: Kingma et al. 2016 (inverse
+                autoregressive flow), appendix C.8. What is logged stays the KL itself.
             recompute: keep the activations of no step for the backward pass, but compute them again
                 there (Chen et al. 2016): less memory, more time.
 
@@ -375,8 +380,11 @@ class VideoCVAE(
         )
         assert q is not None
         mse = (x_pred - x[1:]).square().mean(dim=(1, 2, 3, 4)).sum()
-        kld = q.kl(p).mean(dim=1).sum()
-        loss = mse + beta * kld
+        kld = costs = q.kl(p).mean(dim=1).sum()
+        if free_bits > 0:
+            mean = mean_over_processes(q.kl_per_dimension(p).mean(dim=1))
+            costs = mean.clamp(min=free_bits).sum()
+        loss = mse + beta * costs
         logs = {"loss": loss, "mse": mse, "kld": kld}
         return loss, {name: value.detach() / clip.n_frames for name, value in logs.items()}
 

@@ -24,6 +24,8 @@ class KLSchedule:
     """Number of cycles M of the cyclical schedule."""
     kl_ratio: float = 0.5
     """Share R of each cycle during which the weight rises; it stays at its maximum for the rest."""
+    free_bits: float = 0.0
+    """Nats of each latent dimension, a step, below which its KL is not pushed down; 0: off."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,8 @@ def check_schedules(kl: KLSchedule, forcing: TeacherForcing, epochs: int) -> Non
         raise ForeframeError(f"--epochs {epochs}: at least 1 epoch is needed.")
     if kl.beta_max < 0 or not math.isfinite(kl.beta_max):
         raise ForeframeError(f"--beta-max {kl.beta_max}: the KL weight must be 0 or more.")
+    if kl.free_bits < 0 or not math.isfinite(kl.free_bits):
+        raise ForeframeError(f"--free-bits {kl.free_bits}: must be 0 or more nats.")
     if kl.kl_schedule != "constant":
         cycles = _cycles(kl)
         if not 0 < kl.kl_ratio <= 1:

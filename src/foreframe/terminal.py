@@ -173,6 +173,41 @@ def show_comparison(comparison: dict[str, Any]) -> None:
     console.print(table)
 
 
+def show_diagnosis(found: dict[str, Any]) -> None:
+    """Print what the latent carries, and what it means."""
+    table = Table(
+        box=box.SIMPLE,
+        title=f"{found['run']}: {found['n_past']} given, {found['n_future']} predicted frames, "
+        f"{found['split']} sequences: {found['sequences']}, {found['prior']} prior",
+    )
+    table.add_column("")
+    table.add_column("", justify="right")
+    z_dim, psnr = len(found["kl_per_dimension"]), found["psnr"]
+    rows = [
+        ("KL", f"{found['kl']:.3f} nats a step"),
+        ("largest of a dimension", f"{max(found['kl_per_dimension']):.3f} nats a step"),
+        ("active units (variance of the mean above 0.01)", f"{found['active_units']} of {z_dim}"),
+        ("active units (KL above 0.01 nats)", f"{found['active_by_kl']} of {z_dim}"),
+        ("PSNR, z from the posterior", f"{psnr['posterior']:.2f} dB"),
+        ("PSNR, z from the prior", f"{psnr['prior']:.2f} dB"),
+        ("PSNR, z the prior's mean", f"{psnr['prior-mean']:.2f} dB"),
+        ("PSNR, z zero", f"{psnr['zero']:.2f} dB"),
+        ("one sample from the prior against another", f"{found['between_samples']:.2f} dB"),
+        ("deviation of the posterior, 5 to 95 %", _span(found["sigma_q"])),
+        ("deviation of the prior, 5 to 95 %", _span(found["sigma_p"])),
+        ("size of the posterior's mean, 5 to 95 %", _span(found["mu_q"])),
+    ]
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+    for verdict in found["verdicts"]:
+        say(f"{verdict['level']}: {verdict['text']}")
+
+
+def _span(quantiles: list[float]) -> str:
+    return f"{quantiles[1]:.3g} to {quantiles[3]:.3g}"
+
+
 def show_import(done: Imported) -> None:
     """Print what an import has brought, and what it left out."""
     for split, count in done.sequences.items():

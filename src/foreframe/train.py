@@ -29,6 +29,7 @@ from foreframe.data.store import Store
 from foreframe.device import autocast, choose_device, keep_freed_memory
 from foreframe.errors import ForeframeError
 from foreframe.files import write_json
+from foreframe.latent import beginning
 from foreframe.listener import Interrupted, Listener
 from foreframe.model import VideoCVAE
 from foreframe.places import Place
@@ -156,6 +157,7 @@ class Training:
                 beta=kl_weight(epoch, train.kl, train.epochs),
                 n_past=train.n_past,
                 teacher_forcing=draw < teacher_forcing_ratio(epoch, train.forcing, train.epochs),
+                free_bits=train.kl.free_bits,
                 recompute=train.activation_checkpointing,
             )
         loss.backward()
@@ -289,12 +291,24 @@ class Training:
         row["validation_psnr"] = self.validation.psnr(self.model)
         if not math.isfinite(row["validation_psnr"]):
             self._not_finite(progress)
+        latent = self.validation.latent(self.model)
+        row |= {
+            "latent_kl": latent.kl,
+            "active_units": latent.active_units,
+            "sigma_q_least": latent.sigma_q[0],
+            "sigma_q_most": latent.sigma_q[-1],
+        }
         at = (progress.epoch + 1) * train.steps_per_epoch
+        writer.add_histogram("latent_kl_per_dimension", torch.tensor(latent.kl_per_dimension), at)
+        writer.add_histogram("latent_mean_variance", torch.tensor(latent.mean_variance), at)
         for name, value in row.items():
             if name != "epoch":
                 writer.add_scalar(name, value, at)
         writer.flush()
         progress.history.append(row)
+        warning = beginning(progress.history)
+        if warning is not None:
+            self.listener.message(f"Warning, epoch {progress.epoch + 1}: {warning}")
         best = progress.best_psnr
         collapsed = looks_collapsed(row["validation_psnr"], best, progress.epoch, train.epochs)
         progress.collapsed_validations = progress.collapsed_validations + 1 if collapsed else 0

@@ -11,12 +11,16 @@ from foreframe.clip import Clip
 from foreframe.data.batches import evaluation_batches
 from foreframe.data.store import Store
 from foreframe.device import autocast
+from foreframe.latent import LatentNumbers, latent_numbers
 from foreframe.metrics import psnr
-from foreframe.model import VideoCVAE
+from foreframe.model import VideoCVAE, time_first
 from foreframe.train_config import TrainConfig
 from foreframe.visuals import samples_gif
 
 SAMPLE_ROWS = 4
+
+LATENT_SEQUENCES = 32
+"""Validation sequences whose latent is looked at after each epoch."""
 
 # A collapse, as the report saw it: far under the best, or no picture after a tenth of the run.
 COLLAPSE_DROP_DB = 6.0
@@ -48,6 +52,23 @@ class Validation:
             truth = clip.frames[:, n_past:].to(self.device).float().div_(255)
             values.append(psnr(futures, truth).mean(1))
         return float(torch.cat(values).mean())
+
+    def latent(self, model: VideoCVAE) -> LatentNumbers:
+        """The latent of the first validation sequences, free-running, z from the posterior."""
+        clip = next(self._batches(LATENT_SEQUENCES)).to(self.device)
+        n_past, n_frames = self.config.n_past, clip.n_frames
+        generator = torch.Generator().manual_seed(self.config.seed)
+        noise = torch.randn(n_frames - 1, len(clip), model.config.z_dim, generator=generator)
+        was_training = model.training
+        model.eval()
+        with torch.no_grad(), autocast(self.device, self.config.precision):
+            condition = model.condition(clip.actions, clip.positions, n_frames)
+            found = model.rollout(
+                time_first(clip.frames), condition, noise.to(self.device), n_past=n_past
+            )
+        model.train(was_training)
+        assert found.q is not None
+        return latent_numbers(found.q, found.p)
 
     def gif(self, model: VideoCVAE, path: Path) -> None:
         """Write a GIF of the first few sequences, truth beside prediction."""

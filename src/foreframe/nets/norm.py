@@ -134,6 +134,13 @@ class _Sum(torch.autograd.Function):
         return of_x
 
 
+def mean_over_processes(x: Tensor) -> Tensor:
+    """The mean over the training processes, if there are several; differentiable."""
+    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+        return x
+    return _Sum.apply(x) / dist.get_world_size()
+
+
 def _over_all_processes(
     x: Tensor, norm: nn.BatchNorm2d, steps: int
 ) -> tuple[Tensor, Tensor, Tensor, int]:
@@ -145,9 +152,9 @@ def _over_all_processes(
     dims = (1, 3, 4)
     processes = dist.get_world_size()
     # The mean first: the difference of mean squares would cancel where it is large.
-    mean = _Sum.apply(by_step.mean(dims)) / processes
+    mean = mean_over_processes(by_step.mean(dims))
     centred = by_step - mean[:, None, :, None, None]
-    variance = _Sum.apply(centred.square().mean(dims)) / processes
+    variance = mean_over_processes(centred.square().mean(dims))
     scale = (variance + norm.eps).rsqrt() * norm.weight
     y = centred * scale[:, None, :, None, None] + norm.bias[:, None, None]
     count = processes * x.numel() // x.shape[1] // steps

@@ -38,6 +38,10 @@ class Gaussian:
         Source: the closed form between diagonal Gaussians (Denton & Fergus 2018, the second term
         of equation 2 for N(0, I) and of equation 4 for the learned prior).
         """
+        return self.kl_per_dimension(other).sum(-1)
+
+    def kl_per_dimension(self, other: "Gaussian") -> Float[Tensor, "*batch z"]:
+        """KL(self || other) in nats, of each latent dimension by itself."""
         difference = self.mu - other.mu
         per_dimension = (
             other.logvar
@@ -46,7 +50,7 @@ class Gaussian:
             + difference.square() * torch.exp(-other.logvar)
             - 1.0
         )
-        return 0.5 * per_dimension.sum(-1)
+        return 0.5 * per_dimension
 
     def __getitem__(self, index: int | slice) -> "Gaussian":
         return Gaussian(self.mu[index], self.logvar[index])

@@ -9,11 +9,13 @@ from foreframe.visuals.frames import (
     samples_gif,
     save_strip,
 )
+from foreframe.visuals.latent import latent_figure
 
 __all__ = [
     "Chart",
     "StripGrid",
     "frames_to_png",
+    "latent_figure",
     "prediction_gif",
     "prediction_strip",
     "samples_gif",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 #: What a chart is drawn with: the name of a CSS variable and its colour where none is set.
-_COLOURS = {
+COLOURS = {
     "chart-ink": "#3c434d",
     "chart-grid": "#d8dce1",
     "chart-1": "#0072b2",
@@ -118,7 +118,7 @@ def schedule_plot(path: Path, kl_weights: Sequence[float], ratios: Sequence[floa
     kind = path.suffix.lower().removeprefix(".") or "png"
     if kind not in ("png", "svg", "pdf"):
         raise ForeframeError(f"--plot {path}: cannot draw a .{kind}; name it .png, .svg or .pdf.")
-    figure = _figure((_SIZE[0] * 2, _SIZE[1]))
+    figure = new_figure((_SIZE[0] * 2, _SIZE[1]))
     epochs = list(range(1, len(kl_weights) + 1))
     for ax, title, values in zip(
         figure.subplots(1, 2),
@@ -142,13 +142,13 @@ def _chart(
     logarithmic: bool = False,
     tall: bool = False,
 ) -> Chart:
-    figure = _figure((_SIZE[0] * 1.3, _SIZE[1] * 1.25) if tall else _SIZE)
+    figure = new_figure((_SIZE[0] * 1.3, _SIZE[1] * 1.25) if tall else _SIZE)
     _draw(figure.subplots(), x_label, x, series, logarithmic=logarithmic)
     names = tuple(one.name for one in series)
     return Chart(title, _summary(x_label, x, series), names, _inline_svg(figure))
 
 
-def _figure(size: tuple[float, float]) -> "Figure":
+def new_figure(size: tuple[float, float]) -> "Figure":
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -168,14 +168,14 @@ def _draw(
 ) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-    ink, grid = _COLOURS["chart-ink"], _COLOURS["chart-grid"]
+    ink, grid = COLOURS["chart-ink"], COLOURS["chart-grid"]
     for one, colour, dashes in zip(series, _SERIES, _DASHES, strict=False):
         values = [_number(value) for value in one.values]
         lonely = len(_finite(one.values)) <= 15
         ax.plot(
             x[: len(values)],
             values,
-            color=_COLOURS[colour],
+            color=COLOURS[colour],
             linestyle=dashes,
             linewidth=1.8,
             marker="o" if lonely else "",
@@ -216,7 +216,7 @@ def _set_linear_limits(ax: "Axes", values: Sequence[float]) -> None:
     formatter = ScalarFormatter(useOffset=False, useMathText=False)
     formatter.set_powerlimits((-3, 4))
     ax.yaxis.set_major_formatter(formatter)
-    ax.yaxis.get_offset_text().set(color=_COLOURS["chart-ink"], fontsize=9)
+    ax.yaxis.get_offset_text().set(color=COLOURS["chart-ink"], fontsize=9)
 
 
 def _inline_svg(figure: "Figure") -> str:
@@ -236,7 +236,7 @@ def _inline_svg(figure: "Figure") -> str:
     svg = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", svg)
     svg = re.sub(r'(<svg) height="[^"]*"', r"\1", svg)
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r'\1 aria-hidden="true" focusable="false"', svg)
-    for name, colour in _COLOURS.items():
+    for name, colour in COLOURS.items():
         svg = svg.replace(colour, f"var(--{name}, {colour})")
     return svg.strip()
 
