@@ -85,16 +85,13 @@ def test_a_latent_that_the_frames_hang_on_is_heard(toy_data):
     model = tiny()
     with torch.no_grad():
         model.posterior.mu.bias.fill_(2.0)
-        model.frame_predictor.embed.weight[:, -4:] *= 20
-        model.frame_predictor.output[0].weight *= 10
-        for parameter in model.decoder.parameters():
+        for parameter in [*model.frame_predictor.parameters(), *model.decoder.parameters()]:
             if parameter.ndim > 1:
-                parameter *= 4
+                parameter.mul_(4)
     found = measured(model, toy_data)
-    for other in ("prior", "zero", "prior-mean"):
-        assert abs(found.psnr["posterior"] - found.psnr[other]) > 1e-3
-    assert abs(found.cost_of_zero) == abs(found.psnr["posterior"] - found.psnr["zero"])
-    assert found.between_samples < 45
+    assert len(set(found.psnr.values())) == 4
+    assert found.cost_of_zero == found.psnr["posterior"] - found.psnr["zero"] != 0
+    assert found.between_samples < 90
     assert found.latent.kl == pytest.approx(4 * 0.5 * 2.0**2, rel=0.2)
     assert found.latent.mu_q[2] == pytest.approx(2.0, rel=0.1)
     with torch.no_grad():
