@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from foreframe.model import VideoCVAE
+from foreframe.nets.blend import DRAWN
 from foreframe.nets.conv import scaled
 
 
@@ -63,7 +64,12 @@ class Decoder(nn.Module):
         return x
 
 
-def vgg(sizes: list[int], g_dim: int) -> tuple[Encoder, Decoder]:
+def last(i: int, drawn: int, *options: int) -> list[nn.Module]:
+    layer = nn.ConvTranspose2d(i, drawn, *options)
+    return [layer, nn.Sigmoid()] if drawn == 3 else [layer]
+
+
+def vgg(sizes: list[int], g_dim: int, drawn: int) -> tuple[Encoder, Decoder]:
     a, b, c, *more = sizes
     stages: list[nn.Module] = [
         nn.Sequential(conv(3, a), conv(a, a)),
@@ -73,24 +79,24 @@ def vgg(sizes: list[int], g_dim: int) -> tuple[Encoder, Decoder]:
     backwards: list[nn.Module] = [
         nn.Sequential(conv(2 * c, c), conv(c, c), conv(c, b)),
         nn.Sequential(conv(2 * b, b), conv(b, a)),
-        nn.Sequential(conv(2 * a, a), nn.ConvTranspose2d(a, 3, 3, 1, 1), nn.Sigmoid()),
+        nn.Sequential(conv(2 * a, a), *last(a, drawn, 3, 1, 1)),
     ]
-    last = c
+    coarsest = c
     for d in more:
-        stages.append(nn.Sequential(conv(last, d), conv(d, d), conv(d, d)))
-        backwards.insert(0, nn.Sequential(conv(2 * d, d), conv(d, d), conv(d, last)))
-        last = d
-    return Encoder(stages, last, g_dim, True), Decoder(g_dim, last, backwards, True)
+        stages.append(nn.Sequential(conv(coarsest, d), conv(d, d), conv(d, d)))
+        backwards.insert(0, nn.Sequential(conv(2 * d, d), conv(d, d), conv(d, coarsest)))
+        coarsest = d
+    return Encoder(stages, coarsest, g_dim, True), Decoder(g_dim, coarsest, backwards, True)
 
 
-def dcgan(sizes: list[int], g_dim: int) -> tuple[Encoder, Decoder]:
-    a, *_, last = sizes
+def dcgan(sizes: list[int], g_dim: int, drawn: int) -> tuple[Encoder, Decoder]:
+    a, *_, coarsest = sizes
     stages: list[nn.Module] = [down(i, o) for i, o in zip([3, *sizes], sizes, strict=False)]
     backwards: list[nn.Module] = [
         up(2 * i, o) for i, o in zip(sizes[:0:-1], sizes[-2::-1], strict=True)
     ]
-    backwards.append(nn.Sequential(nn.ConvTranspose2d(2 * a, 3, 4, 2, 1), nn.Sigmoid()))
-    return Encoder(stages, last, g_dim, False), Decoder(g_dim, last, backwards, False)
+    backwards.append(nn.Sequential(*last(2 * a, drawn, 4, 2, 1)))
+    return Encoder(stages, coarsest, g_dim, False), Decoder(g_dim, coarsest, backwards, False)
 
 
 class Recurrent(nn.Module):
@@ -119,6 +125,14 @@ class Recurrent(nn.Module):
         return self.output(x)
 
 
+def finish(drawn: Tensor, before: Tensor, past: Tensor) -> Tensor:
+    """A frame from new content, the one before and the last given one, if it is a blend."""
+    if drawn.shape[1] == 3:
+        return drawn
+    new, stay, back = drawn[:, 3:].softmax(1).split(1, 1)
+    return new * drawn[:, :3].sigmoid() + stay * before + back * past
+
+
 def kl(mu: Tensor, logvar: Tensor, mu_p: Tensor, logvar_p: Tensor) -> Tensor:
     difference = logvar_p - logvar
     each = difference + (logvar.exp() + (mu - mu_p) ** 2) / logvar_p.exp() - 1
@@ -133,7 +147,10 @@ class PlainModel(nn.Module):
         c = model.config
         stages = (64, 128, 256, 512) if c.net.endswith("64") else (64, 128, 256, 512, 512)
         sizes = [scaled(channels, c.width) for channels in stages]
-        self.encoder, self.decoder = (vgg if c.net.startswith("vgg") else dcgan)(sizes, c.g_dim)
+        self.encoder, self.decoder = (vgg if c.net.startswith("vgg") else dcgan)(
+            sizes, c.g_dim, DRAWN if c.output == "blend" else 3
+        )
+
         r = c.rnn_size
         inputs = c.condition_dim + c.g_dim + c.z_dim
         self.frame_predictor = Recurrent(inputs, c.g_dim, r, c.predictor_layers, False)
@@ -184,7 +201,9 @@ class PlainModel(nn.Module):
                 else self.prior(h)
             )
             known = [h, z] if condition is None else [condition[i - 1], h, z]
-            x_pred = self.decoder(self.frame_predictor(torch.cat(known, 1)), skips)
+            drawn = self.decoder(self.frame_predictor(torch.cat(known, 1)), skips)
+            before = frames[i - 1] if true else x_pred
+            x_pred = finish(drawn, before, frames[min(i, n_past) - 1])
             total = total + F.mse_loss(x_pred, frames[i]) + beta * kl(mu, logvar, *p)
         return total
 
@@ -212,6 +231,6 @@ class PlainModel(nn.Module):
             if i < len(past):
                 x = past[i]
             else:
-                x = self.decoder(h_pred, skips)
+                x = finish(self.decoder(h_pred, skips), x, past[-1])
                 made.append(x)
         return made

@@ -8,6 +8,7 @@ from torch.distributions import Normal, kl_divergence
 from benchmarks.plain import PlainModel
 from foreframe import Clip, ForeframeError, ModelConfig, VideoCVAE
 from foreframe.nets import conv
+from foreframe.nets.blend import DRAWN, blend
 from foreframe.nets.conv import NETS, upsampling_kernel
 from foreframe.nets.recurrent import LOGVAR_LIMIT, Gaussian, GaussianLSTM
 
@@ -96,10 +97,13 @@ def both(**settings) -> tuple[VideoCVAE, PlainModel]:
 
 @pytest.mark.parametrize("teacher_forcing", [True, False])
 @pytest.mark.parametrize("prior", ["fixed", "learned"])
-@pytest.mark.parametrize("net", sorted(NETS))
+@pytest.mark.parametrize(
+    ("net", "output"),
+    [*((net, "frame") for net in sorted(NETS)), ("dcgan64", "blend"), ("vgg64", "blend")],
+)
 @pytest.mark.parametrize("portions", ["all steps at once", "one step at a time"])
 def test_loss_gradients_and_statistics_are_those_of_the_plain_program(
-    net, prior, teacher_forcing, portions, monkeypatch
+    net, output, prior, teacher_forcing, portions, monkeypatch
 ):
     """Skips convolved once, upsampling within a kernel, steps gathered: the same function.
 
@@ -108,7 +112,7 @@ def test_loss_gradients_and_statistics_are_those_of_the_plain_program(
     """
     if portions == "one step at a time":
         monkeypatch.setattr(conv, "_CACHE", 0)
-    model, plain = both(net=net, prior=prior)
+    model, plain = both(net=net, prior=prior, output=output)
     model, plain = model.double(), plain.double()
     size = 128 if net.endswith("128") else 64
     random = {"dtype": torch.float64}
@@ -127,9 +131,10 @@ def test_loss_gradients_and_statistics_are_those_of_the_plain_program(
         torch.testing.assert_close(buffer, other, rtol=1e-9, atol=1e-12, msg=name)
 
 
+@pytest.mark.parametrize("output", ["frame", "blend"])
 @pytest.mark.parametrize("net", ["vgg64", "dcgan64"])
-def test_futures_are_those_of_the_plain_program(net):
-    model, plain = both(net=net, prior="learned")
+def test_futures_are_those_of_the_plain_program(net, output):
+    model, plain = both(net=net, prior="learned", output=output)
     plain.eval()
     past, actions, noise = (
         torch.rand(3, 2, 3, 64, 64),
@@ -144,11 +149,12 @@ def test_futures_are_those_of_the_plain_program(net):
         torch.testing.assert_close(futures[:, k], torch.stack(made, 1), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("output", ["frame", "blend"])
 @pytest.mark.parametrize("teacher_forcing", [True, False])
-def test_recomputed_activations_change_nothing_but_the_memory(teacher_forcing):
+def test_recomputed_activations_change_nothing_but_the_memory(teacher_forcing, output):
     held, found = [], []
     for recompute in (False, True):
-        model, _ = both(net="dcgan64", prior="learned")
+        model, _ = both(net="dcgan64", prior="learned", output=output)
         model.double()
         random = {"dtype": torch.float64, "generator": torch.Generator().manual_seed(1)}
         frames, actions = torch.rand(3, 6, 3, 64, 64, **random), torch.randn(3, 6, 4, **random)
@@ -187,6 +193,38 @@ def test_futures_are_yielded_one_frame_after_another():
             assert not frames.requires_grad
             made[:, samples, t] = frames
         torch.testing.assert_close(made, whole, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("teacher_forcing", [True, False])
+def test_a_blend_that_copies_the_frame_before_copies_it_exactly(teacher_forcing):
+    """Teacher-forced it repeats each true frame, free-running the last given one."""
+    model, _ = both(net="dcgan64", output="blend")
+    last = model.decoder.stages[-1].first
+    with torch.no_grad():
+        last.weight[:, 3:] = 0
+        last.bias[3:] = torch.tensor([-1e4, 1e4, -1e4])
+    x = torch.rand(6, 2, 3, 64, 64)
+    found = model.rollout(
+        x, torch.randn(5, 2, 4), torch.randn(5, 2, 4), n_past=2, teacher_forcing=teacher_forcing
+    )
+    before = x[:-1] if teacher_forcing else x[[0, 1, 1, 1, 1]]
+    assert torch.equal(found.x_pred, before)
+    with torch.no_grad():
+        last.bias[3:] = torch.tensor([-1e4, -1e4, 1e4])  # the last given frame
+    futures = model.generate(x[:3].transpose(0, 1), torch.randn(2, 6, 4), n_samples=2)
+    assert torch.equal(futures, x[2][:, None, None].expand_as(futures))
+
+
+def test_a_blend_lies_between_its_sources():
+    torch.manual_seed(0)
+    drawn = 10 * torch.randn(4, DRAWN, 8, 8)
+    before, past = torch.rand(4, 3, 8, 8), torch.rand(4, 3, 8, 8)
+    made = blend(drawn, before, past)
+    assert made.min() >= 0
+    assert made.max() <= 1
+    sources = torch.stack([drawn[:, :3].sigmoid(), before, past])
+    assert (made <= sources.amax(0) + 1e-6).all()
+    assert (made >= sources.amin(0) - 1e-6).all()
 
 
 def test_upsampling_is_within_the_kernel():

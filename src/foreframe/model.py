@@ -21,6 +21,7 @@ from foreframe.config import from_dict
 from foreframe.errors import ForeframeError
 from foreframe.model_config import ModelConfig as ModelConfig
 from foreframe.model_config import check_model_config
+from foreframe.nets.blend import DRAWN, blend
 from foreframe.nets.conv import NETS, DecoderContext, Skips, initialise
 from foreframe.nets.norm import mean_over_processes, statistics_kept
 from foreframe.nets.recurrent import LSTM, FixedPrior, Gaussian, GaussianLSTM, State
@@ -42,11 +43,20 @@ class Observed(NamedTuple):
         q: the posterior of z_1 .. z_{known-1}; None if only one frame is known.
         contexts: the decoder's, with the skips of each given frame that they are taken from; the
             last one's are frozen.
+        frames: the known frames.
+        n_past: how many of them are given ones.
     """
 
     h: Float[Tensor, "known batch g"]
     q: Gaussian | None
     contexts: list[DecoderContext]
+    frames: Float[Tensor, "known batch 3 height width"]
+    n_past: int
+
+    def last_past(self, steps: slice) -> Float[Tensor, "steps batch 3 height width"]:
+        """The last given frame that each of the steps i - 1 has behind it."""
+        numbers = torch.arange(steps.start, steps.stop).clamp(max=self.n_past - 1)
+        return self.frames[numbers]
 
 
 class Span(NamedTuple):
@@ -93,7 +103,8 @@ class VideoCVAE(
         check_model_config(config)
         self.config = config
         c = config
-        self.encoder, self.decoder = NETS[c.net](c.g_dim, c.width)
+        drawn = DRAWN if c.output == "blend" else 3
+        self.encoder, self.decoder = NETS[c.net](c.g_dim, c.width, drawn)
         self.frame_predictor = LSTM(
             c.condition_dim + c.g_dim + c.z_dim, c.g_dim, c.rnn_size, c.predictor_layers
         )
@@ -219,7 +230,8 @@ class VideoCVAE(
                 h, _ = self._encode(rest.flatten(0, 1), len(rest), recompute)
                 parts.append(h.unflatten(0, rest.shape[:2]))
         h = torch.cat(parts)
-        return Observed(h, self.posterior(h[1:])[0] if len(h) > 1 else None, contexts)
+        q = self.posterior(h[1:])[0] if len(h) > 1 else None
+        return Observed(h, q, contexts, frames, n_past)
 
     def unroll(
         self,
@@ -264,7 +276,8 @@ class VideoCVAE(
         while i <= steps:
             together = last_skip < i <= known and not recompute
             now = slice(i - 1, known if together else i)
-            h = h_true[now] if i <= known else self._encode(x_pred[-1], 1, recompute)[0][None]
+            given = i <= known
+            h = h_true[now] if given else self._encode(x_pred[-1], 1, recompute)[0][None]
             p, prior_state = self.prior(h, memory.prior)
             from_q = q is not None and (z_from_posterior or i < n_past)
             z = (q[now] if q is not None and from_q else p).sample(noise[now])
@@ -274,7 +287,12 @@ class VideoCVAE(
             i = now.stop + 1
             if i > first:
                 context = observed.contexts[min(now.start, last_skip - 1)]
-                x_pred = self._decode(h_pred, context, recompute)
+                sources = None
+                if self.config.output == "blend":
+                    before = _repeat(observed.frames[now], samples) if given else x_pred[-1:]
+                    past = _repeat(observed.last_past(now), samples)
+                    sources = (before.flatten(0, 1), past.flatten(0, 1))
+                x_pred = self._decode(h_pred, context, sources, recompute)
                 yield Span(x_pred, p)
 
     def _encode(self, x: Tensor, steps: int, recompute: bool) -> tuple[Tensor, Skips]:
@@ -282,16 +300,26 @@ class VideoCVAE(
             return self.encoder(x, steps)
         return checkpoint(self.encoder, x, steps, use_reentrant=False, context_fn=_once_more)
 
-    def _decode(self, h_pred: Tensor, context: DecoderContext, recompute: bool) -> Tensor:
+    def _decode(
+        self,
+        h_pred: Tensor,
+        context: DecoderContext,
+        sources: tuple[Tensor, Tensor] | None,
+        recompute: bool,
+    ) -> Tensor:
         """[steps, B, g_dim] to frames [steps, B, 3, H, W] in [0, 1]."""
-        h, steps = h_pred.flatten(0, 1), len(h_pred)
+        inputs = (h_pred.flatten(0, 1), context, len(h_pred), sources)
         if recompute:
-            x_pred = checkpoint(
-                self.decoder, h, context, steps, use_reentrant=False, context_fn=_once_more
-            )
+            x_pred = checkpoint(self._draw, *inputs, use_reentrant=False, context_fn=_once_more)
         else:
-            x_pred = self.decoder(h, context, steps)
+            x_pred = self._draw(*inputs)
         return x_pred.unflatten(0, h_pred.shape[:2])
+
+    def _draw(
+        self, h: Tensor, context: DecoderContext, steps: int, sources: tuple[Tensor, Tensor] | None
+    ) -> Tensor:
+        drawn = self.decoder(h, context, steps)
+        return drawn if sources is None else blend(drawn, *sources)
 
     def rollout(
         self,

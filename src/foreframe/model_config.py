@@ -67,6 +67,10 @@ class ModelConfig:
     """Frame whose skips serve all later ones: the last given frame, or the one before it, where
     SVG's public code freezes them (to reproduce its numbers)."""
 
+    output: Literal["frame", "blend"] = "frame"
+    """What the decoder draws: the frame (SVG), or new content and how it is blended, pixel by
+    pixel, with the frame before and the last given one, so that still background stays sharp."""
+
     @property
     def image_size(self) -> int:
         """Height and width of the frames in pixels."""

@@ -17,7 +17,7 @@ operations.
 """
 
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from typing import NamedTuple, cast
 
 import torch
@@ -69,7 +69,7 @@ class Layers(nn.Sequential):
     def forward(self, x: Tensor, steps: int = 1) -> Tensor:
         """``x`` [steps * batch, C, H, W], time first."""
         layers = list(self)
-        for layer, after in zip(layers, [*layers[1:], None], strict=True):
+        for layer, after in zip_longest(layers, layers[1:]):
             if isinstance(layer, nn.BatchNorm2d):
                 slope = NEGATIVE_SLOPE if isinstance(after, nn.LeakyReLU) else 1.0
                 x = batch_norm(x, layer, steps, slope)
@@ -291,8 +291,8 @@ class Decoder(nn.Module):
 
     def forward(
         self, h: Float[Tensor, "frames g"], context: DecoderContext, steps: int = 1
-    ) -> Float[Tensor, "frames 3 height width"]:
-        """Decode to frames in [0, 1], float32.
+    ) -> Float[Tensor, "frames drawn height width"]:
+        """Decode to frames in [0, 1] (or what is drawn in their place), float32.
 
         Args:
             h: [steps * batch, g_dim], time first.
@@ -328,13 +328,18 @@ CHANNELS = (64, 128, 256, 512)
 """Out of the stages of the nets for 64x64 frames; those for 128x128 have a fifth of 512."""
 
 
-def _vgg(g_dim: int, channels: Sequence[int], size: int) -> tuple[Encoder, Decoder]:
+def _last(layer: nn.ConvTranspose2d) -> list[nn.Module]:
+    """A frame is drawn in [0, 1]; what is drawn for a blend goes through its own functions."""
+    return [layer, nn.Sigmoid()] if layer.out_channels == 3 else [layer]
+
+
+def _vgg(g_dim: int, channels: Sequence[int], size: int, drawn: int) -> tuple[Encoder, Decoder]:
     encoder, decoder = list[Layers](), list[DecoderStage]()
     for k, (before, here) in enumerate(pairwise([3, *channels])):
         deep = k >= 2  # three convolutions in a stage, not two
         encoder.append(vgg_stage(before, here, *[here] * (1 + deep)))
         if k == 0:
-            after: Sequence[nn.Module] = [nn.ConvTranspose2d(here, 3, 3, 1, 1), nn.Sigmoid()]
+            after: Sequence[nn.Module] = _last(nn.ConvTranspose2d(here, drawn, 3, 1, 1))
         else:
             after = list(vgg_stage(here, *[here] * deep, before))
         first = nn.Conv2d(2 * here, here, 3, 1, 1)
@@ -348,12 +353,13 @@ def _vgg(g_dim: int, channels: Sequence[int], size: int) -> tuple[Encoder, Decod
     )
 
 
-def _dcgan(g_dim: int, channels: Sequence[int], size: int) -> tuple[Encoder, Decoder]:
+def _dcgan(g_dim: int, channels: Sequence[int], size: int, drawn: int) -> tuple[Encoder, Decoder]:
     encoder, decoder = list[Layers](), list[DecoderStage]()
     for before, here in pairwise([3, *channels]):
         encoder.append(block(nn.Conv2d(before, here, 4, 2, 1)))
-        first = nn.ConvTranspose2d(2 * here, before, 4, 2, 1)
-        after = [nn.Sigmoid()] if before == 3 else [nn.BatchNorm2d(before), _activation()]
+        finest = not decoder
+        first = nn.ConvTranspose2d(2 * here, drawn if finest else before, 4, 2, 1)
+        after = _last(first)[1:] if finest else [nn.BatchNorm2d(before), _activation()]
         decoder.insert(0, DecoderStage(first, *after, upsample=False))
     return (
         Encoder(encoder, channels, g_dim, size=size, pool=False),
@@ -365,35 +371,37 @@ def _channels(width: float, *more: int) -> list[int]:
     return [scaled(channels, width) for channels in (*CHANNELS, *more)]
 
 
-def vgg64(g_dim: int, width: float) -> tuple[Encoder, Decoder]:
+def vgg64(g_dim: int, width: float, drawn: int = 3) -> tuple[Encoder, Decoder]:
     """The VGG-style pair for 64x64 frames; skips at 64, 32, 16 and 8 pixels.
 
     Args:
         g_dim: width of h.
         width: multiplier of every channel count (1.0: 64 to 512 channels).
+        drawn: channels that the decoder draws; 3 are a frame in [0, 1], others are as they come.
     """
-    return _vgg(g_dim, _channels(width), 64)
+    return _vgg(g_dim, _channels(width), 64, drawn)
 
 
-def vgg128(g_dim: int, width: float) -> tuple[Encoder, Decoder]:
+def vgg128(g_dim: int, width: float, drawn: int = 3) -> tuple[Encoder, Decoder]:
     """The VGG-style pair for 128x128 frames, with a stage more; skips at 128, 64, 32, 16 and 8."""
-    return _vgg(g_dim, _channels(width, 512), 128)
+    return _vgg(g_dim, _channels(width, 512), 128, drawn)
 
 
-def dcgan64(g_dim: int, width: float) -> tuple[Encoder, Decoder]:
+def dcgan64(g_dim: int, width: float, drawn: int = 3) -> tuple[Encoder, Decoder]:
     """The DCGAN-style pair for 64x64 frames; skips at 32, 16, 8 and 4 pixels.
 
     Args:
         g_dim: width of h.
         width: multiplier of every channel count (1.0: 64 to 512 channels).
+        drawn: channels that the decoder draws; 3 are a frame in [0, 1], others are as they come.
     """
-    return _dcgan(g_dim, _channels(width), 64)
+    return _dcgan(g_dim, _channels(width), 64, drawn)
 
 
-def dcgan128(g_dim: int, width: float) -> tuple[Encoder, Decoder]:
+def dcgan128(g_dim: int, width: float, drawn: int = 3) -> tuple[Encoder, Decoder]:
     """The DCGAN-style pair for 128x128 frames, with a stage more; skips at 64, 32, 16, 8 and 4."""
-    return _dcgan(g_dim, _channels(width, 512), 128)
+    return _dcgan(g_dim, _channels(width, 512), 128, drawn)
 
 
-#: Every net by name: a function of (g_dim, width) to a matching encoder and decoder.
+#: Every net by name: a function of (g_dim, width, drawn) to a matching encoder and decoder.
 NETS = {"vgg64": vgg64, "vgg128": vgg128, "dcgan64": dcgan64, "dcgan128": dcgan128}
