@@ -58,20 +58,21 @@ class StopAfter(Listener):
         monkeypatch.setattr(Training, "step", step)
 
 
-@pytest.mark.parametrize("stop_after", [2, 6])
+@pytest.mark.parametrize(("stop_after", "ema"), [(2, 0.0), (6, 0.0), (6, 0.9)])
 def test_a_run_stopped_in_mid_epoch_and_resumed_is_bit_identical(
-    toy_data, tmp_path, monkeypatch, stop_after
+    toy_data, tmp_path, monkeypatch, stop_after, ema
 ):
-    whole = start(TINY, toy_data, tmp_path / "whole", device="cpu")
+    config = replace(TINY, train=replace(TINY.train, ema=ema))
+    whole = start(config, toy_data, tmp_path / "whole", device="cpu")
     whole_history = whole.fit()
     with monkeypatch.context() as patch:
-        stopped = start(TINY, toy_data, tmp_path / "stopped", device="cpu")
+        stopped = start(config, toy_data, tmp_path / "stopped", device="cpu")
         StopAfter(patch, stop_after)
         with pytest.raises(Interrupted):
             stopped.fit()
         assert stopped.progress.step == stop_after % 4
     torch.rand(17)  # whatever the global generator did in between must not matter
-    resumed = start(TINY, toy_data, tmp_path / "stopped", resume=True, device="cpu")
+    resumed = start(config, toy_data, tmp_path / "stopped", resume=True, device="cpu")
     history = resumed.fit()
     a, b = tensors(tmp_path / "whole"), tensors(tmp_path / "stopped")
     assert a.keys() == b.keys()
@@ -79,6 +80,37 @@ def test_a_run_stopped_in_mid_epoch_and_resumed_is_bit_identical(
     for ours, theirs in zip(whole_history, history, strict=True):
         for name in ("loss", "mse", "kld", "validation_psnr", "beta", "teacher_forcing_ratio"):
             assert ours[name] == theirs[name], name
+
+
+def test_the_average_of_the_weights_is_what_is_validated_and_saved(toy_data, tmp_path):
+    config = replace(TINY, train=replace(TINY.train, ema=0.9, epochs=2))
+    training = start(config, toy_data, tmp_path / "run", device="cpu")
+    by_hand = {k: v.double() for k, v in training.model.state_dict().items()}
+    judged = []
+    step, psnr = training.step, Validation.psnr
+
+    def stepped(clip, global_step):
+        logs = step(clip, global_step)
+        decay = min(0.9, (1 + global_step) / (10 + global_step))
+        for name, value in training.model.state_dict().items():
+            by_hand[name] = decay * by_hand[name] + (1 - decay) * value.double()
+        return logs
+
+    def judge(validation, model):
+        judged.append({k: v.clone() for k, v in model.state_dict().items()})
+        return psnr(validation, model)
+
+    training.step = stepped
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Validation, "psnr", judge)
+        training.fit()
+    weight = "frame_predictor.embed.weight"
+    torch.testing.assert_close(judged[-1][weight].double(), by_hand[weight], rtol=1e-5, atol=1e-7)
+    assert not torch.allclose(judged[-1][weight], training.model.state_dict()[weight], atol=1e-5)
+    scores = [row["validation_psnr"] for row in training.progress.history]
+    saved = load_model(tmp_path / "run").state_dict()
+    best = judged[scores.index(max(scores))]
+    assert all(torch.equal(saved[name], best[name]) for name in saved)
 
 
 def test_the_resume_test_could_fail(toy_data, tmp_path):

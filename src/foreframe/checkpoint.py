@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from foreframe.average import WeightAverage
 from foreframe.config import to_dict
 from foreframe.errors import ForeframeError
 from foreframe.files import write_json
@@ -31,7 +32,7 @@ LAST_GOOD = "last-good.safetensors"
 BEST = "model.safetensors"
 HISTORY = "history.json"
 
-_MODEL, _OPTIMIZER = "model.", "optimizer."
+_MODEL, _OPTIMIZER, _AVERAGE = "model.", "optimizer.", "average."
 
 
 @dataclass
@@ -61,18 +62,29 @@ def save_best(run: Path, model: VideoCVAE) -> None:
 
 
 def save_last(
-    run: Path, model: VideoCVAE, optimizer: torch.optim.Optimizer, progress: Progress
+    run: Path,
+    model: VideoCVAE,
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
+    average: WeightAverage | None = None,
 ) -> None:
     """Write everything a resume needs, in one file."""
     tensors: dict[str, Tensor] = {_MODEL + name: t for name, t in model.state_dict().items()}
     for name, parameter in model.named_parameters():
         for moment, value in optimizer.state[parameter].items():
             tensors[f"{_OPTIMIZER}{moment}.{name}"] = value
+    if average is not None:
+        tensors |= {_AVERAGE + name: t for name, t in average.tensors.items()}
     write_tensors(run / LAST, tensors, {"progress": json.dumps(to_dict(progress))})
 
 
-def load_last(run: Path, model: VideoCVAE, optimizer: torch.optim.Optimizer) -> Progress:
-    """Restore ``model`` and ``optimizer`` in place from the run's last checkpoint.
+def load_last(
+    run: Path,
+    model: VideoCVAE,
+    optimizer: torch.optim.Optimizer,
+    average: WeightAverage | None = None,
+) -> Progress:
+    """Restore ``model``, ``optimizer`` and ``average`` in place from the run's last checkpoint.
 
     Raises:
         ForeframeError: no such file, a damaged one, or one of another configuration.
@@ -90,6 +102,12 @@ def load_last(run: Path, model: VideoCVAE, optimizer: torch.optim.Optimizer) -> 
         name.removeprefix(_MODEL): t for name, t in tensors.items() if name.startswith(_MODEL)
     }
     load_into(model, weights, path)
+    for name, tensor in ({} if average is None else average.tensors).items():
+        if _AVERAGE + name not in tensors:
+            raise ForeframeError(
+                f"{path}: holds no moving average of the weights; it was written without --ema."
+            )
+        tensor.copy_(tensors[_AVERAGE + name])
     moments: dict[str, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         if key.startswith(_OPTIMIZER):

@@ -50,7 +50,9 @@ def start(
         # Each reads the checkpoint, but whether there is one, the first says.
         if processes.on_first((out / checkpoint.LAST).exists):
             with processes.agreed():
-                training.progress = checkpoint.load_last(out, training.model, training.optimizer)
+                training.progress = checkpoint.load_last(
+                    out, training.model, training.optimizer, training.average
+                )
         return training
     if init_from is not None:
         with processes.agreed():

@@ -9,7 +9,7 @@ import signal
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.tensorboard import SummaryWriter
 
 from foreframe import checkpoint
+from foreframe.average import WeightAverage
 from foreframe.checkpoint import Progress
 from foreframe.clip import Clip
 from foreframe.data.batches import prefetch
@@ -118,6 +119,7 @@ class Training:
             betas=(0.9, 0.999),
             fused=self.device.type in ("cpu", "cuda"),
         )
+        self.average = WeightAverage(self.model, config.train.ema) if config.train.ema else None
         self.validation = Validation(self.splits["validate"], config.train, self.device)
         self.progress = Progress()
 
@@ -163,6 +165,8 @@ class Training:
         loss.backward()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+        if self.average is not None:
+            self.average.update(global_step)
         return torch.stack([logs["loss"], logs["mse"], logs["kld"]])
 
     # -- the whole run --------------------------------------------------------------------------
@@ -288,10 +292,11 @@ class Training:
     def _end_epoch(self, writer: SummaryWriter) -> dict[str, Any]:
         train, progress = self.config.train, self.progress
         row: dict[str, Any] = {"epoch": progress.epoch, **self._means()}
-        row["validation_psnr"] = self.validation.psnr(self.model)
+        with self._shown():
+            row["validation_psnr"] = self.validation.psnr(self.model)
+            latent = self.validation.latent(self.model)
         if not math.isfinite(row["validation_psnr"]):
             self._not_finite(progress)
-        latent = self.validation.latent(self.model)
         row |= {
             "latent_kl": latent.kl,
             "active_units": latent.active_units,
@@ -314,7 +319,8 @@ class Training:
         progress.collapsed_validations = progress.collapsed_validations + 1 if collapsed else 0
         if best is None or row["validation_psnr"] > best:
             progress.best_psnr = row["validation_psnr"]
-            checkpoint.save_best(self.out, self.model)
+            with self._shown():
+                checkpoint.save_best(self.out, self.model)
         last_epoch = progress.epoch + 1 == train.epochs
         if (progress.epoch + 1) % train.sample_every == 0 or last_epoch:
             self._show(f"epoch-{progress.epoch:03d}.gif")
@@ -331,7 +337,7 @@ class Training:
         finite = [t.isfinite().all() for t in self.model.state_dict().values()]
         if not bool(torch.stack(finite).all()):
             self._not_finite(self.progress)
-        checkpoint.save_last(self.out, self.model, self.optimizer, self.progress)
+        checkpoint.save_last(self.out, self.model, self.optimizer, self.progress, self.average)
 
     def _not_finite(self, progress: Progress) -> None:
         last = self.out / checkpoint.LAST
@@ -342,8 +348,13 @@ class Training:
             "Lower --lr or --beta-max, or use --precision fp32, and train again."
         )
 
+    def _shown(self) -> AbstractContextManager[None]:
+        """In here the model has the weights that it is judged by: the average, if there is one."""
+        return self.average.in_place() if self.average is not None else nullcontext()
+
     def _show(self, name: str) -> None:
-        self.validation.gif(self.model, self.out / "samples" / name)
+        with self._shown():
+            self.validation.gif(self.model, self.out / "samples" / name)
 
     # -- collapse -------------------------------------------------------------------------------
 

@@ -26,6 +26,9 @@ class TrainConfig:
     kl: KLSchedule = field(default_factory=KLSchedule)
     forcing: TeacherForcing = field(default_factory=TeacherForcing)
     rate: LearningRate = field(default_factory=LearningRate)
+    ema: float = 0.0
+    """Decay of a moving average of the weights, which is then validated and saved as the best in
+    place of the last step's; 0: none."""
     seed: int = 0
     """Seed of the initial weights, the order of the data and every draw."""
     precision: Precision = "auto"
@@ -76,4 +79,6 @@ def check_config(config: RunConfig) -> None:
             )
     if not (train.rate.lr > 0 and math.isfinite(train.rate.lr)):
         raise ForeframeError(f"--lr {train.rate.lr}: must be above 0.")
+    if not 0 <= train.ema < 1:
+        raise ForeframeError(f"--ema {train.ema}: must be at least 0 and below 1.")
     check_schedules(train.kl, train.forcing, train.epochs)
