@@ -17,6 +17,7 @@ import foreframe
 from foreframe.cli_data import GROUPS, Check
 from foreframe.cli_diagnose import Diagnose
 from foreframe.cli_evaluate import Evaluate
+from foreframe.cli_study import Study
 from foreframe.config import to_dict
 from foreframe.device import DeviceName
 from foreframe.errors import ForeframeError
@@ -236,6 +237,7 @@ COMMANDS = {
     "diagnose": Diagnose,
     "predict": Predict,
     "report": Report,
+    "study": Study,
     "schedules": Schedules,
 }
 
@@ -311,6 +313,9 @@ def _parse(words: Sequence[str]) -> Any:
         default = {"train": config.train}
         if command is Train:
             default["model"] = config.model
+    if command is Study:
+        config = _recipe_config(_option(rest, "--base") or "lab-small")
+        default = {"model": config.model, "train": config.train}
     annotated = OmitArgPrefixes[FlagCreatePairsOff[command]]  # type: ignore[valid-type]
     return tyro.cli(
         annotated,
@@ -318,6 +323,16 @@ def _parse(words: Sequence[str]) -> Any:
         args=rest,
         default=_with_defaults(command, default) if default else None,
     )
+
+
+def _option(words: Sequence[str], name: str) -> str | None:
+    """The value of an option that must be known before the others are read."""
+    for word, after in zip(words, [*words[1:], None], strict=True):
+        if word == name:
+            return after
+        if word.startswith(f"{name}="):
+            return word.removeprefix(f"{name}=")
+    return None
 
 
 def _parse_group(name: str, words: list[str]) -> Any:
@@ -338,6 +353,7 @@ def _with_defaults(command: type, values: dict[str, object]) -> object:
     blank = {
         Train: {"recipe": tyro.MISSING, "data": tyro.MISSING, "out": tyro.MISSING},
         Schedules: {},
+        Study: {"study": tyro.MISSING, "data": tyro.MISSING, "out": tyro.MISSING},
     }[command]
     return replace(command(**blank), **values)
 

@@ -1,6 +1,7 @@
 """Named complete runs: a recipe is a function that returns a configuration."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from foreframe.errors import ForeframeError
 from foreframe.model_config import ModelConfig
@@ -8,20 +9,31 @@ from foreframe.schedules import KLSchedule, LearningRate, TeacherForcing
 from foreframe.train_config import RunConfig, TrainConfig
 
 
-def demo() -> RunConfig:
-    """Minutes on two CPU cores: a small dcgan64 for the simulated data, actions, source-time."""
+def foreframe_s() -> RunConfig:
+    """Small and good: a dcgan64 that blends, averaged weights; actions, source-time.
+
+    Two to four minutes on two CPU cores; docs/training.md says what each of its parts brought.
+    """
     return RunConfig(
-        recipe="demo",
-        model=ModelConfig(net="dcgan64", width=0.25, condition="actions", timing="source"),
+        recipe="foreframe-s",
+        model=ModelConfig(
+            net="dcgan64", width=0.25, condition="actions", timing="source", output="blend"
+        ),
         train=TrainConfig(
             epochs=10,
             steps_per_epoch=75,
             batch_size=16,
+            ema=0.99,
             kl=KLSchedule(kl_schedule="cyclical", beta_max=1e-4, kl_cycles=3, kl_ratio=0.5),
             forcing=TeacherForcing(teacher_forcing="linear", teacher_forcing_start=1),
             rate=LearningRate(lr=0.002, lr_schedule="cosine"),
         ),
     )
+
+
+def demo() -> RunConfig:
+    """What `make demo` trains: foreframe-s."""
+    return replace(foreframe_s(), recipe="demo")
 
 
 def _lab(name: str, prior: str, kl_schedule: str) -> RunConfig:
@@ -59,6 +71,24 @@ def lab_lp_cyclical() -> RunConfig:
     return _lab("lab-lp-cyclical", "learned", "cyclical")
 
 
+def lab_small() -> RunConfig:
+    """The report's first system at a size for two CPU cores: what studies start from."""
+    config = lab_fp_cyclical()
+    return replace(
+        config,
+        recipe="lab-small",
+        model=replace(config.model, net="dcgan64", width=0.25),
+        train=replace(
+            config.train,
+            epochs=12,
+            steps_per_epoch=50,
+            batch_size=16,
+            # After epoch 11 of 150, in a run of 12.
+            forcing=TeacherForcing(teacher_forcing="linear", teacher_forcing_start=1),
+        ),
+    )
+
+
 def _svg(name: str, prior: str) -> RunConfig:
     return RunConfig(
         recipe=name,
@@ -87,9 +117,11 @@ def svg_lp() -> RunConfig:
 #: Every recipe by its name on the command line.
 RECIPES: dict[str, Callable[[], RunConfig]] = {
     "demo": demo,
+    "foreframe-s": foreframe_s,
     "lab-fp-cyclical": lab_fp_cyclical,
     "lab-fp-monotonic": lab_fp_monotonic,
     "lab-lp-cyclical": lab_lp_cyclical,
+    "lab-small": lab_small,
     "svg-fp": svg_fp,
     "svg-lp": svg_lp,
 }

@@ -39,6 +39,11 @@ from foreframe.schedules import kl_weight, learning_rate, teacher_forcing_ratio
 from foreframe.train_config import RunConfig, check_config
 from foreframe.validate import COLLAPSE_PATIENCE, Validation, looks_collapsed
 
+
+class Diverged(ForeframeError):
+    """The loss or the weights are no longer finite; the last good checkpoint is kept."""
+
+
 _COPY = 1.0
 """Seconds within which a second signal is a launcher's copy of the first."""
 
@@ -342,7 +347,7 @@ class Training:
     def _not_finite(self, progress: Progress) -> None:
         last = self.out / checkpoint.LAST
         kept = f"The last good checkpoint is {last}." if last.exists() else "No checkpoint yet."
-        raise ForeframeError(
+        raise Diverged(
             f"the loss is not finite in epoch {progress.epoch + 1}, by step {progress.step}: the "
             f"training has blown up. {kept} "
             "Lower --lr or --beta-max, or use --precision fp32, and train again."

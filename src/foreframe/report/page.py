@@ -41,6 +41,7 @@ def page(run: Run) -> str:
     return template.substitute(
         title=escape(f"{_recipe(run)}: foreframe report"),
         version=escape(foreframe.__version__),
+        style=files("foreframe.report").joinpath("style.css").read_text(encoding="utf-8"),
         body="\n".join(sections),
     )
 

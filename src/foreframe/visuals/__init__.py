@@ -10,12 +10,14 @@ from foreframe.visuals.frames import (
     save_strip,
 )
 from foreframe.visuals.latent import latent_figure
+from foreframe.visuals.overlay import overlaid_chart
 
 __all__ = [
     "Chart",
     "StripGrid",
     "frames_to_png",
     "latent_figure",
+    "overlaid_chart",
     "prediction_gif",
     "prediction_strip",
     "samples_gif",

@@ -26,10 +26,20 @@ COLOURS = {
     "chart-1": "#0072b2",
     "chart-2": "#c8500a",
     "chart-3": "#7a8390",
+    "chart-4": "#00795c",
+    "chart-5": "#b04a8f",
+    "chart-6": "#8a6d00",
 }
-_SERIES = ("chart-1", "chart-2", "chart-3")
-_DASHES = ("-", (0, (5, 1.6)), (0, (1.2, 1.4)))
-_SIZE = (4.2, 2.5)  # inches, of one chart
+SERIES = ("chart-1", "chart-2", "chart-3", "chart-4", "chart-5", "chart-6")
+DASHES = (
+    "-",
+    (0, (5, 1.6)),
+    (0, (1.2, 1.4)),
+    (0, (7, 1.6, 1.2, 1.6)),
+    (0, (3, 1)),
+    (0, (8, 3)),
+)
+CHART_SIZE = (4.2, 2.5)  # inches, of one chart
 
 
 @dataclass(frozen=True)
@@ -77,7 +87,7 @@ def training_charts(history: Sequence[Mapping[str, Any]]) -> list[Chart]:
     charts = []
     for title, keys in _TRAINING:
         series = [_Series(name, [row.get(key) for row in history]) for key, name in keys.items()]
-        series = [one for one in series if _finite(one.values)]
+        series = [one for one in series if finite(one.values)]
         if series:
             logarithmic = bool(_LOGARITHMIC & keys.keys()) and _spans_decades(series)
             charts.append(_chart(title, "epoch", epochs, series, logarithmic=logarithmic))
@@ -118,7 +128,7 @@ def schedule_plot(path: Path, kl_weights: Sequence[float], ratios: Sequence[floa
     kind = path.suffix.lower().removeprefix(".") or "png"
     if kind not in ("png", "svg", "pdf"):
         raise ForeframeError(f"--plot {path}: cannot draw a .{kind}; name it .png, .svg or .pdf.")
-    figure = new_figure((_SIZE[0] * 2, _SIZE[1]))
+    figure = new_figure((CHART_SIZE[0] * 2, CHART_SIZE[1]))
     epochs = list(range(1, len(kl_weights) + 1))
     for ax, title, values in zip(
         figure.subplots(1, 2),
@@ -142,10 +152,10 @@ def _chart(
     logarithmic: bool = False,
     tall: bool = False,
 ) -> Chart:
-    figure = new_figure((_SIZE[0] * 1.3, _SIZE[1] * 1.25) if tall else _SIZE)
+    figure = new_figure((CHART_SIZE[0] * 1.3, CHART_SIZE[1] * 1.25) if tall else CHART_SIZE)
     _draw(figure.subplots(), x_label, x, series, logarithmic=logarithmic)
     names = tuple(one.name for one in series)
-    return Chart(title, _summary(x_label, x, series), names, _inline_svg(figure))
+    return Chart(title, _summary(x_label, x, series), names, inline_svg(figure))
 
 
 def new_figure(size: tuple[float, float]) -> "Figure":
@@ -166,12 +176,9 @@ def _draw(
     *,
     logarithmic: bool = False,
 ) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
-
-    ink, grid = COLOURS["chart-ink"], COLOURS["chart-grid"]
-    for one, colour, dashes in zip(series, _SERIES, _DASHES, strict=False):
+    for one, colour, dashes in zip(series, SERIES, DASHES, strict=False):
         values = [_number(value) for value in one.values]
-        lonely = len(_finite(one.values)) <= 15
+        lonely = len(finite(one.values)) <= 15
         ax.plot(
             x[: len(values)],
             values,
@@ -184,6 +191,17 @@ def _draw(
             label=one.name,
             gid=f"series {one.name}",
         )
+    values = [v for one in series for v in finite(one.values)]
+    dress_axes(ax, x_label, x, values, logarithmic=logarithmic)
+
+
+def dress_axes(
+    ax: "Axes", x_label: str, x: Sequence[int], values: Sequence[float], *, logarithmic: bool
+) -> None:
+    """Grid, ticks and limits of a chart whose lines are drawn."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+    ink, grid = COLOURS["chart-ink"], COLOURS["chart-grid"]
     ax.patch.set_alpha(0.0)
     ax.grid(axis="y", color=grid, linewidth=0.8)
     ax.set_axisbelow(True)
@@ -202,7 +220,7 @@ def _draw(
         ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         ax.yaxis.set_minor_locator(NullLocator())
     else:
-        _set_linear_limits(ax, [v for one in series for v in _finite(one.values)])
+        _set_linear_limits(ax, values)
 
 
 def _set_linear_limits(ax: "Axes", values: Sequence[float]) -> None:
@@ -219,7 +237,7 @@ def _set_linear_limits(ax: "Axes", values: Sequence[float]) -> None:
     ax.yaxis.get_offset_text().set(color=COLOURS["chart-ink"], fontsize=9)
 
 
-def _inline_svg(figure: "Figure") -> str:
+def inline_svg(figure: "Figure") -> str:
     import matplotlib
 
     buffer = io.StringIO()
@@ -244,7 +262,7 @@ def _inline_svg(figure: "Figure") -> str:
 def _summary(x_label: str, x: Sequence[int], series: Sequence[_Series]) -> str:
     parts = []
     for one in series:
-        points = [(at, v) for at, v in zip(x, one.values, strict=False) if _finite([v])]
+        points = [(at, v) for at, v in zip(x, one.values, strict=False) if finite([v])]
         (first_at, first), (last_at, last) = points[0], points[-1]
         if len(points) == 1:
             parts.append(f"{one.name}: {first:.4g} at {x_label} {first_at}")
@@ -257,15 +275,15 @@ def _summary(x_label: str, x: Sequence[int], series: Sequence[_Series]) -> str:
 
 
 def _number(value: float | None) -> float:
-    return float(value) if _finite([value]) else math.nan  # type: ignore[arg-type]
+    return float(value) if finite([value]) else math.nan  # type: ignore[arg-type]
 
 
-def _finite(values: Sequence[float | None]) -> list[float]:
+def finite(values: Sequence[float | None]) -> list[float]:
     return [
         float(value) for value in values if isinstance(value, int | float) and math.isfinite(value)
     ]
 
 
 def _spans_decades(series: Sequence[_Series]) -> bool:
-    values = [value for one in series for value in _finite(one.values)]
+    values = [value for one in series for value in finite(one.values)]
     return min(values) > 0 and max(values) > 10 * min(values)

@@ -37,6 +37,7 @@ def prediction_gif(
     *,
     fps: float = 5.0,
     scale: int = 3,
+    names: Sequence[str] = (),
 ) -> None:
     """Write an endless GIF: the truth on the left, the predictions in a grid on the right.
 
@@ -48,6 +49,7 @@ def prediction_gif(
         fps: time steps shown in a second; the last one stays for a second longer.
         scale: pixels on the screen for one of a frame of 64x64; fewer for larger frames, and where
             the grid would grow too wide.
+        names: of the predictions, in place of numbers.
 
     Raises:
         ForeframeError: the file could not be written.
@@ -55,10 +57,9 @@ def prediction_gif(
     count = len(predictions)
     columns = count if count <= 4 else int(np.ceil(np.sqrt(1.5 * count)))
     cells = [(0, 0.0)] + [(k // columns, 1.0 + k % columns) for k in range(count)]
-    names = ["truth"]
-    names += ["prediction"] if count == 1 else [f"sample {k + 1}" for k in range(count)]
     videos = np.concatenate([truth[None], predictions])
-    _write_gif(path, videos, cells, names, [True] + [False] * count, n_past, fps, scale)
+    shown = ["truth", *_names(count, names)]
+    _write_gif(path, videos, cells, shown, [True] + [False] * count, n_past, fps, scale)
 
 
 def samples_gif(
@@ -99,7 +100,12 @@ def samples_gif(
 
 
 def prediction_strip(
-    truth: np.ndarray, predictions: np.ndarray, n_past: int, *, scale: int = 2
+    truth: np.ndarray,
+    predictions: np.ndarray,
+    n_past: int,
+    *,
+    scale: int = 2,
+    names: Sequence[str] = (),
 ) -> Image.Image:
     """A picture with every time step: the truth above the predictions, steps numbered.
 
@@ -109,17 +115,14 @@ def prediction_strip(
         n_past: number of given frames.
         scale: pixels in the picture for one of a frame of 64x64, fewer for larger frames; the text
             grows with it.
+        names: of the predictions, in place of numbers.
     """
-    grid = StripGrid.of(truth.shape, len(predictions), scale)
+    rows = ["truth", *_names(len(predictions), names)]
+    longest = max(map(len, rows)) if names else None
+    grid = StripGrid.of(truth.shape, len(predictions), scale, longest)
     picture = Image.new("RGB", grid.size, CANVAS)
     draw = ImageDraw.Draw(picture)
     label, number = label_font(9 * scale), label_font(8 * scale)
-    names = ["truth"]
-    names += (
-        ["prediction"]
-        if len(predictions) == 1
-        else [f"sample {k + 1}" for k in range(grid.rows - 1)]
-    )
     for t in range(grid.steps):
         given = t < n_past
         x, y = grid.corner(0, t)
@@ -131,7 +134,7 @@ def prediction_strip(
             corner = grid.corner(row, t)
             if t % grid.columns == 0:
                 middle = (corner[0] - 5 * scale, corner[1] + grid.height / 2)
-                draw.text(middle, names[row], INK, label, "rm")
+                draw.text(middle, rows[row], INK, label, "rm")
             _paste(picture, draw, video[t], corner, grid.zoom, _colour(given, row == 0))
     return picture
 
@@ -183,12 +186,16 @@ class StripGrid:
     """From a frame's edge to the next one's, less its own size."""
 
     @classmethod
-    def of(cls, shape: tuple[int, ...], predictions: int, scale: int) -> "StripGrid":
-        """The grid for videos of ``shape`` [T, H, W, 3]."""
+    def of(
+        cls, shape: tuple[int, ...], predictions: int, scale: int, letters: int | None = None
+    ) -> "StripGrid":
+        """The grid for videos of ``shape`` [T, H, W, 3] and names of so many letters."""
         steps, height, width = shape[:3]
         zoom = _zoom(scale, height, width)
         blocks = -(-steps // _MAX_COLUMNS)
         left = (54 if predictions == 1 else 46) * scale
+        if letters is not None:
+            left = (16 + 5 * letters) * scale
         return cls(
             steps, 1 + predictions, -(-steps // blocks), zoom, width * zoom, height * zoom,
             left, 16 * scale, 2 * _BORDER + scale,
@@ -211,6 +218,12 @@ class StripGrid:
         block, column = divmod(step, self.columns)
         x = self.left + column * (self.width + self.pitch)
         return x, block * self.block + self.top + row * (self.height + self.pitch)
+
+
+def _names(count: int, given: Sequence[str]) -> list[str]:
+    if given:
+        return list(given)
+    return ["prediction"] if count == 1 else [f"sample {k + 1}" for k in range(count)]
 
 
 def _write_gif(

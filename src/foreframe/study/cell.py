@@ -1,0 +1,125 @@
+"""One cell of a study with one seed: trained or gone on with, scored, and put on record."""
+
+import shlex
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from foreframe import checkpoint
+from foreframe.config import to_dict
+from foreframe.evaluation import EVALUATION, evaluate
+from foreframe.files import write_json
+from foreframe.listener import Listener
+from foreframe.places import place
+from foreframe.runs import start
+from foreframe.study.plan import Cell
+from foreframe.train import Diverged
+from foreframe.train_config import RunConfig
+
+RECORD = "cell.json"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker is told.
+
+    Attributes:
+        cell: name, label and settings.
+        seed: of the training.
+        config: complete.
+        data: root of the dataset, as the user named it.
+        root: the same, for whoever works elsewhere.
+        folder: of the run.
+        shown: the same, as the user named it.
+        limit: test sequences that are scored; None: all.
+        device: where to compute.
+    """
+
+    cell: Cell
+    seed: int
+    config: RunConfig
+    data: str
+    root: str
+    folder: Path
+    shown: str
+    limit: int | None = None
+    device: str = "auto"
+
+
+def run_cell(job: Job) -> dict[str, Any]:
+    """Train, score and record; what is done already is not done again.
+
+    A training that diverges is finished and counted: its best weights, if any, are scored.
+
+    Raises:
+        Interrupted: on Ctrl-C, after saving.
+        ForeframeError: the data or the settings do not serve.
+    """
+    record = job.folder / RECORD
+    if record.exists():
+        found: dict[str, Any] = checkpoint.read_json(record)
+        return found
+    begun = time.monotonic()
+    data = place(job.root)
+    resume = (job.folder / checkpoint.RUN_CONFIG).exists()
+    training = start(
+        job.config, data, job.folder, resume=resume, device=job.device, listener=Listener()
+    )
+    diverged: int | None = None
+    try:
+        training.fit()
+    except Diverged:
+        diverged = training.progress.epoch + 1
+    history = training.progress.history
+    train = f"foreframe train {shlex.quote(f'{job.shown}/{checkpoint.RUN_CONFIG}')}"
+    score = "foreframe evaluate NEW_RUN"
+    commands = [
+        f"{train} --data {shlex.quote(job.data)} --out NEW_RUN",
+        f"{score} --data {shlex.quote(job.data)}"
+        + ("" if job.limit is None else f" --limit {job.limit}"),
+    ]
+    card = None
+    if (job.folder / checkpoint.BEST).exists():
+        card = evaluate(
+            job.folder,
+            data,
+            limit=job.limit,
+            device=job.device,
+            command=commands[1].replace("NEW_RUN", shlex.quote(job.shown)),
+            log=lambda text: None,
+        )
+    written = {
+        "cell": job.cell.name,
+        "label": job.cell.label,
+        "seed": job.seed,
+        "settings": dict(job.cell.settings),
+        "config": to_dict(training.config),
+        "commands": commands,
+        "diverged": diverged,
+        "history": history,
+        "seconds": sum(row["seconds"] for row in history),
+        "wall_seconds": time.monotonic() - begun,
+        "card": None if card is None else _short(card),
+    }
+    write_json(record, written)
+    return written
+
+
+def _short(card: dict[str, Any]) -> dict[str, Any]:
+    """Of the card what the study needs; the whole lies beside it."""
+    return {
+        "file": EVALUATION,
+        "protocol": {
+            k: card["protocol"][k] for k in ("name", "n_past", "n_future", "samples", "sequences")
+        },
+        "hashes": card["hashes"],
+        "rows": {
+            row["name"]: {
+                "psnr": row["psnr"],
+                "ssim": row["ssim"],
+                "interval": row["scores"]["psnr"]["interval"] if "scores" in row else None,
+            }
+            for row in card["rows"]
+        },
+    }

@@ -1,0 +1,66 @@
+"""A study's folder read back: its definition and the records of the runs that are done."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from foreframe import checkpoint
+from foreframe.study.cell import RECORD
+from foreframe.study.numbers import Summary, summarise
+from foreframe.study.plan import Comparison
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a folder holds.
+
+    Attributes:
+        folder: of the study.
+        definition: of study.json.
+        records: of each cell by its name, in the order of the seeds; cells without any left out.
+        folders: of each record's run, by cell and seed.
+        labels: of all cells.
+        comparisons: among them.
+    """
+
+    folder: Path
+    definition: dict[str, Any]
+    records: dict[str, list[dict[str, Any]]]
+    folders: dict[tuple[str, int], Path]
+    labels: dict[str, str]
+    comparisons: list[Comparison]
+
+    @property
+    def summaries(self) -> dict[str, Summary]:
+        """Of the cells that have been run."""
+        return {name: summarise(records) for name, records in self.records.items()}
+
+
+def read_study(folder: Path) -> Study:
+    """Read a study.
+
+    Raises:
+        ForeframeError: there is none, or a file is damaged.
+    """
+    definition = checkpoint.read_json(folder / "study.json")
+    records: dict[str, list[dict[str, Any]]] = {}
+    folders: dict[tuple[str, int], Path] = {}
+    for cell in definition["cells"]:
+        found = []
+        for path in (folder / "runs" / cell["name"]).glob(f"seed-*/{RECORD}"):
+            record = checkpoint.read_json(path)
+            found.append(record)
+            folders[cell["name"], record["seed"]] = path.parent
+        if found:
+            records[cell["name"]] = sorted(found, key=lambda record: record["seed"])
+    return Study(
+        folder,
+        definition,
+        records,
+        folders,
+        {cell["name"]: cell["label"] for cell in definition["cells"]},
+        [
+            Comparison(one["name"], one["title"], tuple(one["cells"]))
+            for one in definition["comparisons"]
+        ],
+    )
