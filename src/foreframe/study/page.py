@@ -51,7 +51,8 @@ def write_page(folder: Path) -> Path:
     """
     study = read_study(folder)
     summaries = study.summaries
-    found = claims(summaries)
+    rates = [one.cells[0] for one in study.comparisons if one.name == "learning-rate"]
+    found = claims(summaries, *rates[:1])
     write_text(folder / PAGE, _page(study, summaries, found))
     write_text(folder / MARKDOWN, _markdown(study, summaries, found))
     write_json(folder / RESULTS, _results(study))
@@ -225,7 +226,8 @@ def _again(study: Study) -> str:
     if example:
         shown = "".join(f"<code>{escape(line)}</code>" for line in example[0]["commands"])
         one = (
-            "<p>One cell again, by its run.json; results.json has the commands of all. On the same "
+            "<p>One cell again, every setting spelled out that is not its recipe's; results.json "
+            "has the commands of all. On the same "
             f"machine and number of threads the numbers are the same.</p><pre>{shown}</pre>"
         )
     facts = {"Base": str(study.definition["base"]["recipe"]), "Settings": _setting_words(study)}

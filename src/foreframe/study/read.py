@@ -5,9 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from foreframe import checkpoint
+from foreframe.config import from_dict
+from foreframe.study.again import commands
 from foreframe.study.cell import RECORD
 from foreframe.study.numbers import Summary, summarise
 from foreframe.study.plan import Comparison
+from foreframe.train_config import RunConfig
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,10 @@ def read_study(folder: Path) -> Study:
         found = []
         for path in (folder / "runs" / cell["name"]).glob(f"seed-*/{RECORD}"):
             record = checkpoint.read_json(path)
+            # Made from the configuration, so that they need no file of the run that is published
+            # without its folder, and records of every version have them.
+            config = from_dict(RunConfig, record["config"], str(path))
+            record["commands"] = commands(config, definition["data"], definition["limit"])
             found.append(record)
             folders[cell["name"], record["seed"]] = path.parent
         if found:
