@@ -55,18 +55,23 @@ class Study:
             train = scaled(train, named_config(self.base).train)
         base = RunConfig(self.base, self.model, train)
         plan = make_plan(self.study, base, self.vary, full=self.full)
-        with counting("runs") as progress:
-            page = run_study(
-                plan,
-                base,
-                self.data,
-                self.out,
-                seeds=self.seeds,
-                limit=self.limit,
-                ray=self.ray,
-                device=self.device,
-                command=shlex.join(["foreframe", *words]),
-                say=say,
-                progress=progress,
-            )
+        try:
+            with counting("runs") as progress:
+                page = run_study(
+                    plan,
+                    base,
+                    self.data,
+                    self.out,
+                    seeds=self.seeds,
+                    limit=self.limit,
+                    ray=self.ray,
+                    device=self.device,
+                    command=shlex.join(["foreframe", *words]),
+                    say=say,
+                    progress=progress,
+                )
+        except KeyboardInterrupt:
+            # While a cell is scored, or on a cluster; in mid-training it is saved first.
+            say(f"Stopped. Go on with: {shlex.join(['foreframe', *words])}")
+            raise
         say(f"Open {page} in a browser.")

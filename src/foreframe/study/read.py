@@ -6,6 +6,7 @@ from typing import Any
 
 from foreframe import checkpoint
 from foreframe.config import from_dict
+from foreframe.evaluation import EVALUATION
 from foreframe.study.again import commands
 from foreframe.study.cell import RECORD
 from foreframe.study.numbers import Summary, summarise
@@ -37,6 +38,23 @@ class Study:
     def summaries(self) -> dict[str, Summary]:
         """Of the cells that have been run."""
         return {name: summarise(records) for name, records in self.records.items()}
+
+    def sequences(self, cell: str, metric: str) -> list[float] | None:
+        """Of each test sequence the mean over the seeds that were scored; None if none was.
+
+        Args:
+            cell: its name.
+            metric: "psnr" or "ssim".
+        """
+        found = []
+        for record in self.records[cell]:
+            path = self.folders[cell, record["seed"]] / EVALUATION
+            if not record["card"] or not path.exists():
+                continue
+            row = next(r for r in checkpoint.read_json(path)["rows"] if r["name"] == "model")
+            if "scores" in row:  # not in cards of version 1
+                found.append(row["scores"][metric]["per_sequence"])
+        return [sum(values) / len(values) for values in zip(*found, strict=True)] or None
 
 
 def read_study(folder: Path) -> Study:

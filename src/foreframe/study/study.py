@@ -11,7 +11,7 @@ from foreframe.errors import ForeframeError
 from foreframe.files import write_json
 from foreframe.places import place
 from foreframe.study.again import flat
-from foreframe.study.cell import Job, run_cell
+from foreframe.study.cell import RECORD, Job, run_cell
 from foreframe.study.page import PAGE, write_page
 from foreframe.study.plan import Cell, Plan, configured
 from foreframe.train_config import RunConfig
@@ -80,14 +80,16 @@ def run_study(
         for seed in range(seeds)
         for cell in plan.cells
     ]
+    before = {(job.cell.name, job.seed) for job in jobs if (job.folder / RECORD).exists()}
+    write_page(out)
     done = 0
     with side_by_side(run_cell, jobs, workers=1, ray=ray) as results:
         for record in results:
             done += 1
             progress(done, len(jobs))
             say(_line(record))
-            write_page(out)
-    write_page(out)
+            if (record["cell"], record["seed"]) not in before:
+                write_page(out)
     return shown / PAGE
 
 
