@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from foreframe.study.numbers import Summary, apart, collapse_p, kl_spikes
+from foreframe.study.numbers import Summary, apart, collapse_p, kl_jumps, kl_spikes
 from foreframe.study.words import claims, difference_words
 
 
-def cell(name, psnr, *, collapsed=(), spikes=None):
+def cell(name, psnr, *, collapsed=(), spikes=None, jumps=None):
     n = len(psnr)
     return Summary(
         name=name,
@@ -25,6 +25,7 @@ def cell(name, psnr, *, collapsed=(), spikes=None):
         unused=[],
         seconds=[1.0] * n,
         spikes=spikes or [[] for _ in psnr],
+        jumps=jumps or spikes or [[] for _ in psnr],
     )
 
 
@@ -115,6 +116,18 @@ def test_a_seed_that_diverged_early_hides_no_spike_of_the_others():
     falling = [cell("fp-cyclical", [20.0] * 3, spikes=[[0.5], [0.52], [0.48]])]
     assert claim(falling, "cycle 2").agreement == "does not agree"
     assert claim([cell("fp-cyclical", [20.0], spikes=[[9.0]])], "cycle 2").agreement == "cannot say"
+
+
+def test_a_spike_that_only_one_measure_sees_is_left_open():
+    up, down = [[1.5], [1.45], [1.55]], [[0.6], [0.62], [0.64]]
+    found = claim([cell("fp-cyclical", [20.0] * 3, spikes=down, jumps=up)], "cycle 2")
+    assert found.agreement == "cannot say"
+    assert "0.62" in found.found
+    assert "1.5 " in found.found
+    betas = [0.0, 1.0, 1.0, 0.0, 1.0, 1.0]
+    decaying = [row(beta, kld) for beta, kld in zip(betas, (64, 32, 8, 12, 2, 1), strict=True)]
+    assert kl_jumps(decaying) == [1.5]
+    assert kl_spikes(decaying) == [7 / 20]
 
 
 def test_about_equal_is_an_interval_within_half_a_decibel():

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from scipy import stats
@@ -35,6 +35,7 @@ class Summary:
         seconds: of training, of each seed.
         spikes: of each seed, how many times the KL rises when beta returns to 0, for each start of
             a later cycle; empty for schedules without one.
+        jumps: likewise, the KL of that first epoch alone over that of the one before.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Summary:
     unused: list[int]
     seconds: list[float]
     spikes: list[list[float]]
+    jumps: list[list[float]] = field(default_factory=list)
 
 
 def summarise(records: Sequence[Record]) -> Summary:
@@ -86,6 +88,7 @@ def summarise(records: Sequence[Record]) -> Summary:
         ],
         seconds=[record["seconds"] for record in records],
         spikes=[kl_spikes(record["history"]) for record in records],
+        jumps=[kl_jumps(record["history"]) for record in records],
     )
 
 
@@ -126,6 +129,18 @@ def kl_spikes(history: Sequence[Record]) -> list[float]:
         level = sum(before) / len(before)
         found.append(sum(after) / len(after) / level if level > 0 else math.inf)
     return found
+
+
+def kl_jumps(history: Sequence[Record]) -> list[float]:
+    """At each later cycle's start: KL of its first epoch over that of the epoch just before.
+
+    A KL that falls throughout the training hides a spike from means over several epochs, not so
+    easily from this; the means in turn are not moved by one odd epoch.
+    """
+    return [
+        history[k]["kld"] / history[k - 1]["kld"] if history[k - 1]["kld"] > 0 else math.inf
+        for k in cycle_starts(history)
+    ]
 
 
 def differences(a: Summary, b: Summary, values: str = "psnr") -> list[float]:

@@ -154,7 +154,7 @@ def _comparison(study: Study, summaries: dict[str, Summary], comparison: Compari
         for k, head in enumerate(_HEADS)
     )
     table = (
-        f'<div class="table"><table><caption>{escape(_TABLE_WORDS)}</caption>'
+        f'<p class="small quiet">{escape(_TABLE_WORDS)}</p><div class="table"><table>'
         f"<thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>"
     )
     said = "".join(f"<li>{escape(text)}</li>" for text in discussion(comparison, summaries))
@@ -163,7 +163,8 @@ def _comparison(study: Study, summaries: dict[str, Summary], comparison: Compari
         some = run[k : k + len(SERIES)]
         charts = _charts(study, some)
         parts.append(f'<div class="charts two">{chart_figures(charts)}</div>')
-        parts.append(side_by_side_pictures(study, some))
+        shown = 1 if len(study.comparisons) > 1 else 2
+        parts.append(side_by_side_pictures(study, some, shown))
     if not run:
         parts.append(note("None of these cells has been run."))
     return "".join([*parts, "</section>"])

@@ -1,7 +1,7 @@
 """The discussion of a study: sentences that follow from the numbers, and nothing else."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,7 +13,8 @@ ABOUT_EQUAL_DB = 0.5
 """Two systems are about equal if the whole interval of their difference lies within this."""
 
 SPIKE = 1.0
-"""The KL spikes at a cycle's start if its rise (a ratio) is above this with confidence."""
+"""The KL spikes at a cycle's start if its rise (a ratio) is above this with confidence, by both
+measures of it."""
 
 SIGNIFICANT = 0.05
 """One system collapses more often than another if the exact test's p is below this."""
@@ -86,7 +87,11 @@ def discussion(comparison: Comparison, cells: Mapping[str, Summary]) -> list[str
             sentences += list(_troubles(cell))
         if not any(cell.collapsed for cell in run):
             runs = sum(len(cell.seeds) for cell in run)
-            sentences.append(f"None of these {runs} runs collapsed.")
+            sentences.append(
+                f"None of these {runs} runs collapsed."
+                if runs > 1
+                else "This run did not collapse."
+            )
     missing = len(comparison.cells) - len(run)
     if missing:
         sentences.append(f"{missing} of {len(comparison.cells)} cells were not run.")
@@ -162,25 +167,47 @@ def _spikes(cells: Mapping[str, Summary]) -> Iterator[Claim]:
             continue
         cell = cells[name]
         for k in range(max((len(spikes) for spikes in cell.spikes), default=0)):
-            # A run that diverged has not reached every cycle.
-            rises = [spikes[k] for spikes in cell.spikes if len(spikes) > k]
-            logs = [math.log(max(rise, 1e-9)) for rise in rises if math.isfinite(rise)]
-            if not logs:
-                continue
-            low, high = over_seeds(logs)
-            agreement: Agreement = "cannot say"
-            if low > math.log(SPIKE):
-                agreement = "agrees"
-            elif high < math.log(SPIKE):
-                agreement = "does not agree"
-            mean = math.exp(sum(logs) / len(logs))
-            words = f"{cell.label}: the KL changes by a factor of {mean:.3g}"
-            if math.isfinite(low):
-                words += f" ({math.exp(low):.3g} to {math.exp(high):.3g})"
-            words += f" over {len(logs)} seed{'s' if len(logs) > 1 else ''}."
-            yield Claim(
-                f"the KL spikes at the start of cycle {k + 2} ({cell.label})", agreement, words
-            )
+            measured = [
+                (how, change)
+                for how, values in (
+                    ("the mean of two epochs on either side", cell.spikes),
+                    ("the first epoch against the one before", cell.jumps),
+                )
+                if (change := _change(values, k)) is not None
+            ]
+            verdicts = {change.agreement for _, change in measured}
+            if verdicts:
+                said = "; ".join(f"{change.words} by {how}" for how, change in measured)
+                yield Claim(
+                    f"the KL spikes at the start of cycle {k + 2} ({cell.label})",
+                    # Each measure can mislead where the other does not.
+                    verdicts.pop() if len(verdicts) == 1 else "cannot say",
+                    f"{cell.label}: the KL changes by a factor of {said}.",
+                )
+
+
+@dataclass(frozen=True)
+class _Change:
+    agreement: Agreement
+    words: str
+
+
+def _change(values: Sequence[Sequence[float]], k: int) -> _Change | None:
+    """The rise at the start of later cycle ``k``, over the seeds that have come so far."""
+    rises = [of_seed[k] for of_seed in values if len(of_seed) > k]
+    logs = [math.log(max(rise, 1e-9)) for rise in rises if math.isfinite(rise)]
+    if not logs:
+        return None
+    low, high = over_seeds(logs)
+    agreement: Agreement = "cannot say"
+    if low > math.log(SPIKE):
+        agreement = "agrees"
+    elif high < math.log(SPIKE):
+        agreement = "does not agree"
+    words = f"{math.exp(sum(logs) / len(logs)):.3g}"
+    if math.isfinite(low):
+        words += f" ({math.exp(low):.3g} to {math.exp(high):.3g})"
+    return _Change(agreement, f"{words} over {len(logs)} seed{'s' if len(logs) > 1 else ''}")
 
 
 def _about_equal(cells: Mapping[str, Summary]) -> Claim | None:
