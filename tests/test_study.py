@@ -189,9 +189,10 @@ def test_a_killed_cell_goes_on_and_a_diverged_one_is_finished_and_shown(
             raise KeyboardInterrupt
         return step(self, clip, at)
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(Training, "step", dies)
-        run_study(plan, TINY, str(toy_data), out, seeds=1, say=quiet)
+        with pytest.raises(KeyboardInterrupt):
+            run_study(plan, TINY, str(toy_data), out, seeds=1, say=quiet)
     said = []
     run_study(plan, TINY, str(toy_data), out, seeds=1, say=said.append)
     assert any("diverged in epoch" in text for text in said)
