@@ -1,0 +1,360 @@
+"""Studies: what is planned, what is done again and what is not, and what may be said."""
+
+import json
+import math
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from foreframe import ForeframeError
+from foreframe.checkpoint import read_json
+from foreframe.cli import main
+from foreframe.recipes import recipe
+from foreframe.runs import saved_config
+from foreframe.schedules import TeacherForcing
+from foreframe.study import make_plan, run_study
+from foreframe.study.numbers import Summary, has_collapsed, kl_spikes
+from foreframe.study.plan import Comparison, configured
+from foreframe.study.words import claims, difference_words, discussion
+from foreframe.train import Training
+
+SMALL = recipe("lab-small")
+TINY = replace(
+    SMALL,
+    model=replace(SMALL.model, width=0.125, g_dim=16, z_dim=4, rnn_size=16),
+    train=replace(
+        SMALL.train,
+        epochs=6,
+        steps_per_epoch=1,
+        batch_size=2,
+        n_future=4,
+        forcing=TeacherForcing("linear", teacher_forcing_start=1),
+        precision="fp32",
+    ),
+)
+
+
+def quiet(text: str) -> None:
+    pass
+
+
+# -- plans --------------------------------------------------------------------------------------
+
+
+def test_the_reports_systems_differ_in_what_defines_them():
+    plan = make_plan("kl-schedules", SMALL)
+    configs = {cell.name: configured(SMALL, cell, 3) for cell in plan.cells}
+    assert len(configs) == 4
+    kinds = {
+        name: (config.model.prior, config.train.kl.kl_schedule, config.train.kl.beta_max)
+        for name, config in configs.items()
+    }
+    assert kinds == {
+        "fp-cyclical": ("fixed", "cyclical", 1.0),
+        "fp-monotonic": ("fixed", "monotonic", 1.0),
+        "lp-cyclical": ("learned", "cyclical", 1.0),
+        "fp-constant": ("fixed", "constant", 1.0),
+    }
+    assert all(config.train.seed == 3 for config in configs.values())
+    assert configs["fp-monotonic"].train.forcing == SMALL.train.forcing
+
+
+def test_all_of_the_report_shares_its_common_cell():
+    plan = make_plan("report", SMALL)
+    assert len(plan.comparisons) == 4
+    assert all(comparison.cells[0] == "fp-cyclical" for comparison in plan.comparisons)
+    assert len({cell.name for cell in plan.cells}) == len(plan.cells) == 11
+
+
+def test_a_grid_varies_one_factor_at_a_time_or_all():
+    vary = ["lr=0.02,0.002", "prior=fixed,learned", "standardise=true,false"]
+    assert len(make_plan("grid", SMALL, vary).cells) == 6
+    plan = make_plan("grid", SMALL, vary, full=True)
+    assert len(plan.cells) == 8
+    last = configured(SMALL, plan.cells[-1], 0)
+    assert (last.train.rate.lr, last.model.prior, last.model.standardise) == (
+        0.002,
+        "learned",
+        False,
+    )
+
+
+REFUSED = {
+    "no such study": ("monotonic", []),
+    "nothing to vary": ("grid", []),
+    "a study that varies by itself": ("kl-weight", ["lr=1"]),
+    "no such field": ("grid", ["rate=1"]),
+    "no such value": ("grid", ["prior=none"]),
+    "not a number": ("grid", ["lr=fast"]),
+    "no value": ("grid", ["lr="]),
+    "the seed": ("grid", ["seed=1,2"]),
+    "twice": ("grid", ["lr=0.1", "lr=0.2"]),
+    "no training": ("grid", ["epochs=0"]),
+}
+
+
+@pytest.mark.parametrize(("name", "vary"), REFUSED.values(), ids=REFUSED.keys())
+def test_what_cannot_be_studied_is_refused(name, vary):
+    with pytest.raises(ForeframeError):
+        make_plan(name, SMALL, vary)
+
+
+# -- runs ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def studied(toy_data, tmp_path_factory):
+    """Two priors, two seeds."""
+    out = tmp_path_factory.mktemp("studies") / "priors"
+    plan = make_plan("grid", TINY, ["prior=fixed,learned"])
+    run_study(plan, TINY, str(toy_data), out, seeds=2, command="foreframe study ...", say=quiet)
+    return plan, out
+
+
+def test_every_run_is_a_run_and_the_page_shows_all(studied):
+    _, out = studied
+    page = (out / "index.html").read_text()
+    text = (out / "study.md").read_text()
+    results = json.loads((out / "results.json").read_text())
+    assert len(results["runs"]) == 4
+    for run in results["runs"]:
+        folder = out / "runs" / run["cell"] / f"seed-{run['seed']}"
+        card = json.loads((folder / "evaluation.json").read_text())
+        assert run["card"]["rows"]["model"]["psnr"] == card["rows"][0]["psnr"]
+        assert saved_config(folder).train.seed == run["seed"]
+    for label in ("prior fixed", "prior learned"):
+        values = [
+            run["card"]["rows"]["model"]["psnr"] for run in results["runs"] if run["label"] == label
+        ]
+        assert values[0] != values[1]
+        row = next(line for line in text.splitlines() if line.startswith(f"| {label}"))
+        assert f"{np.mean(values):.2f} [" in row
+        assert label in page
+    assert page.count("data:image/gif") == 2
+    assert not re.search(r'(src|href)="http', page)
+    assert "None of these 4 runs collapsed" in text or "seeds of prior" in text
+
+
+def test_what_is_done_is_not_done_again_and_seeds_may_be_added(
+    studied, toy_data, tmp_path, monkeypatch
+):
+    plan, out = studied
+    steps = []
+    step = Training.step
+    monkeypatch.setattr(
+        Training, "step", lambda self, clip, at: steps.append(at) or step(self, clip, at)
+    )
+    run_study(plan, TINY, str(toy_data), out, seeds=2, say=quiet)
+    assert steps == []
+    run_study(
+        make_plan("grid", TINY, ["prior=fixed"]), TINY, str(toy_data), out, seeds=3, say=quiet
+    )
+    assert len(steps) == 6
+    text = (out / "study.md").read_text()
+    assert "prior fixed (3 seeds)" in text
+
+
+def test_another_study_in_the_same_folder_is_refused(studied, toy_data):
+    plan, out = studied
+    other = replace(TINY, train=replace(TINY.train, batch_size=3))
+    before = (out / "study.json").read_bytes()
+    with pytest.raises(ForeframeError, match="another base"):
+        run_study(plan, other, str(toy_data), out, seeds=2, say=quiet)
+    assert (out / "study.json").read_bytes() == before
+
+
+def test_a_cell_again_from_its_record_gives_the_same_numbers(studied, toy_data, tmp_path, capsys):
+    _, out = studied
+    run = json.loads((out / "results.json").read_text())["runs"][2]
+    again = tmp_path / "again"
+    for command in run["commands"]:
+        main(command.replace("NEW_RUN", str(again)).split()[1:])
+    card = json.loads((again / "evaluation.json").read_text())
+    assert card["rows"][0]["psnr"] == run["card"]["rows"]["model"]["psnr"]
+    assert card["hashes"]["weights"] == run["card"]["hashes"]["weights"]
+
+
+def test_a_killed_cell_goes_on_and_a_diverged_one_is_finished_and_shown(
+    toy_data, tmp_path, monkeypatch
+):
+    out = tmp_path / "study"
+    plan = make_plan("grid", TINY, ["lr=0.002,1e30"])
+    step, taken = Training.step, []
+
+    def dies(self, clip, at):
+        taken.append(at)
+        if len(taken) == 4:
+            raise KeyboardInterrupt
+        return step(self, clip, at)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "step", dies)
+        with pytest.raises(KeyboardInterrupt):
+            run_study(plan, TINY, str(toy_data), out, seeds=1, say=quiet)
+    said = []
+    run_study(plan, TINY, str(toy_data), out, seeds=1, say=said.append)
+    assert any("diverged in epoch" in text for text in said)
+    text = (out / "study.md").read_text()
+    assert "1 of 1 seeds of lr 1e+30 collapsed, 1 of them to numbers that are not finite" in text
+    history = read_json(out / "runs" / "lr-0.002" / "seed-0" / "history.json")
+    assert [row["epoch"] for row in history] == list(range(6))
+
+
+def test_cells_on_a_ray_cluster_are_those_of_one_process(studied, toy_data, tmp_path):
+    pytest.importorskip("ray")
+    plan, out = studied
+    other = tmp_path / "ray"
+    run_study(plan, TINY, str(toy_data), other, seeds=1, ray="local", say=quiet)
+    ours, theirs = (
+        {
+            (run["cell"], run["seed"]): run["card"]["rows"]["model"]["psnr"]
+            for run in json.loads((folder / "results.json").read_text())["runs"]
+        }
+        for folder in (out, other)
+    )
+    assert len(theirs) == 2
+    for key, value in theirs.items():
+        assert value == pytest.approx(ours[key], abs=1e-3)
+
+
+def test_the_command_says_where_the_page_is_and_what_is_wrong(toy_data, tmp_path, capsys):
+    small = [
+        "--epochs",
+        "6",
+        "--steps-per-epoch",
+        "1",
+        "--batch-size",
+        "2",
+        "--n-future",
+        "4",
+        "--width",
+        "0.125",
+        "--g-dim",
+        "16",
+        "--z-dim",
+        "4",
+        "--rnn-size",
+        "16",
+        "--limit",
+        "2",
+        "--seeds",
+        "1",
+    ]
+    out = tmp_path / "study"
+    words = ["study", "grid", "--data", str(toy_data), "--out", str(out), *small]
+    main([*words, "--vary", "beta-max=1,0.01"])
+    assert f"{out}/index.html" in capsys.readouterr().out.replace("\n", "")
+    for wrong in (["--vary", "beta-max=x"], ["--vary", "lr=1", "--seeds", "0"]):
+        with pytest.raises(SystemExit) as stopped:
+            main([*words[:-2], *wrong])
+        assert stopped.value.code == 2
+
+
+# -- numbers and words --------------------------------------------------------------------------
+
+
+def row(epoch, psnr=20.0, beta=1.0, kld=1.0):
+    return {"epoch": epoch, "validation_psnr": psnr, "beta": beta, "kld": kld}
+
+
+def record(psnrs, diverged=None, epochs=10):
+    return {
+        "diverged": diverged,
+        "config": {"train": {"epochs": epochs}},
+        "history": [row(k, psnr) for k, psnr in enumerate(psnrs)],
+    }
+
+
+def test_a_collapse_is_three_bad_validations_running_or_none_that_is_finite():
+    assert has_collapsed(record([20, 21, 12, 12, 12, 20]))
+    assert not has_collapsed(record([20, 21, 12, 12, 20, 12]))
+    assert has_collapsed(record([20, 21], diverged=3))
+    assert not has_collapsed(record([20, 21, 22]))
+
+
+def test_a_spike_is_the_rise_of_the_kl_when_beta_returns_to_nothing():
+    history = [row(0, beta=0.0, kld=9.0), row(1, beta=1.0, kld=2.0)]
+    history += [row(2, beta=0.0, kld=4.0), row(3, beta=0.5, kld=6.0), row(4, kld=1.0)]
+    history += [row(5, beta=0.0, kld=5.0)]
+    assert kl_spikes(history) == [3.0, 5.0]
+    assert kl_spikes([row(k) for k in range(5)]) == []
+
+
+def known(name, psnr, *, label=None, collapsed=(), diverged=(), spikes=None):
+    n = len(psnr)
+    return Summary(
+        name=name,
+        label=label or name,
+        seeds=list(range(n)),
+        psnr=list(psnr),
+        ssim=[0.5] * n,
+        gain=[1.0] * n,
+        listening=[1.0] * n,
+        validation=list(psnr),
+        collapsed=list(collapsed),
+        diverged=list(diverged),
+        unused=[],
+        seconds=[1.0] * n,
+        spikes=spikes or [[] for _ in psnr],
+    )
+
+
+def test_a_difference_is_claimed_only_where_the_interval_excludes_zero():
+    a = known("a", [20.0, 21.0, 22.0])
+    assert difference_words(a, known("b", [21.0, 22.1, 22.9])).startswith("b is better than a by")
+    assert difference_words(a, known("b", [19.0, 20.1, 20.9])).startswith("b is worse than a by")
+    words = difference_words(a, known("b", [22.0, 20.0, 22.5]))
+    assert "not separable with 3 seeds" in words
+    assert "better" not in words
+    assert "can show nothing" in difference_words(known("a", [20.0]), known("b", [25.0]))
+    assert "no seed in common" in difference_words(a, known("b", [None, None, None]))
+
+
+def test_cells_that_were_not_run_are_not_spoken_of():
+    comparison = Comparison("x", "X", ("a", "b", "c"))
+    said = discussion(comparison, {"a": known("a", [20.0, 21.0])})
+    assert said == ["None of these 2 runs collapsed.", "2 of 3 cells were not run."]
+    assert discussion(comparison, {}) == ["3 of 3 cells were not run."]
+
+
+def agreement(cells, words):
+    (found,) = [claim for claim in claims(cells) if words in claim.claim]
+    return found.agreement
+
+
+def systems(**cells):
+    return {name.replace("_", "-"): cell for name, cell in cells.items()}
+
+
+def test_the_reports_claims_are_held_against_the_numbers():
+    cyclical = known("fp-cyclical", [25.0, 25.1, 25.2], spikes=[[3.0, 2.0], [3.1, 1.1], [2.9, 0.5]])
+    unstable = known("fp-monotonic", [25.0, 9.0, 25.0], collapsed=[1])
+    steady = known("fp-monotonic", [25.0, 25.0, 25.0])
+    stable = "less stable"
+    assert agreement(systems(fp_cyclical=cyclical, fp_monotonic=unstable), stable) == "agrees"
+    assert agreement(systems(fp_cyclical=cyclical, fp_monotonic=steady), stable) == "does not agree"
+    one = known("fp-cyclical", [25.0])
+    lone = known("fp-monotonic", [9.0], collapsed=[0])
+    assert agreement(systems(fp_cyclical=one, fp_monotonic=lone), stable) == "cannot say"
+
+    assert agreement(systems(fp_cyclical=cyclical), "cycle 2") == "agrees"
+    assert agreement(systems(fp_cyclical=cyclical), "cycle 3") == "cannot say"
+
+    equal = "about as good"
+    near = known("lp-cyclical", [25.1, 25.2, 25.2])
+    far = known("lp-cyclical", [27.1, 27.2, 27.3])
+    wild = known("lp-cyclical", [20.0, 30.0, 25.0])
+    for learned, expected in ((near, "agrees"), (far, "does not agree"), (wild, "cannot say")):
+        assert agreement(systems(fp_cyclical=cyclical, lp_cyclical=learned), equal) == expected
+
+    rate = "learning rate of 0.02"
+    worse = known("lr-2e-2", [22.0, 22.2, 22.1])
+    gone = known("lr-2e-2", [None] * 3, collapsed=[0, 1, 2], diverged=[0, 1, 2])
+    same = known("lr-2e-2", [25.2, 25.0, 25.1])
+    for fast, expected in ((worse, "agrees"), (gone, "agrees"), (same, "cannot say")):
+        cells = {"fp-cyclical": cyclical, "lr-2e-2": fast}
+        assert agreement(cells, rate) == expected
+    assert claims({}) == []
+    assert math.isfinite(sum(map(len, (claim.found for claim in claims({"fp-cyclical": one})))))
