@@ -233,7 +233,7 @@ def _over_sequences(study: Study, cell: str, metric: str, digits: int) -> str:
     if found is None:
         return ""
     low, high = (_plain(value, digits) for value in bootstrap(found))
-    return f" [over sequences {low}, {high}]"
+    return f" [sequences {low}, {high}]"
 
 
 def _interval(values: list[float | None], digits: int) -> str:

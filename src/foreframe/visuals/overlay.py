@@ -28,7 +28,7 @@ def overlaid_chart(
     Args:
         title: what is drawn, with its unit.
         curves: for each system its seeds, each a value for every epoch; None leaves a gap.
-        logarithmic: where no value is below 0.
+        logarithmic: if the values span more than a factor of ten; those of 0 and below leave gaps.
         marks: epochs at which a vertical line stands.
     """
     figure = new_figure((CHART_SIZE[0] * 1.3, CHART_SIZE[1] * 1.25))
@@ -55,7 +55,9 @@ def overlaid_chart(
         ends = finite(mean)
         if ends:
             said.append(f"{name}: mean from {ends[0]:.4g} to {ends[-1]:.4g}")
-    dress_axes(ax, "epoch", epochs, values, logarithmic=logarithmic and bool(values))
+    positive = [value for value in values if value > 0]
+    spans = bool(positive) and max(positive) > 10 * min(positive)
+    dress_axes(ax, "epoch", epochs, values, logarithmic=logarithmic and spans)
     return Chart(title, "; ".join(said) + ".", tuple(curves), inline_svg(figure))
 
 
