@@ -24,7 +24,7 @@ from foreframe.errors import ForeframeError
 from foreframe.listener import Interrupted, is_first
 from foreframe.model_config import ModelConfig
 from foreframe.places import place
-from foreframe.recipes import RECIPES, recipe
+from foreframe.recipes import RECIPES, named_config, recipe
 from foreframe.terminal import console, counting, say, show_schedules, training_display
 from foreframe.train_config import RunConfig, TrainConfig, check_config
 from foreframe.workers import available_cores
@@ -91,9 +91,9 @@ class Train:
     def run(self, words: Sequence[str]) -> None:
         from foreframe.runs import start
 
-        config = RunConfig(_recipe_config(self.recipe).recipe, self.model, self.train)
+        config = RunConfig(named_config(self.recipe).recipe, self.model, self.train)
         if self.resume:
-            config = _resumed(config, _recipe_config(self.recipe), self.out)
+            config = _resumed(config, named_config(self.recipe), self.out)
         with training_display(config) as listener:
             training = start(
                 config,
@@ -242,15 +242,6 @@ COMMANDS = {
 }
 
 
-def _recipe_config(name: str) -> RunConfig:
-    """A recipe by its name, or the configuration saved in a run's run.json."""
-    if name.endswith(".json"):
-        from foreframe.runs import saved_config
-
-        return saved_config(Path(name).parent)
-    return recipe(name)
-
-
 def _resumed(asked: RunConfig, defaults: RunConfig, run: Path) -> RunConfig:
     """The saved configuration of ``run``, unless a flag asks for something else."""
     from foreframe.runs import saved_config
@@ -309,12 +300,12 @@ def _parse(words: Sequence[str]) -> Any:
                 "train: the recipe comes first: foreframe train RECIPE --data DIR --out RUN; "
                 f"known recipes: {', '.join(RECIPES)}."
             )
-        config = _recipe_config(rest[0]) if named else recipe("demo")
+        config = named_config(rest[0]) if named else recipe("demo")
         default = {"train": config.train}
         if command is Train:
             default["model"] = config.model
     if command is Study:
-        config = _recipe_config(_option(rest, "--base") or "lab-small")
+        config = named_config(_option(rest, "--base") or "lab-small")
         default = {"model": config.model, "train": config.train}
     annotated = OmitArgPrefixes[FlagCreatePairsOff[command]]  # type: ignore[valid-type]
     return tyro.cli(

@@ -10,7 +10,7 @@ from tyro.conf import Positional, UseAppendAction, arg
 
 from foreframe.device import DeviceName
 from foreframe.model_config import ModelConfig
-from foreframe.recipes import recipe
+from foreframe.recipes import named_config, recipe
 from foreframe.terminal import counting, say
 from foreframe.train_config import RunConfig, TrainConfig
 
@@ -47,22 +47,31 @@ class Study:
     train: TrainConfig = field(default_factory=lambda: recipe("lab-small").train)
 
     def run(self, words: Sequence[str]) -> None:
-        from foreframe.study import make_plan, run_study
+        from foreframe.study import make_plan, run_study, scaled
 
-        base = RunConfig(self.base, self.model, self.train)
+        train = self.train
+        given = {word.partition("=")[0].replace("_", "-") for word in words}
+        if "--teacher-forcing-start" not in given:
+            train = scaled(train, named_config(self.base).train)
+        base = RunConfig(self.base, self.model, train)
         plan = make_plan(self.study, base, self.vary, full=self.full)
-        with counting("runs") as progress:
-            page = run_study(
-                plan,
-                base,
-                self.data,
-                self.out,
-                seeds=self.seeds,
-                limit=self.limit,
-                ray=self.ray,
-                device=self.device,
-                command=shlex.join(["foreframe", *words]),
-                say=say,
-                progress=progress,
-            )
+        try:
+            with counting("runs") as progress:
+                page = run_study(
+                    plan,
+                    base,
+                    self.data,
+                    self.out,
+                    seeds=self.seeds,
+                    limit=self.limit,
+                    ray=self.ray,
+                    device=self.device,
+                    command=shlex.join(["foreframe", *words]),
+                    say=say,
+                    progress=progress,
+                )
+        except KeyboardInterrupt:
+            # While a cell is scored, or on a cluster; in mid-training it is saved first.
+            say(f"Stopped. Go on with: {shlex.join(['foreframe', *words])}")
+            raise
         say(f"Open {page} in a browser.")

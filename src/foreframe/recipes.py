@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from foreframe.errors import ForeframeError
 from foreframe.model_config import ModelConfig
@@ -136,3 +137,16 @@ def recipe(name: str) -> RunConfig:
     if name not in RECIPES:
         raise ForeframeError(f"{name}: unknown recipe; known recipes: {', '.join(RECIPES)}.")
     return RECIPES[name]()
+
+
+def named_config(name: str) -> RunConfig:
+    """A recipe by its name, or the configuration saved in a run's run.json.
+
+    Raises:
+        ForeframeError: there is neither.
+    """
+    if name.endswith(".json"):
+        from foreframe.runs import saved_config
+
+        return saved_config(Path(name).parent)
+    return recipe(name)

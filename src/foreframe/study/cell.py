@@ -13,6 +13,7 @@ from foreframe.files import write_json
 from foreframe.listener import Listener
 from foreframe.places import place
 from foreframe.runs import start
+from foreframe.study.again import NEW_RUN, commands
 from foreframe.study.plan import Cell
 from foreframe.train import Diverged
 from foreframe.train_config import RunConfig
@@ -72,13 +73,7 @@ def run_cell(job: Job) -> dict[str, Any]:
     except Diverged:
         diverged = training.progress.epoch + 1
     history = training.progress.history
-    train = f"foreframe train {shlex.quote(f'{job.shown}/{checkpoint.RUN_CONFIG}')}"
-    score = "foreframe evaluate NEW_RUN"
-    commands = [
-        f"{train} --data {shlex.quote(job.data)} --out NEW_RUN",
-        f"{score} --data {shlex.quote(job.data)}"
-        + ("" if job.limit is None else f" --limit {job.limit}"),
-    ]
+    again = commands(training.config, job.data, job.limit)
     card = None
     if (job.folder / checkpoint.BEST).exists():
         card = evaluate(
@@ -86,7 +81,7 @@ def run_cell(job: Job) -> dict[str, Any]:
             data,
             limit=job.limit,
             device=job.device,
-            command=commands[1].replace("NEW_RUN", shlex.quote(job.shown)),
+            command=again[1].replace(NEW_RUN, shlex.quote(job.shown)),
             log=lambda text: None,
         )
     written = {
@@ -95,7 +90,7 @@ def run_cell(job: Job) -> dict[str, Any]:
         "seed": job.seed,
         "settings": dict(job.cell.settings),
         "config": to_dict(training.config),
-        "commands": commands,
+        "commands": again,
         "diverged": diverged,
         "history": history,
         "seconds": sum(row["seconds"] for row in history),

@@ -2,13 +2,18 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+from scipy import stats
 
 from foreframe.intervals import Difference, over_seeds
 from foreframe.validate import COLLAPSE_PATIENCE, looks_collapsed
 
 Record = Mapping[str, Any]
+
+_AROUND = 2
+"""Epochs on either side of a cycle's start by which a spike is measured."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,7 @@ class Summary:
         seconds: of training, of each seed.
         spikes: of each seed, how many times the KL rises when beta returns to 0, for each start of
             a later cycle; empty for schedules without one.
+        jumps: likewise, the KL of that first epoch alone over that of the one before.
     """
 
     name: str
@@ -45,6 +51,7 @@ class Summary:
     unused: list[int]
     seconds: list[float]
     spikes: list[list[float]]
+    jumps: list[list[float]] = field(default_factory=list)
 
 
 def summarise(records: Sequence[Record]) -> Summary:
@@ -81,6 +88,7 @@ def summarise(records: Sequence[Record]) -> Summary:
         ],
         seconds=[record["seconds"] for record in records],
         spikes=[kl_spikes(record["history"]) for record in records],
+        jumps=[kl_jumps(record["history"]) for record in records],
     )
 
 
@@ -107,28 +115,62 @@ def cycle_starts(history: Sequence[Record]) -> list[int]:
 
 
 def kl_spikes(history: Sequence[Record]) -> list[float]:
-    """At each later cycle's start: the highest KL of its first two epochs over that just before."""
-    found = []
+    """At each later cycle's start: mean KL of its first two epochs over the mean just before.
+
+    Before are the last epochs, two at most, of those in which beta was at its cycle's highest.
+    Means on either side, so that a KL that only fluctuates gives about 1.
+    """
+    found, begun = [], 0
     for k in cycle_starts(history):
-        before = history[k - 1]["kld"]
-        after = max(row["kld"] for row in history[k : k + 2])
-        found.append(after / before if before > 0 else math.inf)
+        cycle, begun = history[begun:k], k
+        highest = max(row["beta"] for row in cycle)
+        before = [row["kld"] for row in cycle if row["beta"] >= highest - 1e-9][-_AROUND:]
+        after = [row["kld"] for row in history[k : k + _AROUND]]
+        level = sum(before) / len(before)
+        found.append(sum(after) / len(after) / level if level > 0 else math.inf)
     return found
+
+
+def kl_jumps(history: Sequence[Record]) -> list[float]:
+    """At each later cycle's start: KL of its first epoch over that of the epoch just before.
+
+    A KL that falls throughout the training hides a spike from means over several epochs, not so
+    easily from this; the means in turn are not moved by one odd epoch.
+    """
+    return [
+        history[k]["kld"] / history[k - 1]["kld"] if history[k - 1]["kld"] > 0 else math.inf
+        for k in cycle_starts(history)
+    ]
+
+
+def differences(a: Summary, b: Summary, values: str = "psnr") -> list[float]:
+    """b - a of each seed that both have and that was scored in both."""
+    first = dict(zip(a.seeds, getattr(a, values), strict=True))
+    other = dict(zip(b.seeds, getattr(b, values), strict=True))
+    return [
+        other[seed] - first[seed]
+        for seed in first
+        if seed in other and first[seed] is not None and other[seed] is not None
+    ]
 
 
 def apart(a: Summary, b: Summary, values: str = "psnr") -> Difference | None:
     """The mean of b - a over the seeds that both have, with its interval; None without any."""
-    first = dict(zip(a.seeds, getattr(a, values), strict=True))
-    other = dict(zip(b.seeds, getattr(b, values), strict=True))
-    pairs = [
-        (first[seed], other[seed])
-        for seed in first
-        if seed in other and first[seed] is not None and other[seed] is not None
-    ]
-    if not pairs:
-        return None
-    differences = [y - x for x, y in pairs]
-    return Difference(sum(differences) / len(differences), *over_seeds(differences))
+    found = differences(a, b, values)
+    return Difference(sum(found) / len(found), *over_seeds(found)) if found else None
+
+
+def collapse_p(a: Summary, b: Summary) -> float:
+    """How probable shares of collapsed seeds this far apart are if both collapse equally often.
+
+    Barnard's exact test, two-sided (Barnard 1945), made for two small counts. Not a t interval:
+    its width is 0 where all seeds of one system collapse and none of the other, however few.
+    """
+    counts = [[len(one.collapsed), len(one.seeds) - len(one.collapsed)] for one in (a, b)]
+    (a_bad, a_good), (b_bad, b_good) = counts
+    if a_bad * b_good == b_bad * a_good:  # equal shares, of which the test has no statistic
+        return 1.0
+    return float(stats.barnard_exact(counts).pvalue)
 
 
 def mean_of(values: Sequence[float | None]) -> tuple[float, float, float] | None:

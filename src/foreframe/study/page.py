@@ -10,13 +10,14 @@ from typing import Any
 
 import foreframe
 from foreframe.files import write_json, write_text
+from foreframe.intervals import bootstrap
 from foreframe.report.html import chart_figures, definitions, note, plural
 from foreframe.study.numbers import Summary, cycle_starts, mean_of
 from foreframe.study.pictures import side_by_side_pictures
 from foreframe.study.plan import Comparison
 from foreframe.study.read import Study, read_study
 from foreframe.study.words import Claim, claims, discussion
-from foreframe.visuals import Chart, overlaid_chart
+from foreframe.visuals import SERIES, Chart, overlaid_chart
 
 PAGE = "index.html"
 MARKDOWN = "study.md"
@@ -43,6 +44,14 @@ _HEADS = (
 )
 
 
+_TABLE_WORDS = (
+    "Mean over the seeds, in brackets its 95 % interval (Student's t); beneath, the 95 % interval "
+    "of the same mean over the test sequences (bootstrap). Lab protocol, test split, the best "
+    "weights of each run by validation, so a run that collapsed is scored from before it did. Each "
+    "interval stands for itself: of twenty comparisons of equals, one is expected to be claimed."
+)
+
+
 def write_page(folder: Path) -> Path:
     """Write the page, ``study.md`` and ``results.json`` of a study; returns the page's path.
 
@@ -51,7 +60,8 @@ def write_page(folder: Path) -> Path:
     """
     study = read_study(folder)
     summaries = study.summaries
-    found = claims(summaries)
+    rates = [one.cells[0] for one in study.comparisons if one.name == "learning-rate"]
+    found = claims(summaries, *rates[:1])
     write_text(folder / PAGE, _page(study, summaries, found))
     write_text(folder / MARKDOWN, _markdown(study, summaries, found))
     write_json(folder / RESULTS, _results(study))
@@ -79,8 +89,19 @@ def _setting_words(study: Study) -> str:
         f"{model['net']}{width}, {plural(train['epochs'], 'epoch')} of "
         f"{plural(train['steps_per_epoch'], 'step')}, batches of {train['batch_size']}, "
         f"{train['n_past']} given and {train['n_future']} predicted frames, condition "
-        f"{model['condition']} in {model['timing']}-time, data {study.definition['data']}"
+        f"{model['condition']} in {model['timing']}-time, data {study.definition['data']}; "
+        f"{_schedule_words(train)}"
     )
+
+
+def _schedule_words(train: dict[str, Any]) -> str:
+    """Where the schedules stand in a run that is not as long as the report's."""
+    epochs, forcing = train["epochs"], train["forcing"]
+    words = f"schedules are drawn over the {epochs} epochs"
+    if forcing["teacher_forcing"] == "linear":
+        start = forcing["teacher_forcing_start"]
+        words += f", teacher forcing falls after epoch {start} (in the report after 11 of 150)"
+    return words
 
 
 def _header(study: Study, summaries: dict[str, Summary]) -> str:
@@ -133,17 +154,18 @@ def _comparison(study: Study, summaries: dict[str, Summary], comparison: Compari
         for k, head in enumerate(_HEADS)
     )
     table = (
-        '<div class="table"><table><caption>Mean over the seeds, in brackets its 95 % interval '
-        "(Student's t); lab protocol, test split.</caption>"
+        f'<p class="small quiet">{escape(_TABLE_WORDS)}</p><div class="table"><table>'
         f"<thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>"
     )
     said = "".join(f"<li>{escape(text)}</li>" for text in discussion(comparison, summaries))
     parts = [head, table, f'<ul class="said">{said}</ul>']
-    if run:
-        charts = _charts(study, run)
+    for k in range(0, len(run), len(SERIES)):  # a chart has colours for so many
+        some = run[k : k + len(SERIES)]
+        charts = _charts(study, some)
         parts.append(f'<div class="charts two">{chart_figures(charts)}</div>')
-        parts.append(side_by_side_pictures(study, run))
-    else:
+        shown = 1 if len(study.comparisons) > 1 else 2
+        parts.append(side_by_side_pictures(study, some, shown))
+    if not run:
         parts.append(note("None of these cells has been run."))
     return "".join([*parts, "</section>"])
 
@@ -186,8 +208,8 @@ def _table(study: Study, summaries: dict[str, Summary], comparison: Comparison) 
         rows.append(
             [
                 f"{label} ({plural(n, 'seed')})",
-                _interval(cell.psnr, 2),
-                _interval(cell.ssim, 3),
+                _interval(cell.psnr, 2) + _over_sequences(study, name, "psnr", 2),
+                _interval(cell.ssim, 3) + _over_sequences(study, name, "ssim", 3),
                 _interval(cell.gain, 2),
                 _interval(cell.listening, 2),
                 f"{len(cell.collapsed)} of {n}",
@@ -199,9 +221,19 @@ def _table(study: Study, summaries: dict[str, Summary], comparison: Comparison) 
 
 
 def _two_lines(cell: str) -> str:
-    """A mean, and its interval under it."""
+    """A mean, and its intervals under it."""
     value, found, interval = cell.partition(" [")
-    return escape(value) + (f"<small>{escape('[' + interval)}</small>" if found else "")
+    lines = escape(f"[{interval}").replace("] [", "]<br>[")
+    return escape(value) + (f"<small>{lines}</small>" if found else "")
+
+
+def _over_sequences(study: Study, cell: str, metric: str, digits: int) -> str:
+    """The interval of the mean over the test sequences, each by its mean over the seeds."""
+    found = study.sequences(cell, metric)
+    if found is None:
+        return ""
+    low, high = (_plain(value, digits) for value in bootstrap(found))
+    return f" [over sequences {low}, {high}]"
 
 
 def _interval(values: list[float | None], digits: int) -> str:
@@ -225,7 +257,8 @@ def _again(study: Study) -> str:
     if example:
         shown = "".join(f"<code>{escape(line)}</code>" for line in example[0]["commands"])
         one = (
-            "<p>One cell again, by its run.json; results.json has the commands of all. On the same "
+            "<p>One cell again, every setting spelled out that is not its recipe's; results.json "
+            "has the commands of all. On the same "
             f"machine and number of threads the numbers are the same.</p><pre>{shown}</pre>"
         )
     facts = {"Base": str(study.definition["base"]["recipe"]), "Settings": _setting_words(study)}
@@ -246,7 +279,7 @@ def _markdown(study: Study, summaries: dict[str, Summary], found: list[Claim]) -
         lines += [f"| {' | '.join(_HEADS)} |", f"| --- |{' ---: |' * (len(_HEADS) - 1)}"]
         lines += [f"| {' | '.join(row)} |" for row in _table(study, summaries, comparison)]
         lines += ["", *[f"- {text}" for text in discussion(comparison, summaries)], ""]
-    lines += ["Mean over the seeds, in brackets its 95 % interval (Student's t).", ""]
+    lines += [_TABLE_WORDS.replace("beneath", "then"), ""]
     lines += [f"    {shlex.join(shlex.split(c))}" for c in study.definition["commands"]]
     return "\n".join(lines) + "\n"
 

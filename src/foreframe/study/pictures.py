@@ -13,13 +13,16 @@ from foreframe.report.pictures import gif_uri
 from foreframe.study.read import Study
 from foreframe.visuals import prediction_gif, prediction_strip
 
-_SEQUENCES = 2
 
-
-def side_by_side_pictures(study: Study, cells: list[str]) -> str:
+def side_by_side_pictures(study: Study, cells: list[str], sequences: int) -> str:
     """A GIF and a strip of the first test sequences: the truth, then each system's first seed.
 
     A system that has a seed which collapsed shows that one, so that it is seen.
+
+    Args:
+        study: as read.
+        cells: names of the systems.
+        sequences: how many are shown, of those that the evaluations kept.
     """
     shown: list[tuple[str, np.ndarray]] = []
     truth, n_past = None, 0
@@ -35,7 +38,7 @@ def side_by_side_pictures(study: Study, cells: list[str]) -> str:
         return ""
     names = [name for name, _ in shown]
     parts = []
-    for k in range(min(_SEQUENCES, len(truth))):
+    for k in range(min(sequences, len(truth))):
         predictions = np.stack([prediction[k] for _, prediction in shown])
         alt = f"Test sequence {k}: the recording, then {', '.join(names)}."
         parts.append(

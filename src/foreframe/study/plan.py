@@ -6,7 +6,7 @@ from itertools import product
 from typing import Any, get_args, get_type_hints
 
 from foreframe.errors import ForeframeError
-from foreframe.train_config import RunConfig, check_config
+from foreframe.train_config import RunConfig, TrainConfig, check_config
 
 Settings = tuple[tuple[str, Any], ...]
 """Fields of the configuration and their values, by the field's own name."""
@@ -83,13 +83,23 @@ _CELLS = {
         _system("fp-constant", "FP constant", "fixed", "constant"),
         _with("forcing-always", "always forced", teacher_forcing="always"),
         _with("forcing-never", "never forced", teacher_forcing="never"),
-        _with("forcing-floor", "linear to 0.5", teacher_forcing_floor=0.5),
+        _with(
+            "forcing-floor", "linear to 0.5", teacher_forcing="linear", teacher_forcing_floor=0.5
+        ),
         _with("beta-1e-2", "beta 0.01", beta_max=1e-2),
         _with("beta-1e-4", "beta 0.0001", beta_max=1e-4),
         _with("lr-2e-2", "lr 0.02", lr=2e-2),
         _with("lr-2e-4", "lr 0.0002", lr=2e-4),
     )
 }
+
+_REFERENCES = {
+    "teacher-forcing": _with(
+        "forcing-linear", "linear to 0", teacher_forcing="linear", teacher_forcing_floor=0.0
+    ),
+    "learning-rate": _with("lr-2e-3", "lr 0.002", lr=2e-3),
+}
+"""What the others are held against where the base has other settings."""
 
 _COMPARISONS = {
     comparison.name: comparison
@@ -133,16 +143,41 @@ def make_plan(name: str, base: RunConfig, vary: Sequence[str] = (), *, full: boo
             if name == "grid"
             else f"study {name}: varies what its name says; --vary belongs to: study grid."
         )
-    if name == "grid":
-        plan = _grid(base, vary, full)
-    else:
-        comparisons = tuple(_COMPARISONS.values()) if name == "report" else (_COMPARISONS[name],)
-        wanted = {cell for comparison in comparisons for cell in comparison.cells}
-        cells = tuple(cell for key, cell in _CELLS.items() if key in wanted)
-        plan = Plan(name, cells, comparisons)
+    plan = _grid(base, vary, full) if name == "grid" else _report_plan(name, base)
     for cell in plan.cells:
         check_config(configured(base, cell, 0))
     return plan
+
+
+def _report_plan(name: str, base: RunConfig) -> Plan:
+    comparisons = tuple(_COMPARISONS.values()) if name == "report" else (_COMPARISONS[name],)
+    cells = dict(_CELLS)
+    adjusted = []
+    for comparison in comparisons:
+        first, *others = comparison.cells
+        reference = _REFERENCES.get(comparison.name)
+        if reference is not None and configured(base, reference, 0) != configured(
+            base, cells[first], 0
+        ):
+            # The base itself is not what the report holds the others against.
+            cells = {reference.name: reference, **cells}
+            first = reference.name
+        adjusted.append(replace(comparison, cells=(first, *others)))
+    wanted = {cell for comparison in adjusted for cell in comparison.cells}
+    return Plan(name, tuple(cell for key, cell in cells.items() if key in wanted), tuple(adjusted))
+
+
+def scaled(train: TrainConfig, base: TrainConfig) -> TrainConfig:
+    """The training with its teacher-forcing decay begun at the same share of all epochs as before.
+
+    Epoch 11 of 150 is epoch 1 of 12.
+
+    Args:
+        train: with the number of epochs that was asked for.
+        base: as the recipe has it.
+    """
+    start = round(base.forcing.teacher_forcing_start * train.epochs / base.epochs)
+    return replace(train, forcing=replace(train.forcing, teacher_forcing_start=start))
 
 
 def configured(base: RunConfig, cell: Cell, seed: int) -> RunConfig:

@@ -5,9 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from foreframe import checkpoint
+from foreframe.config import from_dict
+from foreframe.evaluation import EVALUATION
+from foreframe.study.again import commands
 from foreframe.study.cell import RECORD
 from foreframe.study.numbers import Summary, summarise
 from foreframe.study.plan import Comparison
+from foreframe.train_config import RunConfig
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,23 @@ class Study:
         """Of the cells that have been run."""
         return {name: summarise(records) for name, records in self.records.items()}
 
+    def sequences(self, cell: str, metric: str) -> list[float] | None:
+        """Of each test sequence the mean over the seeds that were scored; None if none was.
+
+        Args:
+            cell: its name.
+            metric: "psnr" or "ssim".
+        """
+        found = []
+        for record in self.records[cell]:
+            path = self.folders[cell, record["seed"]] / EVALUATION
+            if not record["card"] or not path.exists():
+                continue
+            row = next(r for r in checkpoint.read_json(path)["rows"] if r["name"] == "model")
+            if "scores" in row:  # not in cards of version 1
+                found.append(row["scores"][metric]["per_sequence"])
+        return [sum(values) / len(values) for values in zip(*found, strict=True)] or None
+
 
 def read_study(folder: Path) -> Study:
     """Read a study.
@@ -49,6 +70,10 @@ def read_study(folder: Path) -> Study:
         found = []
         for path in (folder / "runs" / cell["name"]).glob(f"seed-*/{RECORD}"):
             record = checkpoint.read_json(path)
+            # Made from the configuration, so that they need no file of the run that is published
+            # without its folder, and records of every version have them.
+            config = from_dict(RunConfig, record["config"], str(path))
+            record["commands"] = commands(config, definition["data"], definition["limit"])
             found.append(record)
             folders[cell["name"], record["seed"]] = path.parent
         if found:

@@ -6,13 +6,14 @@ from typing import Any
 
 import foreframe
 from foreframe import checkpoint
-from foreframe.config import to_dict
+from foreframe.config import from_dict, to_dict
 from foreframe.errors import ForeframeError
 from foreframe.files import write_json
 from foreframe.places import place
-from foreframe.study.cell import Job, run_cell
+from foreframe.study.again import flat
+from foreframe.study.cell import RECORD, Job, run_cell
 from foreframe.study.page import PAGE, write_page
-from foreframe.study.plan import Plan, configured
+from foreframe.study.plan import Cell, Plan, configured
 from foreframe.train_config import RunConfig
 from foreframe.workers import side_by_side
 
@@ -79,15 +80,55 @@ def run_study(
         for seed in range(seeds)
         for cell in plan.cells
     ]
+    before = {(job.cell.name, job.seed) for job in jobs if (job.folder / RECORD).exists()}
+    write_page(out)
     done = 0
     with side_by_side(run_cell, jobs, workers=1, ray=ray) as results:
         for record in results:
             done += 1
             progress(done, len(jobs))
             say(_line(record))
-            write_page(out)
-    write_page(out)
+            if (record["cell"], record["seed"]) not in before:
+                write_page(out)
     return shown / PAGE
+
+
+def _check_same(
+    out: Path, found: dict[str, Any], plan: Plan, base: RunConfig, wanted: dict[str, Any]
+) -> None:
+    """Refuse to mix: what is there and what is asked for must be of one base.
+
+    Configurations are compared, not what was written of them: a study from before a field was added
+    goes on, as that field's default is what it was trained with.
+    """
+    where = str(out / STUDY)
+    there = from_dict(RunConfig, found["base"], where)
+    ours, theirs = flat(to_dict(base)), flat(to_dict(there))
+    differ = [
+        f"{key} is {theirs[key]} there and {ours[key]} here"
+        for key in ours
+        if ours[key] != theirs[key]
+    ]
+    differ += [
+        f"--{key} is {found.get(key)} there and {wanted[key]} here"
+        for key in ("data", "limit")
+        if found.get(key) != wanted[key]
+    ]
+    if differ:
+        what = "another base" if there != base else "other settings"
+        raise ForeframeError(
+            f"{out}: holds a study with {what}; its runs would not compare: {'; '.join(differ)}. "
+            "Give another --out, or the same settings."
+        )
+    settings = {cell["name"]: cell["settings"] for cell in found["cells"]}
+    for cell in plan.cells:
+        if cell.name not in settings:
+            continue
+        before = Cell(cell.name, cell.label, tuple((k, v) for k, v in settings[cell.name]))
+        if configured(base, before, 0) != configured(base, cell, 0):
+            raise ForeframeError(
+                f"{out}: its cell {cell.name} has other settings. Give another --out."
+            )
 
 
 def _elsewhere(data: str) -> str:
@@ -113,19 +154,8 @@ def _begin(
     found: dict[str, Any] = {"commands": [], "cells": [], "comparisons": []}
     if path.exists():
         found = checkpoint.read_json(path)
-        other = [key for key in wanted if found.get(key) != wanted[key]]
-        if other:
-            raise ForeframeError(
-                f"{out}: holds a study with another {' and another '.join(other)}; its runs would "
-                "not compare. Give another --out, or the same settings."
-            )
-        settings = {cell["name"]: cell["settings"] for cell in found["cells"]}
-        for cell in plan.cells:
-            known = settings.get(cell.name)
-            if known is not None and known != [list(pair) for pair in cell.settings]:
-                raise ForeframeError(
-                    f"{out}: its cell {cell.name} has other settings. Give another --out."
-                )
+        _check_same(out, found, plan, base, wanted)
+        wanted["base"] = found["base"]
     elif out.is_dir() and any(out.iterdir()):
         raise ForeframeError(
             f"{out}: the folder is not empty and holds no study. Give another --out."

@@ -1,18 +1,23 @@
 """The discussion of a study: sentences that follow from the numbers, and nothing else."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from foreframe.study.numbers import Summary, apart
+from foreframe.intervals import over_seeds
+from foreframe.study.numbers import Summary, apart, collapse_p, differences
 from foreframe.study.plan import Comparison
 
 ABOUT_EQUAL_DB = 0.5
 """Two systems are about equal if the whole interval of their difference lies within this."""
 
 SPIKE = 1.0
-"""The KL spikes at a cycle's start if its rise (a ratio) is above this with confidence."""
+"""The KL spikes at a cycle's start if its rise (a ratio) is above this with confidence, by both
+measures of it."""
+
+SIGNIFICANT = 0.05
+"""One system collapses more often than another if the exact test's p is below this."""
 
 Agreement = Literal["agrees", "does not agree", "cannot say"]
 
@@ -40,25 +45,35 @@ def signed(value: float) -> str:
 def difference_words(a: Summary, b: Summary) -> str:
     """What may be said of the test PSNR of ``b`` against ``a``."""
     found = apart(a, b)
-    shared = len(set(a.seeds) & set(b.seeds))
+    shared, scored = len(set(a.seeds) & set(b.seeds)), len(differences(a, b))
     if found is None:
         return f"{b.label} and {a.label} have no seed in common that was scored."
-    if not math.isfinite(found.low):
-        return (
+    if scored < 2:
+        words = (
             f"{b.label} is at {signed(found.mean)} dB from {a.label} with 1 seed, which can show "
             "nothing."
         )
-    interval = f"{signed(found.low)} to {signed(found.high)} dB"
-    if found.separable:
+    elif found.separable:
         better = "better" if found.mean > 0 else "worse"
-        return (
+        words = (
             f"{b.label} is {better} than {a.label} by {abs(found.mean):.2f} dB "
-            f"({interval}, {shared} seeds)."
+            f"({_interval(found.low, found.high)}, {scored} seeds)."
         )
-    return (
-        f"{b.label} and {a.label} are not separable with {shared} seeds "
-        f"({signed(found.mean)} dB, {interval})."
-    )
+    else:
+        words = (
+            f"{b.label} and {a.label} are not separable with {scored} seeds "
+            f"({signed(found.mean)} dB, {_interval(found.low, found.high)})."
+        )
+    if scored < shared:
+        words += (
+            f" {shared - scored} of {shared} seeds left out: a training that ended before its "
+            "first validation has nothing to score."
+        )
+    return words
+
+
+def _interval(low: float, high: float) -> str:
+    return f"{signed(low)} to {signed(high)} dB"
 
 
 def discussion(comparison: Comparison, cells: Mapping[str, Summary]) -> list[str]:
@@ -72,7 +87,11 @@ def discussion(comparison: Comparison, cells: Mapping[str, Summary]) -> list[str
             sentences += list(_troubles(cell))
         if not any(cell.collapsed for cell in run):
             runs = sum(len(cell.seeds) for cell in run)
-            sentences.append(f"None of these {runs} runs collapsed.")
+            sentences.append(
+                f"None of these {runs} runs collapsed."
+                if runs > 1
+                else "This run did not collapse."
+            )
     missing = len(comparison.cells) - len(run)
     if missing:
         sentences.append(f"{missing} of {len(comparison.cells)} cells were not run.")
@@ -94,59 +113,101 @@ def _troubles(cell: Summary) -> Iterator[str]:
         )
 
 
-def claims(cells: Mapping[str, Summary]) -> list[Claim]:
-    """The report's claims, as far as the cells that they speak of were run."""
+def claims(cells: Mapping[str, Summary], rate_reference: str = "fp-cyclical") -> list[Claim]:
+    """The report's claims, as far as the cells that they speak of were run.
+
+    Args:
+        cells: by their names.
+        rate_reference: the cell that was trained at a learning rate of 0.002.
+    """
     found = [
         _less_stable(cells),
         *_spikes(cells),
         _about_equal(cells),
-        _worse_rate(cells),
+        _worse_rate(cells, rate_reference),
     ]
     return [claim for claim in found if claim is not None]
+
+
+def _collapses(a: Summary, b: Summary) -> str:
+    """How many seeds of ``b`` and of ``a`` collapsed, and whether that is a difference."""
+    counts = (
+        f"{len(b.collapsed)} of {len(b.seeds)} seeds of {b.label} and {len(a.collapsed)} of "
+        f"{len(a.seeds)} of {a.label} collapsed"
+    )
+    if not a.collapsed and not b.collapsed:
+        return f"{counts}: neither was unstable here."
+    p = collapse_p(a, b)
+    verdict = "" if p < SIGNIFICANT else ": not separable with so few seeds"
+    return f"{counts}{verdict} (p = {p:.2g}, Barnard's exact test)."
+
+
+def _collapses_more(a: Summary, b: Summary) -> int:
+    """1 if ``b`` collapses more often than ``a``, -1 if less often, 0 if that cannot be said."""
+    if collapse_p(a, b) >= SIGNIFICANT:
+        return 0
+    return 1 if len(b.collapsed) * len(a.seeds) > len(a.collapsed) * len(b.seeds) else -1
 
 
 def _less_stable(cells: Mapping[str, Summary]) -> Claim | None:
     if not {"fp-cyclical", "fp-monotonic"} <= cells.keys():
         return None
     cyclical, monotonic = cells["fp-cyclical"], cells["fp-monotonic"]
-    counts = (
-        f"{len(monotonic.collapsed)} of {len(monotonic.seeds)} monotonic and "
-        f"{len(cyclical.collapsed)} of {len(cyclical.seeds)} cyclical seeds collapsed"
+    agreement: dict[int, Agreement] = {1: "agrees", -1: "does not agree", 0: "cannot say"}
+    return Claim(
+        "monotonic annealing is less stable than cyclical",
+        agreement[_collapses_more(cyclical, monotonic)],
+        _collapses(cyclical, monotonic),
     )
-    shares = [len(one.collapsed) / len(one.seeds) for one in (monotonic, cyclical)]
-    agreement: Agreement = "agrees" if shares[0] > shares[1] else "does not agree"
-    if len(monotonic.seeds) < 2 or len(cyclical.seeds) < 2:
-        agreement = "cannot say"
-    if shares == [0.0, 0.0]:
-        counts += ": neither was unstable here"
-    return Claim("monotonic annealing is less stable than cyclical", agreement, counts + ".")
 
 
 def _spikes(cells: Mapping[str, Summary]) -> Iterator[Claim]:
-    from foreframe.intervals import over_seeds
-
     for name in ("fp-cyclical", "lp-cyclical"):
         if name not in cells:
             continue
         cell = cells[name]
-        starts = min((len(spikes) for spikes in cell.spikes), default=0)
-        for k in range(starts):
-            logs = [math.log(max(spikes[k], 1e-9)) for spikes in cell.spikes]
-            finite = all(map(math.isfinite, logs))
-            mean = math.exp(sum(logs) / len(logs)) if finite else math.inf
-            low, high = over_seeds(logs) if finite else (-math.inf, math.inf)
-            agreement: Agreement = "cannot say"
-            if low > math.log(SPIKE):
-                agreement = "agrees"
-            elif high < math.log(SPIKE):
-                agreement = "does not agree"
-            words = f"{cell.label}: the KL rises {mean:.3g} times"
-            if math.isfinite(low):
-                words += f" ({math.exp(low):.3g} to {math.exp(high):.3g})"
-            words += f" over {len(logs)} seed{'s' if len(logs) > 1 else ''}."
-            yield Claim(
-                f"the KL spikes at the start of cycle {k + 2} ({cell.label})", agreement, words
-            )
+        for k in range(max((len(spikes) for spikes in cell.spikes), default=0)):
+            measured = [
+                (how, change)
+                for how, values in (
+                    ("the mean of two epochs on either side", cell.spikes),
+                    ("the first epoch against the one before", cell.jumps),
+                )
+                if (change := _change(values, k)) is not None
+            ]
+            verdicts = {change.agreement for _, change in measured}
+            if verdicts:
+                said = "; ".join(f"{change.words} by {how}" for how, change in measured)
+                yield Claim(
+                    f"the KL spikes at the start of cycle {k + 2} ({cell.label})",
+                    # Each measure can mislead where the other does not.
+                    verdicts.pop() if len(verdicts) == 1 else "cannot say",
+                    f"{cell.label}: the KL changes by a factor of {said}.",
+                )
+
+
+@dataclass(frozen=True)
+class _Change:
+    agreement: Agreement
+    words: str
+
+
+def _change(values: Sequence[Sequence[float]], k: int) -> _Change | None:
+    """The rise at the start of later cycle ``k``, over the seeds that have come so far."""
+    rises = [of_seed[k] for of_seed in values if len(of_seed) > k]
+    logs = [math.log(max(rise, 1e-9)) for rise in rises if math.isfinite(rise)]
+    if not logs:
+        return None
+    low, high = over_seeds(logs)
+    agreement: Agreement = "cannot say"
+    if low > math.log(SPIKE):
+        agreement = "agrees"
+    elif high < math.log(SPIKE):
+        agreement = "does not agree"
+    words = f"{math.exp(sum(logs) / len(logs)):.3g}"
+    if math.isfinite(low):
+        words += f" ({math.exp(low):.3g} to {math.exp(high):.3g})"
+    return _Change(agreement, f"{words} over {len(logs)} seed{'s' if len(logs) > 1 else ''}")
 
 
 def _about_equal(cells: Mapping[str, Summary]) -> Claim | None:
@@ -165,17 +226,19 @@ def _about_equal(cells: Mapping[str, Summary]) -> Claim | None:
     return Claim("a learned prior is about as good as a fixed one", agreement, words)
 
 
-def _worse_rate(cells: Mapping[str, Summary]) -> Claim | None:
-    if not {"fp-cyclical", "lr-2e-2"} <= cells.keys():
+def _worse_rate(cells: Mapping[str, Summary], reference: str) -> Claim | None:
+    if not {reference, "lr-2e-2"} <= cells.keys():
         return None
-    a, b = cells["fp-cyclical"], cells["lr-2e-2"]
+    a, b = cells[reference], cells["lr-2e-2"]
     found = apart(a, b)
-    agreement: Agreement = "cannot say"
     words = difference_words(a, b)
-    if len(b.collapsed) > len(a.collapsed):
-        words += f" {len(b.collapsed)} of {len(b.seeds)} of its seeds collapsed."
-    if found is not None and found.separable:
-        agreement = "agrees" if found.mean < 0 else "does not agree"
-    elif len(b.diverged) == len(b.seeds) > 1 > len(a.collapsed):
-        agreement = "agrees"
+    if a.collapsed or b.collapsed:
+        words += f" {_collapses(a, b)}"
+    # By the score of its best weights, and by how often it collapses: they may disagree.
+    worse = [-1 if found.mean > 0 else 1] if found is not None and found.separable else []
+    if (more := _collapses_more(a, b)) != 0:
+        worse.append(more)
+    agreement: Agreement = "cannot say"
+    if worse and min(worse) == max(worse):
+        agreement = "agrees" if worse[0] > 0 else "does not agree"
     return Claim("a learning rate of 0.02 is worse than 0.002", agreement, words)

@@ -1,6 +1,6 @@
 """Pictures: predictions beside the truth, and charts. NumPy arrays in, files and SVG out."""
 
-from foreframe.visuals.charts import Chart, schedule_plot, step_charts, training_charts
+from foreframe.visuals.charts import SERIES, Chart, schedule_plot, step_charts, training_charts
 from foreframe.visuals.frames import (
     StripGrid,
     frames_to_png,
@@ -13,6 +13,7 @@ from foreframe.visuals.latent import latent_figure
 from foreframe.visuals.overlay import overlaid_chart
 
 __all__ = [
+    "SERIES",
     "Chart",
     "StripGrid",
     "frames_to_png",

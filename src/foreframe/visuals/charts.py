@@ -216,7 +216,9 @@ def dress_axes(
     ax.set_xlim(x[0] - room, x[-1] + room)
     if logarithmic:
         ax.set_yscale("log")
-        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        known = [value for value in values if value > 0]
+        decades = math.log10(max(known) / min(known)) if known else 0.0
+        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < 3 else (1.0,)))
         ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         ax.yaxis.set_minor_locator(NullLocator())
     else:

@@ -37,7 +37,7 @@ def overlaid_chart(
     epochs = list(range(1, longest + 1))
     said, values = [], []
     for mark in marks:
-        ax.axvline(mark, color=COLOURS["chart-grid"], linewidth=1.4, linestyle=(0, (2, 2)))
+        ax.axvline(mark, color=COLOURS["chart-ink"], linewidth=0.9, linestyle=(0, (2, 2)))
     for (name, seeds), colour, dashes in zip(curves.items(), SERIES, DASHES, strict=False):
         padded = [[*seed, *[None] * (longest - len(seed))] for seed in seeds]
         if logarithmic:

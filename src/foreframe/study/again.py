@@ -1,0 +1,54 @@
+"""One cell again, from its record alone: the commands, every setting spelled out."""
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from foreframe.config import to_dict
+from foreframe.recipes import RECIPES, recipe
+from foreframe.train_config import RunConfig
+
+NEW_RUN = "NEW_RUN"
+"""Stands in the commands for a folder of the reader's choice."""
+
+
+def commands(config: RunConfig, data: str, limit: int | None) -> list[str]:
+    """The commands that train and score a run of ``config``, without any file of the first one.
+
+    Args:
+        config: of the run, its seed included.
+        data: root of the dataset.
+        limit: test sequences that are scored; None: all.
+    """
+    name = config.recipe if config.recipe in RECIPES else "lab-small"
+    flags = _flags(flat(to_dict(config)), flat(to_dict(recipe(name))))
+    where = ["--data", data]
+    scored = [] if limit is None else ["--limit", str(limit)]
+    return [
+        shlex.join(["foreframe", "train", name, *where, "--out", NEW_RUN, *flags]),
+        shlex.join(["foreframe", "evaluate", NEW_RUN, *where, *scored]),
+    ]
+
+
+def _flags(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
+    flags: list[str] = []
+    for path, value in values.items():
+        name = path.rpartition(".")[2].replace("_", "-")
+        if value == defaults[path] or path == "recipe":
+            continue
+        if isinstance(value, bool):
+            flags.append(f"--{name}" if value else f"--no-{name}")
+        else:
+            flags += [f"--{name}", str(value)]
+    return flags
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The plain values of a nested configuration by their paths: {"train.rate.lr": 0.002}."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{prefix}{key}.")
+        else:
+            found[prefix + key] = value
+    return found
