@@ -1,7 +1,6 @@
 """Studies: what is planned, what is done again and what is not, and what may be said."""
 
 import json
-import math
 import re
 from dataclasses import replace
 
@@ -15,9 +14,7 @@ from foreframe.recipes import recipe
 from foreframe.runs import saved_config
 from foreframe.schedules import TeacherForcing
 from foreframe.study import make_plan, run_study
-from foreframe.study.numbers import Summary, has_collapsed, kl_spikes
-from foreframe.study.plan import Comparison, configured
-from foreframe.study.words import claims, difference_words, discussion
+from foreframe.study.plan import configured
 from foreframe.train import Training
 
 SMALL = recipe("lab-small")
@@ -250,113 +247,3 @@ def test_the_command_says_where_the_page_is_and_what_is_wrong(toy_data, tmp_path
         with pytest.raises(SystemExit) as stopped:
             main([*words[:-2], *wrong])
         assert stopped.value.code == 2
-
-
-# -- numbers and words --------------------------------------------------------------------------
-
-
-def row(epoch, psnr=20.0, beta=1.0, kld=1.0):
-    return {"epoch": epoch, "validation_psnr": psnr, "beta": beta, "kld": kld}
-
-
-def record(psnrs, diverged=None, epochs=10):
-    return {
-        "diverged": diverged,
-        "config": {"train": {"epochs": epochs}},
-        "history": [row(k, psnr) for k, psnr in enumerate(psnrs)],
-    }
-
-
-def test_a_collapse_is_three_bad_validations_running_or_none_that_is_finite():
-    assert has_collapsed(record([20, 21, 12, 12, 12, 20]))
-    assert not has_collapsed(record([20, 21, 12, 12, 20, 12]))
-    assert has_collapsed(record([20, 21], diverged=3))
-    assert not has_collapsed(record([20, 21, 22]))
-
-
-def test_a_spike_is_the_rise_of_the_kl_when_beta_returns_to_nothing():
-    history = [row(0, beta=0.0, kld=9.0), row(1, beta=1.0, kld=2.0)]
-    history += [row(2, beta=0.0, kld=4.0), row(3, beta=0.5, kld=6.0), row(4, kld=1.0)]
-    history += [row(5, beta=0.0, kld=5.0)]
-    assert kl_spikes(history) == [2.5, 5.0]
-    assert kl_spikes([row(k) for k in range(5)]) == []
-
-
-def known(name, psnr, *, label=None, collapsed=(), diverged=(), spikes=None):
-    n = len(psnr)
-    return Summary(
-        name=name,
-        label=label or name,
-        seeds=list(range(n)),
-        psnr=list(psnr),
-        ssim=[0.5] * n,
-        gain=[1.0] * n,
-        listening=[1.0] * n,
-        validation=list(psnr),
-        collapsed=list(collapsed),
-        diverged=list(diverged),
-        unused=[],
-        seconds=[1.0] * n,
-        spikes=spikes or [[] for _ in psnr],
-    )
-
-
-def test_a_difference_is_claimed_only_where_the_interval_excludes_zero():
-    a = known("a", [20.0, 21.0, 22.0])
-    assert difference_words(a, known("b", [21.0, 22.1, 22.9])).startswith("b is better than a by")
-    assert difference_words(a, known("b", [19.0, 20.1, 20.9])).startswith("b is worse than a by")
-    words = difference_words(a, known("b", [22.0, 20.0, 22.5]))
-    assert "not separable with 3 seeds" in words
-    assert "better" not in words
-    assert "can show nothing" in difference_words(known("a", [20.0]), known("b", [25.0]))
-    assert "no seed in common" in difference_words(a, known("b", [None, None, None]))
-
-
-def test_cells_that_were_not_run_are_not_spoken_of():
-    comparison = Comparison("x", "X", ("a", "b", "c"))
-    said = discussion(comparison, {"a": known("a", [20.0, 21.0])})
-    assert said == ["None of these 2 runs collapsed.", "2 of 3 cells were not run."]
-    assert discussion(comparison, {}) == ["3 of 3 cells were not run."]
-
-
-def agreement(cells, words):
-    (found,) = [claim for claim in claims(cells) if words in claim.claim]
-    return found.agreement
-
-
-def systems(**cells):
-    return {name.replace("_", "-"): cell for name, cell in cells.items()}
-
-
-def test_the_reports_claims_are_held_against_the_numbers():
-    cyclical = known("fp-cyclical", [25.0, 25.1, 25.2], spikes=[[3.0, 2.0], [3.1, 1.1], [2.9, 0.5]])
-    unstable = known("fp-monotonic", [25.0, 9.0, 25.0], collapsed=[1])
-    steady = known("fp-monotonic", [25.0, 25.0, 25.0])
-    stable = "less stable"
-    assert agreement(systems(fp_cyclical=cyclical, fp_monotonic=unstable), stable) == "cannot say"
-    assert agreement(systems(fp_cyclical=cyclical, fp_monotonic=steady), stable) == "cannot say"
-    broken = known("fp-monotonic", [25.0, 9.0, 9.0], collapsed=[0, 1, 2])
-    assert agreement(systems(fp_cyclical=cyclical, fp_monotonic=broken), stable) == "agrees"
-    one = known("fp-cyclical", [25.0])
-    lone = known("fp-monotonic", [9.0], collapsed=[0])
-    assert agreement(systems(fp_cyclical=one, fp_monotonic=lone), stable) == "cannot say"
-
-    assert agreement(systems(fp_cyclical=cyclical), "cycle 2") == "agrees"
-    assert agreement(systems(fp_cyclical=cyclical), "cycle 3") == "cannot say"
-
-    equal = "about as good"
-    near = known("lp-cyclical", [25.1, 25.2, 25.2])
-    far = known("lp-cyclical", [27.1, 27.2, 27.3])
-    wild = known("lp-cyclical", [20.0, 30.0, 25.0])
-    for learned, expected in ((near, "agrees"), (far, "does not agree"), (wild, "cannot say")):
-        assert agreement(systems(fp_cyclical=cyclical, lp_cyclical=learned), equal) == expected
-
-    rate = "learning rate of 0.02"
-    worse = known("lr-2e-2", [22.0, 22.2, 22.1])
-    gone = known("lr-2e-2", [None] * 3, collapsed=[0, 1, 2], diverged=[0, 1, 2])
-    same = known("lr-2e-2", [25.2, 25.0, 25.1])
-    for fast, expected in ((worse, "agrees"), (gone, "agrees"), (same, "cannot say")):
-        cells = {"fp-cyclical": cyclical, "lr-2e-2": fast}
-        assert agreement(cells, rate) == expected
-    assert claims({}) == []
-    assert math.isfinite(sum(map(len, (claim.found for claim in claims({"fp-cyclical": one})))))
