@@ -191,7 +191,10 @@ def _loss(net: InverseNet, columns: Columns, clip: Clip, device: torch.device | 
 @torch.no_grad()
 def _error(net: InverseNet, columns: Columns, held: Clip, device: torch.device | str) -> float:
     parts = [
-        Clip(held.frames[k : k + BATCH], None if held.actions is None else held.actions[k : k + BATCH])
+        Clip(
+            held.frames[k : k + BATCH],
+            None if held.actions is None else held.actions[k : k + BATCH],
+        )
         for k in range(0, len(held), BATCH)
     ]
     return sum(float(_loss(net, columns, part, device)) * len(part) for part in parts) / len(held)

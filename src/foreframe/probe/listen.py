@@ -145,9 +145,7 @@ def listen(
         told |= {name: _false(name, clip, means) for name in ("zeroed", "opposed")}
         for name in rows:
             shown = inverse if name in ("given", "shuffled") else None
-            errors, actions = _imagine(
-                model, past, truth, told[name], noise, shown, config=config
-            )
+            errors, actions = _imagine(model, past, truth, told[name], noise, shown, config=config)
             scores[name].append(errors)
             if actions is not None:
                 found.add("predicted" if name == "given" else "shuffled", actions)
