@@ -12,6 +12,9 @@ MOVES = 0.5
 """Standard deviation in pixels over the fitted replays, at some step, from which on an object
 counts: the hidden physics must have something to say about it."""
 
+LEAST = 0.05
+"""Root mean square deviation in pixels of the read replays below which a ratio says nothing."""
+
 BINS = 10
 CENTRAL = 0.9
 
@@ -101,7 +104,7 @@ def calibration(scenes: list[SceneSpread]) -> dict[str, Any] | None:
 
     Deviations are root mean squares over objects and scenes, in pixels. ``ratio`` is that of the
     read samples over that of the read replays: 1 if they spread alike, 0 for samples that are all
-    the same. ``rank_histogram`` has the share of held-out coordinates in each tenth of the samples:
+    the same, None at steps at which the physics has hardly moved anything. ``rank_histogram`` has the share of held-out coordinates in each tenth of the samples:
     a tenth each if they are calibrated, more at the ends if they spread too little.
     """
     scenes = [scene for scene in scenes if scene.objects]
@@ -116,14 +119,15 @@ def calibration(scenes: list[SceneSpread]) -> dict[str, Any] | None:
         return [float(v) for v in np.sqrt(total(name) / objects)]
 
     true, read_true, read_samples = total("true"), total("read_true"), total("read_samples")
-    ratio = np.sqrt(read_samples / np.maximum(read_true, 1e-12))
-    intervals = []
-    for t in range(len(true)):
+    spreads = read_true >= objects * LEAST**2
+    ratio: list[float | None] = [None] * len(true)
+    intervals: list[list[float] | None] = [None] * len(true)
+    for t in spreads.nonzero()[0]:
+        ratio[t] = float(np.sqrt(read_samples[t] / read_true[t]))
         low, high = bootstrap_of_sums(
-            [scene.read_samples[t] for scene in scenes],
-            [max(scene.read_true[t], 1e-12) for scene in scenes],
+            [scene.read_samples[t] for scene in scenes], [scene.read_true[t] for scene in scenes]
         )
-        intervals.append([low**0.5, high**0.5])
+        intervals[t] = [low**0.5, high**0.5]
     ranks = total("ranks")
     outside, nominal = nominal_coverage(ranks.shape[1] - 1)
     inside = ranks[:, outside : ranks.shape[1] - outside].sum(1) / ranks.sum(1)
@@ -134,7 +138,7 @@ def calibration(scenes: list[SceneSpread]) -> dict[str, Any] | None:
         "true": deviation("true"),
         "read_true": deviation("read_true"),
         "read_samples": deviation("read_samples"),
-        "ratio": ratio.tolist(),
+        "ratio": ratio,
         "ratio_interval": intervals,
         "readout_error": deviation("error"),
         "readout_r2": explained.tolist(),

@@ -150,7 +150,8 @@ def listen(
             if actions is not None:
                 found.add("predicted" if name == "given" else "shuffled", actions)
         if inverse is not None:
-            assert clip.actions is not None and other.actions is not None
+            assert clip.actions is not None
+            assert other.actions is not None
             steps = slice(n_past - 1, n_frames - 1)
             wanted.add("own", inverse.columns.standardised(clip.actions[:, steps]))
             wanted.add("other", inverse.columns.standardised(other.actions[:, steps]))

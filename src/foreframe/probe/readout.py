@@ -1,4 +1,4 @@
-"""Where objects are, read from frames of one scene: a linear map fitted on replays of that scene."""
+"""Where the objects of a scene are, read from its frames: a linear map fitted on its replays."""
 
 from dataclasses import dataclass
 
@@ -63,7 +63,7 @@ class Readout:
         """Columns and rows of the objects in frames in [0, 1] of one step, on the CPU."""
         features = reduced(frames.cpu().double())
         found: Tensor = self.places[step] + (features - self.features[step]) @ self.weights
-        return found.unflatten(1, (-1, 2))
+        return found.unflatten(1, (found.shape[1] // 2, 2))
 
     def read_all(
         self, frames: UInt8[np.ndarray, "replays steps height width 3"]

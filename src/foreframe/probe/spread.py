@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from jaxtyping import Float32, UInt8
 from torch import Tensor
 
 from foreframe.data.push.replay import Replay, Simulation
@@ -17,6 +16,7 @@ from foreframe.probe.calibrate import SceneSpread, counting_objects, scene_sprea
 from foreframe.probe.moments import Moments
 from foreframe.probe.readout import Readout
 from foreframe.sampling import AT_ONCE, Imagines, sequence_noise
+from foreframe.visuals import SpreadMap
 from foreframe.workers import side_by_side
 
 REVEALED = 1.0
@@ -24,23 +24,6 @@ REVEALED = 1.0
 
 TOLD = 2.0
 """Pixels that some object must move by in the predicted frames: else there is nothing to spread."""
-
-
-@dataclass(frozen=True)
-class Map:
-    """A sequence with the deviation of each pixel, values in [0, 1], mean over the channels.
-
-    Attributes:
-        name: of the sequence.
-        frames: the recorded future.
-        samples: over the samples.
-        physics: over the replays; None where there are none.
-    """
-
-    name: str
-    frames: UInt8[np.ndarray, "steps height width 3"]
-    samples: Float32[np.ndarray, "steps height width"]
-    physics: Float32[np.ndarray, "steps height width"] | None = None
 
 
 @dataclass
@@ -61,7 +44,7 @@ class Spread:
     sample_variance: list[np.ndarray] = field(default_factory=list)
     physics_variance: list[np.ndarray] = field(default_factory=list)
     scenes: list[SceneSpread] = field(default_factory=list)
-    maps: list[Map] = field(default_factory=list)
+    maps: list[SpreadMap] = field(default_factory=list)
     passed_over: list[str] = field(default_factory=list)
 
 
@@ -352,7 +335,7 @@ def _add_pixels(
             return np.asarray(moments.variance().mean(-1).sqrt().float().numpy())
 
         spread.maps.append(
-            Map(
+            SpreadMap(
                 store.names[number],
                 np.array(recorded),
                 deviation(of_samples),

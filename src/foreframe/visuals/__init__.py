@@ -10,17 +10,21 @@ from foreframe.visuals.frames import (
     save_strip,
 )
 from foreframe.visuals.latent import latent_figure
+from foreframe.visuals.probe import SpreadMap, probe_figure, spread_maps
 
 __all__ = [
     "Chart",
+    "SpreadMap",
     "StripGrid",
     "frames_to_png",
     "latent_figure",
     "prediction_gif",
     "prediction_strip",
+    "probe_figure",
     "samples_gif",
     "save_strip",
     "schedule_plot",
+    "spread_maps",
     "step_charts",
     "training_charts",
 ]
