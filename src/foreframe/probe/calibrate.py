@@ -104,8 +104,9 @@ def calibration(scenes: list[SceneSpread]) -> dict[str, Any] | None:
 
     Deviations are root mean squares over objects and scenes, in pixels. ``ratio`` is that of the
     read samples over that of the read replays: 1 if they spread alike, 0 for samples that are all
-    the same, None at steps at which the physics has hardly moved anything. ``rank_histogram`` has the share of held-out coordinates in each tenth of the samples:
-    a tenth each if they are calibrated, more at the ends if they spread too little.
+    the same, None at steps at which the physics has hardly moved anything. ``rank_histogram`` has
+    the share of held-out coordinates in each tenth of the samples: a tenth each if they are
+    calibrated, more at the ends if they spread too little.
     """
     scenes = [scene for scene in scenes if scene.objects]
     objects = sum(scene.objects for scene in scenes)
