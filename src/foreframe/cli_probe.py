@@ -41,6 +41,8 @@ class Probe:
     """Replays of each scene under other physics: half to fit the readout, half to compare with."""
     seed: int = 0
     """Seed of z and of the inverse model."""
+    inverse_steps: int = 1500
+    """Training steps of the inverse model, at most; it ends where the validation error does."""
     workers: int = _CORES
     """Processes that simulate side by side; they do not change what is made."""
     device: DeviceName = "auto"
@@ -62,6 +64,7 @@ class Probe:
             scenes=self.scenes,
             replays=self.replays,
             seed=self.seed,
+            inverse_steps=self.inverse_steps,
             workers=self.workers,
             device=self.device,
             command=shlex.join(["foreframe", *words]),

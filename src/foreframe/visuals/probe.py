@@ -14,7 +14,15 @@ from foreframe.visuals.charts import COLOURS, new_figure
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_COLUMNS = 3
 _LOWEST_R2 = -0.5
+#: Colour and dashes by what a line is over, its last word.
+_LINES = {
+    "positions": ("chart-3", "--"),
+    "frames": ("chart-1", "-"),
+    "physics": ("chart-1", "-"),
+    "samples": ("chart-2", "-"),
+}
 _DIMMED = 0.45
 _COLOUR_MAP = "inferno"
 _MAPS_SCALE = 1.35  # inches of a frame's edge
@@ -57,8 +65,10 @@ def probe_figure(
         ForeframeError: the file could not be written.
     """
     panels = 1 + bool(costs) + bool(recovered) + 2 * (calibration is not None)
-    figure = new_figure((3.7 * panels, 3.2))
-    axes = iter(np.atleast_1d(figure.subplots(1, panels)))
+    columns = min(panels, _COLUMNS)
+    rows = -(-panels // columns)
+    figure = new_figure((4.2 * columns, 3.0 * rows))
+    axes = iter([figure.add_subplot(rows, columns, k + 1) for k in range(panels)])
     if costs:
         ax = next(axes)
         _bars(ax, costs, lowest=None)
@@ -67,13 +77,14 @@ def probe_figure(
         ax = next(axes)
         _bars(ax, recovered, lowest=_LOWEST_R2)
         ax.set_xlim(_LOWEST_R2, 1)
+        ax.set_xticks([_LOWEST_R2, 0, 0.5, 1])
         _dress(ax, "Actions recovered from frames", "R²")
     if calibration is not None:
         _deviations(next(axes), calibration)
         _ranks(next(axes), calibration["rank_histogram"])
-    _lines(next(axes), {k: [255 * v for v in values] for k, values in pixels.items()})
-    figure.axes[-1].set_ylim(bottom=0)
-    _dress(figure.axes[-1], "Deviation of a pixel (of 255)", "predicted frame")
+    ax = next(axes)
+    _lines(ax, {name: [255 * v for v in values] for name, values in pixels.items()})
+    _dress(ax, "Deviation of a pixel (of 255)", "predicted frame")
     figure.patch.set(facecolor="white", alpha=1.0)
     with whole_file(path) as aside:
         figure.savefig(aside, format="png", dpi=120)
@@ -111,16 +122,14 @@ def _deviations(ax: "Axes", calibration: Mapping[str, Any]) -> None:
             "read from samples": calibration["read_samples"],
         },
     )
-    ax.set_ylim(bottom=0)
     _dress(ax, "Deviation of an object's place (pixels)", "predicted frame")
 
 
 def _lines(ax: "Axes", series: Mapping[str, Sequence[float]]) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    for (name, values), colour, dash in zip(
-        series.items(), ("chart-3", "chart-1", "chart-2"), ("--", "-", "-"), strict=False
-    ):
+    for name, values in series.items():
+        colour, dash = _LINES[name.split()[-1]]
         ax.plot(
             range(1, len(values) + 1),
             values,
@@ -130,6 +139,7 @@ def _lines(ax: "Axes", series: Mapping[str, Sequence[float]]) -> None:
             markersize=3,
             label=name,
         )
+    ax.set_ylim(bottom=0)
     ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     ax.legend(frameon=False, fontsize=8, labelcolor=COLOURS["chart-ink"])
 
@@ -139,7 +149,7 @@ def _ranks(ax: "Axes", histogram: Sequence[float]) -> None:
     ax.bar(np.arange(count) + 0.5, histogram, width=0.9, color=COLOURS["chart-1"], alpha=0.85)
     ax.axhline(1 / count, color=COLOURS["chart-2"], linestyle="--", linewidth=1.4)
     ax.set_xticks([0, count / 2, count], ["below all", "middle", "above all"])
-    _dress(ax, "Share of true places by rank among the samples", "")
+    _dress(ax, "Share of true places by rank in the samples", "")
 
 
 def _dress(ax: "Axes", title: str, x_label: str) -> None:
@@ -167,6 +177,8 @@ def spread_maps(path: Path, maps: Sequence[SpreadMap], steps: Sequence[int]) -> 
         ForeframeError: the file could not be written.
     """
     import matplotlib
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
 
     rows = [
         (one, label, values)
@@ -190,9 +202,6 @@ def spread_maps(path: Path, maps: Sequence[SpreadMap], steps: Sequence[int]) -> 
             if ax is grid[0][steps.index(step)]:
                 ax.set_title(f"predicted frame {step + 1}", fontsize=9, color=ink)
         axes[0].set_ylabel(f"over the {label}", fontsize=9, color=ink)
-        from matplotlib.cm import ScalarMappable
-        from matplotlib.colors import Normalize
-
         bar = figure.colorbar(
             ScalarMappable(Normalize(0, 255 * top), colours), ax=list(axes), pad=0.01, aspect=12
         )
