@@ -17,6 +17,7 @@ import foreframe
 from foreframe.cli_data import GROUPS, Check
 from foreframe.cli_diagnose import Diagnose
 from foreframe.cli_evaluate import Evaluate
+from foreframe.cli_probe import Probe
 from foreframe.cli_study import Study
 from foreframe.config import to_dict
 from foreframe.device import DeviceName
@@ -235,6 +236,7 @@ COMMANDS = {
     "train": Train,
     "evaluate": Evaluate,
     "diagnose": Diagnose,
+    "probe": Probe,
     "predict": Predict,
     "report": Report,
     "study": Study,

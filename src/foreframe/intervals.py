@@ -60,6 +60,35 @@ def bootstrap(values: ArrayLike, *, confidence: float = CONFIDENCE) -> tuple[flo
     return float(found.low), float(found.high)
 
 
+def bootstrap_of_sums(
+    numerators: ArrayLike, denominators: ArrayLike, *, confidence: float = CONFIDENCE
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of sum(numerators) / sum(denominators), sequences resampled.
+
+    For what is a ratio over all sequences and not a mean of one in each, as R squared.
+
+    Args:
+        numerators: [n], one for each sequence.
+        denominators: [n], none negative and not all zero.
+        confidence: of the interval.
+
+    Returns:
+        low and high; both the ratio itself where there is one sequence only.
+    """
+    above, below = (np.asarray(x, dtype=np.float64) for x in (numerators, denominators))
+    if len(above) < 2:
+        return (float(above[0] / below[0]),) * 2
+    random = np.random.default_rng(len(above))
+    ratios: list[np.ndarray] = []
+    for _ in range(0, _RESAMPLES, _BATCH):
+        drawn = random.integers(len(above), size=(_BATCH, len(above)))
+        over, under = above[drawn].sum(1), below[drawn].sum(1)
+        # A resample of sequences that show nothing has no ratio.
+        ratios.append(over[under > 0] / under[under > 0])
+    ends = np.quantile(np.concatenate(ratios), [0.5 - confidence / 2, 0.5 + confidence / 2])
+    return float(ends[0]), float(ends[1])
+
+
 def normal(values: ArrayLike, *, confidence: float = CONFIDENCE) -> tuple[float, float]:
     """Interval of the mean of many values by the normal approximation.
 

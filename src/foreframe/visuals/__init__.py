@@ -11,19 +11,23 @@ from foreframe.visuals.frames import (
 )
 from foreframe.visuals.latent import latent_figure
 from foreframe.visuals.overlay import overlaid_chart
+from foreframe.visuals.probe import SpreadMap, probe_figure, spread_maps
 
 __all__ = [
     "SERIES",
     "Chart",
+    "SpreadMap",
     "StripGrid",
     "frames_to_png",
     "latent_figure",
     "overlaid_chart",
     "prediction_gif",
     "prediction_strip",
+    "probe_figure",
     "samples_gif",
     "save_strip",
     "schedule_plot",
+    "spread_maps",
     "step_charts",
     "training_charts",
 ]

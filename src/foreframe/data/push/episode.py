@@ -121,7 +121,13 @@ def run_episode(
 
 
 def simulate_sequence(
-    seed: int, split: int, number: int, *, physics: int = 0, size: int = 64
+    seed: int,
+    split: int,
+    number: int,
+    *,
+    physics: int = 0,
+    size: int = 64,
+    frames: int = FRAMES,
 ) -> Episode:
     """Sequence ``number`` of a split, a pure function of the arguments.
 
@@ -133,9 +139,10 @@ def simulate_sequence(
             and the same actions, with the same sensor noise, under other masses, frictions and
             centres of mass.
         size: height and width of the frames in pixels.
+        frames: how many, from the first on; fewer than all are the beginning of the same sequence.
     """
     scene = draw_scene(_stream(seed, split, number, _SCENE))
     actions = draw_actions(scene, _stream(seed, split, number, _ACTIONS), FRAMES)
     hidden = draw_physics(_stream(seed, split, number, _PHYSICS, physics), len(scene.things))
     sensor = _stream(seed, split, number, _SENSOR)
-    return run_episode(scene, hidden, actions, sensor, size=size)
+    return run_episode(scene, hidden, actions[:frames], sensor, size=size)

@@ -16,7 +16,9 @@ GENERATOR = "foreframe simulated robot pushing, version 1"
 SHARD = 256
 """Sequences in one folder, as in the lab's data."""
 
-_DESCRIPTION = "dataset.json"
+DESCRIPTION = "dataset.json"
+"""What a simulated dataset says of itself, beside its splits."""
+
 _MAY_DIFFER = ("foreframe", "sequences", "complete")
 _Job = tuple[Path, int, int, int, int]
 
@@ -64,7 +66,7 @@ def _describe(counts: tuple[int, int, int], seed: int, size: int) -> dict[str, A
 
 def _check_out(out: Path, wanted: dict[str, Any]) -> None:
     """Refuse a folder that holds anything but the beginning of the dataset that is asked for."""
-    path = out / _DESCRIPTION
+    path = out / DESCRIPTION
     for part in (out, *out.parents):
         if part.is_file():
             raise ForeframeError(f"{part}: is a file; name a folder for the dataset.")
@@ -73,7 +75,7 @@ def _check_out(out: Path, wanted: dict[str, Any]) -> None:
             return
         if not path.exists():
             raise ForeframeError(
-                f"{out}: holds other files and no {_DESCRIPTION}, so it is not a simulated "
+                f"{out}: holds other files and no {DESCRIPTION}, so it is not a simulated "
                 "dataset; choose an empty folder or a new one."
             )
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -166,7 +168,7 @@ def simulate(
         raise ForeframeError(f"--size {size}: must be an even number of pixels, 16 or more.")
     description = _describe(counts, seed, size)
     _check_out(out, description)
-    write_json(out / _DESCRIPTION, description)
+    write_json(out / DESCRIPTION, description)
     jobs = [
         (out, split, number, seed, size)
         for split, count in enumerate(counts)
@@ -181,4 +183,4 @@ def simulate(
             done += 1
             if progress is not None:
                 progress(done, sequences)
-    write_json(out / _DESCRIPTION, {**description, "complete": True})
+    write_json(out / DESCRIPTION, {**description, "complete": True})
