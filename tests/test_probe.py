@@ -538,8 +538,10 @@ def test_the_command_probes_a_simulated_dataset(run, tmp_path, capsys):
     simulate(tmp_path / "data", sequences=8, validate=1, test=6, seed=3, workers=1)
     options = "--n-future 6 --samples 3 --scenes 2 --replays 4 --inverse-steps 2 --workers 1"
     main(
-        ["probe", str(run), "--data", str(tmp_path / "data"), "--out", str(tmp_path / "out")]
-        + options.split()
+        [
+            *["probe", str(run), "--data", str(tmp_path / "data"), "--out", str(tmp_path / "out")],
+            *options.split(),
+        ]
     )
     found = json.loads((tmp_path / "out" / PROBE).read_text())
     assert found["spread"]["calibration"]["scenes"] == 2
