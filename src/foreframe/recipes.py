@@ -25,8 +25,8 @@ def foreframe_s() -> RunConfig:
             steps_per_epoch=75,
             batch_size=16,
             ema=0.99,
-            kl=KLSchedule(kl_schedule="cyclical", beta_max=1e-4, kl_cycles=3, kl_ratio=0.5),
-            forcing=TeacherForcing(teacher_forcing="linear", teacher_forcing_start=1),
+            kl=KLSchedule(kl_schedule="cyclical", beta_max=1e-5, kl_cycles=3, kl_ratio=0.5),
+            forcing=TeacherForcing(teacher_forcing="linear", teacher_forcing_start=6),
             rate=LearningRate(lr=0.002, lr_schedule="cosine"),
         ),
     )
