@@ -189,7 +189,15 @@ def test_a_full_disk_loses_nothing(place):
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 
     words = [FOREFRAME, "import", "npz", "a.npz", "out", "--frames", "frames"]
-    done = subprocess.run(words, preexec_fn=small_disk, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        words,
+        # Python would leave truncated byte code too, and other processes would trip over it.
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        preexec_fn=small_disk,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert "could not be written" in done.stderr

@@ -88,7 +88,12 @@ def test_an_unknown_command(place, capsys):
 
 
 def test_an_unknown_recipe(place, capsys):
-    refused(capsys, place, train(recipe="dmeo"), "dmeo: unknown recipe; known recipes: demo, lab-")
+    refused(
+        capsys,
+        place,
+        train(recipe="dmeo"),
+        "dmeo: unknown recipe; known recipes: demo, foreframe-s",
+    )
     refused(capsys, place, ["schedules", "dmeo"], "dmeo: unknown recipe")
 
 
@@ -389,6 +394,8 @@ def run_with_little_space(place, limit, *arguments):
         capture_output=True,
         text=True,
         timeout=120,
+        # Python would leave truncated byte code too, and other processes would trip over it.
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
     )
 

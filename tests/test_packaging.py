@@ -55,7 +55,8 @@ def test_every_direct_dependency_has_a_tested_version(extra: str | None) -> None
         PROJECT["dependencies"] if extra is None else PROJECT["optional-dependencies"][extra]
     )
     missing = lower_bounds(requirements).keys() - pins("constraints.txt").keys()
-    assert not missing
+    # torchvision only fetches the weights of LPIPS; its build must be the one for PyTorch's.
+    assert missing <= {"torchvision"}
 
 
 def test_tested_versions_can_be_had_anywhere() -> None:
