@@ -30,10 +30,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks import results
 from benchmarks.plain import PlainModel
 from foreframe.clip import Clip
+from foreframe.cvae import time_first
 from foreframe.data.sequence import Sequence
 from foreframe.data.store_writer import write_store
 from foreframe.device import has_fast_bf16
-from foreframe.model import VideoCVAE, time_first
+from foreframe.model import VideoCVAE
 from foreframe.model_config import ModelConfig
 from foreframe.recipes import svg_fp
 from foreframe.schedules import TeacherForcing

@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 from foreframe.clip import Clip
+from foreframe.cvae import time_first
 from foreframe.data.batches import evaluation_batches
 from foreframe.data.store import Store
 from foreframe.device import autocast
 from foreframe.latent import LatentNumbers, latent_numbers
 from foreframe.metrics import psnr
-from foreframe.model import VideoCVAE, time_first
+from foreframe.model import VideoCVAE
 from foreframe.train_config import TrainConfig
 from foreframe.visuals import samples_gif
 

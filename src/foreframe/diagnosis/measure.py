@@ -8,11 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from foreframe.cvae import Observed, time_first
 from foreframe.data.batches import evaluation_batches
 from foreframe.data.store import Store
 from foreframe.latent import LatentNumbers, latent_numbers
 from foreframe.metrics import psnr
-from foreframe.model import Observed, VideoCVAE, time_first
+from foreframe.model import VideoCVAE
 from foreframe.nets.recurrent import Gaussian
 from foreframe.sampling import sequence_noise
 
