@@ -16,11 +16,12 @@ export NO_MKDOCS_2_WARNING := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check format docs wheel test-lowest clean
+.PHONY: help setup demo play test check format docs wheel test-lowest clean
 
 help: ## list the targets
 	@echo 'make demo            simulate, train, evaluate, predict and report, into $(OUT);'
 	@echo '                     run again it goes on, with FRESH=1 it starts over'
+	@echo 'make play            drive the robot of $(OUT) in the browser (PLAY_FLAGS reach the command)'
 	@echo 'make test            the tests (ARGS="-k schedule" chooses among them)'
 	@echo 'make check           format, lint, types, import contracts, documentation'
 	@echo 'make format          put the code into the format that check asks for'
@@ -56,6 +57,11 @@ $(VENV)/.runtime: pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt -e .
 	@touch $@
 
+$(VENV)/.web: $(VENV)/.runtime
+	@echo 'Installing what the playground runs with'
+	@$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt -e '.[web]'
+	@touch $@
+
 # After the runtime rather than beside it: two pips in one environment would collide.
 $(VENV)/.dev: $(VENV)/.runtime
 	@echo 'Installing the development tools'
@@ -68,6 +74,10 @@ setup: $(VENV)/.dev
 
 demo: $(VENV)/.runtime
 	$(BIN)/foreframe demo --out $(OUT) $(if $(filter-out 0 no,$(FRESH)),--fresh) $(DEMO_FLAGS)
+	@echo 'In this checkout: make play'
+
+play: $(VENV)/.web
+	$(BIN)/foreframe serve $(OUT) $(PLAY_FLAGS)
 
 # Development --------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from foreframe.cli_data import GROUPS, Check
 from foreframe.cli_diagnose import Diagnose
 from foreframe.cli_evaluate import Evaluate
 from foreframe.cli_probe import Probe
+from foreframe.cli_serve import HOST, PORT, Serve
 from foreframe.cli_study import Study
 from foreframe.config import to_dict
 from foreframe.device import DeviceName
@@ -227,6 +228,8 @@ class Demo:
             fresh=self.fresh,
         )
         say(f"Open {page} in a browser.")
+        data = "" if self.data == Path("data/push") else f" --data {self.data}"
+        say(f"Drive the robot: foreframe serve {self.out}{data}, then open http://{HOST}:{PORT}/")
 
 
 COMMANDS = {
@@ -239,6 +242,7 @@ COMMANDS = {
     "probe": Probe,
     "predict": Predict,
     "report": Report,
+    "serve": Serve,
     "study": Study,
     "schedules": Schedules,
 }

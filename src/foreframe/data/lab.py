@@ -141,9 +141,29 @@ def _read_csv(path: Path) -> np.ndarray | None:
     if not path.exists():
         return None
     try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ForeframeError(
+            f"{path}: cannot be read ({error}). Restore it, or remove its sequence."
+        ) from error
+    return parse_rows(content, path)
+
+
+def parse_rows(content: bytes, path: Path | str) -> Float32[np.ndarray, "rows width"]:
+    """The numbers of a CSV file without a header.
+
+    Args:
+        content: of the file.
+        path: its name, for messages.
+
+    Raises:
+        ForeframeError: no text, empty, or a row that is not as wide as the first, or not of finite
+            numbers.
+    """
+    try:
         # Spreadsheets put a byte-order mark before the first number.
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = content.decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
         raise ForeframeError(
             f"{path}: cannot be read as text ({error}). Restore it, or remove its sequence."
         ) from error

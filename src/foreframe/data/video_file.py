@@ -26,7 +26,9 @@ def import_av() -> Any:
     return av
 
 
-def frames(file: IO[bytes], name: str, *, start: float = 0.0) -> Iterator[tuple[float, np.ndarray]]:
+def frames(
+    file: IO[bytes], name: str, *, start: float = 0.0, max_pixels: int | None = None
+) -> Iterator[tuple[float, np.ndarray]]:
     """Time in seconds and content [height, width, 3], RGB uint8, of every frame in order.
 
     Args:
@@ -34,9 +36,11 @@ def frames(file: IO[bytes], name: str, *, start: float = 0.0) -> Iterator[tuple[
         name: of the video, for messages.
         start: seconds; frames before it may be left out, so that a long file is not decoded from
             its beginning.
+        max_pixels: of a frame; refused before anything is decoded.
 
     Raises:
-        ForeframeError: it is no video, or a frame is damaged or missing; those before are good.
+        ForeframeError: no video, its frames are too large, or one is damaged or missing; those
+            before it are good.
     """
     av = import_av()
     try:
@@ -46,6 +50,11 @@ def frames(file: IO[bytes], name: str, *, start: float = 0.0) -> Iterator[tuple[
             stream = container.streams.video[0]
             if stream.codec_context is None:
                 raise ForeframeError(f"{name}: its codec is unknown. Restore it, or remove it.")
+            pixels = stream.codec_context.width * stream.codec_context.height
+            if max_pixels is not None and pixels > max_pixels:
+                raise ForeframeError(
+                    f"{name}: frames of {pixels} pixels; {max_pixels} are the most."
+                )
             stream.thread_type = "NONE"
             # FFmpeg would paint over what is damaged.
             stream.codec_context.options = {"err_detect": "explode+crccheck+bitstream+buffer"}
@@ -58,6 +67,8 @@ def frames(file: IO[bytes], name: str, *, start: float = 0.0) -> Iterator[tuple[
                 if packet.is_corrupt:
                     raise ForeframeError(f"{name}: frame {seen} or one soon after is damaged.")
                 for frame in packet.decode():
+                    if max_pixels is not None and frame.width * frame.height > max_pixels:
+                        raise ForeframeError(f"{name}: frame {seen} has too many pixels.")
                     if frame.is_corrupt:
                         raise ForeframeError(f"{name}: frame {seen} is damaged.")
                     time = float(frame.time) if frame.time is not None else np.nan

@@ -62,6 +62,27 @@ def prediction_gif(
     _write_gif(path, videos, cells, shown, [True] + [False] * count, n_past, fps, scale)
 
 
+def futures_gif(
+    path: Path, futures: np.ndarray, n_past: int, *, fps: float = 5.0, scale: int = 4
+) -> None:
+    """Write futures of which no recording is known as a GIF, side by side in rows of four.
+
+    Args:
+        path: of the GIF.
+        futures: uint8 [K, T, H, W, 3], the given frames included.
+        n_past: given frames.
+        fps: frames a second.
+        scale: pixels for one of a frame.
+
+    Raises:
+        ForeframeError: the file could not be written.
+    """
+    count = len(futures)
+    cells = [(k // 4, float(k % 4)) for k in range(count)]
+    names = _names(count, ())
+    _write_gif(path, futures, cells, names, [False] * count, n_past, fps, scale)
+
+
 def samples_gif(
     path: Path,
     truth: np.ndarray,

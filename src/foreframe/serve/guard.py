@@ -1,0 +1,265 @@
+"""What every request passes: who asks, from where, how often, how much, how slowly."""
+
+import asyncio
+import hmac
+import json
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from foreframe.serve.limits import Limits
+
+COOKIE = "foreframe-token"
+OPEN_PATHS = ("/healthz",)
+_CLIENTS = 4096
+
+HEADERS = {
+    "content-security-policy": (
+        "default-src 'self'; img-src 'self' data: blob:; connect-src 'self'; object-src 'none'; "
+        "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), microphone=(), geolocation=()",
+}
+
+
+class Bucket:
+    """So much a second in the mean, and twice that at once.
+
+    Args:
+        rate: a second.
+        clock: seconds.
+    """
+
+    def __init__(self, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.rate, self._clock = rate, clock
+        self._left, self._at = 2 * rate, clock()
+
+    def take(self) -> bool:
+        """Whether one more is within the rate."""
+        now = self._clock()
+        self._left = min(2 * self.rate, self._left + (now - self._at) * self.rate)
+        self._at = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
+class Guard:
+    """ASGI middleware: token, host, origin, rate, size and duration of bodies, security headers.
+
+    Args:
+        app: what is guarded.
+        limits: on rate, size and duration.
+        token: that every request must bring; None lets everybody in who reaches the service.
+        hosts: names under which the service may be addressed; None for any. Without a token this
+            is what keeps a foreign page from reaching a local service under a name of its own.
+    """
+
+    def __init__(
+        self, app: ASGIApp, limits: Limits, token: str | None, hosts: frozenset[str] | None
+    ) -> None:
+        self.app, self.limits, self.token, self.hosts = app, limits, token, hosts
+        self._clients: OrderedDict[str, Bucket] = OrderedDict()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
+        elif scope["type"] == "websocket":
+            if self._refuse_socket(scope):
+                await receive()
+                await send({"type": "websocket.close", "code": 1008})
+                return
+            await self.app(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+    # -- who ------------------------------------------------------------------------------------
+
+    def _refuse_socket(self, scope: Scope) -> bool:
+        headers = _headers(scope)
+        return not (
+            self._host_fits(headers)
+            and _same_origin(headers)
+            and self._has_token(headers)
+            and self._within_rate(scope)
+        )
+
+    def _host_fits(self, headers: dict[str, str]) -> bool:
+        if self.hosts is None:
+            return True
+        name = urlsplit(f"//{headers.get('host', '')}").hostname
+        return name in self.hosts
+
+    def _has_token(self, headers: dict[str, str]) -> bool:
+        if self.token is None:
+            return True
+        kind, _, value = headers.get("authorization", "").partition(" ")
+        given = [value.strip()] if kind.lower() == "bearer" else []
+        try:
+            cookies = SimpleCookie(headers.get("cookie", ""))
+            given += [cookies[COOKIE].value] if COOKIE in cookies else []
+        except CookieError:
+            pass
+        return any(self._is_token(value) for value in given)
+
+    def _is_token(self, value: str) -> bool:
+        assert self.token is not None
+        return hmac.compare_digest(value.encode(), self.token.encode())
+
+    def _within_rate(self, scope: Scope) -> bool:
+        client = (scope.get("client") or ("", 0))[0]
+        bucket = self._clients.get(client)
+        if bucket is None:
+            bucket = self._clients[client] = Bucket(self.limits.requests_per_second)
+            while len(self._clients) > _CLIENTS:
+                self._clients.popitem(last=False)
+        self._clients.move_to_end(client)
+        return bucket.take()
+
+    # -- HTTP -----------------------------------------------------------------------------------
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        send = _with_headers(send, scope)
+        headers = _headers(scope)
+        if not self._host_fits(headers):
+            await _refuse(send, 421, "the service is not addressed under this name.")
+            return
+        if scope["path"] not in OPEN_PATHS:
+            if self.token is not None and await self._log_in(scope, send):
+                return
+            if not self._has_token(headers):
+                await _refuse(
+                    send, 401, "a token is needed: open the address that foreframe serve printed."
+                )
+                return
+        if scope["method"] not in ("GET", "HEAD", "OPTIONS") and not _same_origin(headers):
+            await _refuse(send, 403, "requests of other pages are not served.")
+            return
+        if not self._within_rate(scope):
+            await _refuse(send, 429, "too many requests; wait a second.")
+            return
+        most = (
+            self.limits.upload_bytes if scope["path"] == "/api/uploads" else self.limits.body_bytes
+        )
+        declared = headers.get("content-length", "0")
+        if not declared.isdecimal() or int(declared[:20]) > most:
+            await _refuse(send, 413, f"the request is larger than {most} bytes.")
+            return
+        await self._bounded(scope, receive, send, most)
+
+    async def _log_in(self, scope: Scope, send: Send) -> bool:
+        """The address with the token in it: kept in a cookie, and out of sight at once."""
+        query = parse_qsl(scope.get("query_string", b"").decode("latin-1"))
+        given = [value for name, value in query if name == "token"]
+        if scope["path"] != "/" or not given or not self._is_token(given[0]):
+            return False
+        rest = urlencode([pair for pair in query if pair[0] != "token"])
+        secure = "; Secure" if scope.get("scheme") == "https" else ""
+        cookie = f"{COOKIE}={self.token}; HttpOnly; SameSite=Strict; Path=/{secure}"
+        await send(
+            {
+                "type": "http.response.start",
+                "status": 303,
+                "headers": [
+                    (b"location", f"/{'?' if rest else ''}{rest}".encode("latin-1", "replace")),
+                    (b"set-cookie", cookie.encode()),
+                    (b"content-length", b"0"),
+                ],
+            }
+        )
+        await send({"type": "http.response.body", "body": b""})
+        return True
+
+    async def _bounded(self, scope: Scope, receive: Receive, send: Send, most: int) -> None:
+        """The body ends within its size and time, or the request does."""
+        begun = False
+        taken, complete = 0, False
+        deadline = time.monotonic() + self.limits.body_seconds
+
+        async def watched_send(message: Message) -> None:
+            nonlocal begun
+            begun = begun or message["type"] == "http.response.start"
+            await send(message)
+
+        async def watched_receive() -> Message:
+            nonlocal taken, complete
+            if complete:
+                return await receive()
+            try:
+                message = await asyncio.wait_for(receive(), max(0.0, deadline - time.monotonic()))
+            except TimeoutError:
+                raise _TooMuchError(408, "the request took too long to arrive.") from None
+            if message["type"] == "http.request":
+                taken += len(message.get("body", b""))
+                complete = not message.get("more_body", False)
+                if taken > most:
+                    raise _TooMuchError(413, f"the request is larger than {most} bytes.")
+            return message
+
+        try:
+            await self.app(scope, watched_receive, watched_send)
+        except _TooMuchError as error:
+            if not begun:
+                await _refuse(send, error.status, error.reason, close=True)
+
+
+class _TooMuchError(BaseException):
+    """Beyond a bound; a BaseException, so that no handler on the way makes something else of it."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status, self.reason = status, reason
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+def _same_origin(headers: dict[str, str]) -> bool:
+    """Whether the page that asks is the service's own; programs name no origin."""
+    origin = headers.get("origin")
+    return origin is None or urlsplit(origin).netloc == headers.get("host", "")
+
+
+def _with_headers(send: Send, scope: Scope) -> Send:
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            there = {name.lower() for name, _ in message.get("headers", [])}
+            message["headers"] = [
+                *message.get("headers", []),
+                *(
+                    (name.encode(), value.encode())
+                    for name, value in HEADERS.items()
+                    if name.encode() not in there
+                ),
+            ]
+            if scope["path"].startswith("/api/") and b"cache-control" not in there:
+                message["headers"].append((b"cache-control", b"no-store"))
+        await send(message)
+
+    return sending
+
+
+async def _refuse(send: Send, status: int, reason: str, *, close: bool = False) -> None:
+    body = json.dumps({"reason": reason}).encode()
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+    ]
+    if status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    if close:
+        headers.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

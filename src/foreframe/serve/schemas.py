@@ -1,0 +1,198 @@
+"""What goes in and out, as the OpenAPI description has it."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Finite = Annotated[float, Field(allow_inf_nan=False, ge=-1e9, le=1e9)]
+Row = Annotated[list[Finite], Field(min_length=1, max_length=256)]
+Seed = Annotated[int, Field(ge=0, le=2**53 - 1)]
+Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
+
+
+class Strict(BaseModel):
+    """Words that are not known are refused, not passed over."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Reason(BaseModel):
+    """Of a request that was not served."""
+
+    reason: str
+
+
+class Health(BaseModel):
+    """That the service answers."""
+
+    status: Literal["ok"]
+    version: str
+
+
+class NumberOut(BaseModel):
+    """One number of an action or position, and its range in the training split."""
+
+    label: str
+    description: str
+    low: float
+    high: float
+    mean: float
+    deviation: float
+
+
+class AxisOut(BaseModel):
+    """The number of the action that moves the arm along an axis of the screen."""
+
+    index: int
+    sign: int
+
+
+class PlanarOut(BaseModel):
+    """How the arm is moved over the picture."""
+
+    right: AxisOut
+    up: AxisOut
+
+
+class LimitsOut(BaseModel):
+    """What may be asked for."""
+
+    samples: int
+    upload_bytes: int
+    upload_frames: int
+    steps_per_second: float
+    n_future: int
+
+
+class RunOut(BaseModel):
+    """A run."""
+
+    run: str
+    name: str
+    recipe: str
+    net: str
+    image_size: int
+    prior: str
+    z_dim: int
+    condition: str
+    timing: str
+    n_past: int
+    frame_rate: float
+    playable: bool
+    actions: list[NumberOut]
+    positions: list[NumberOut]
+    positions_rolled: bool
+    planar: PlanarOut
+    planar_known: bool
+    sequences: int
+    z_directions: list[float]
+    limits: LimitsOut
+
+
+class SequenceOut(BaseModel):
+    """A test sequence."""
+
+    sequence: int
+    name: str
+    frames: int
+
+
+class SequencesOut(BaseModel):
+    """Some of them."""
+
+    total: int
+    items: list[SequenceOut]
+
+
+class RowsOut(BaseModel):
+    """What a recording's CSV files hold; row t acts between frame t and t + 1."""
+
+    actions: list[list[float]] | None
+    positions: list[list[float]] | None
+
+
+class HistoryOut(BaseModel):
+    """A training so far."""
+
+    epochs: int
+    running: bool
+    rows: list[dict[str, float | int | None]]
+
+
+class UploadOut(BaseModel):
+    """A recording that was uploaded."""
+
+    upload: str
+    frames: int
+    size: tuple[int, int]
+    actions: int | None
+    positions: int | None
+
+
+class SessionIn(Strict):
+    """A session to begin: of a test sequence or of an upload."""
+
+    run: Annotated[str, Field(max_length=200)]
+    sequence: Count | None = None
+    upload: Annotated[str, Field(max_length=64)] | None = None
+    start: Count = 0
+    samples: Annotated[int, Field(ge=1, le=1024)] = 1
+    seed: Seed = 0
+
+
+class SessionOut(BaseModel):
+    """A session; its moment 0 lies after the given frames."""
+
+    session: str
+    node: int
+    samples: int
+    n_past: int
+    first_row: int
+    size: tuple[int, int]
+    expires_seconds: float
+
+
+class PredictIn(Strict):
+    """Given frames and what is done then."""
+
+    run: Annotated[str, Field(max_length=200)]
+    frames: Annotated[
+        str,
+        Field(
+            description="uint8 [n_past, H, W, 3], RGB, in base64",
+            json_schema_extra={"contentEncoding": "base64"},
+        ),
+    ]
+    actions: Annotated[list[Row], Field(max_length=1024)] | None = None
+    positions: Annotated[list[Row], Field(max_length=1024)] | None = None
+    samples: Annotated[int, Field(ge=1, le=1024)] = 1
+    n_future: Annotated[int, Field(ge=1, le=4096)] | None = None
+    seed: Seed = 0
+
+
+class PredictOut(BaseModel):
+    """K futures: uint8 [K, T, H, W, 3] in base64."""
+
+    shape: tuple[int, int, int, int, int]
+    frames: str
+
+
+class LatentIn(Strict):
+    """How the z of a step is chosen."""
+
+    mode: Literal["sampled", "fixed", "directions"]
+    values: Annotated[
+        list[Annotated[float, Field(ge=-6, le=6, allow_inf_nan=False)] | None],
+        Field(max_length=64),
+    ] = []
+
+
+class StepIn(Strict):
+    """A step, over the socket."""
+
+    type: Literal["step"]
+    id: Annotated[int, Field(ge=0, le=2**32 - 1)]
+    origin: Annotated[int, Field(alias="from", ge=0, le=2**31 - 1)]
+    action: Annotated[list[Finite], Field(max_length=256)] | None = None
+    position: Row | None = None
+    z: LatentIn | None = None
