@@ -20,7 +20,14 @@ torch.set_num_threads(1)
 # Each annotated argument and result of these modules is compared with its annotation, shapes
 # included. Only modules imported after this line are reached.
 install_import_hook(
-    ["foreframe.nets", "foreframe.model", "foreframe.clip", "foreframe.metrics"],
+    [
+        "foreframe.nets",
+        "foreframe.cvae",
+        "foreframe.imagination",
+        "foreframe.model",
+        "foreframe.clip",
+        "foreframe.metrics",
+    ],
     "beartype.beartype",
 )
 
@@ -47,6 +54,28 @@ def toy_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def played(tmp_path_factory: pytest.TempPathFactory, toy_data: Path) -> Path:
+    """A small run on ``toy_data``, turned up so that what actions and z do is plain to see."""
+    from foreframe import VideoCVAE
+    from foreframe.cli import main
+
+    out = tmp_path_factory.mktemp("played") / "toy"
+    main(
+        f"train demo --data {toy_data} --out {out} --net dcgan64 --width 0.125 --g-dim 32 "
+        "--z-dim 4 --rnn-size 32 --condition both --epochs 2 --steps-per-epoch 30 --batch-size 4 "
+        "--n-future 6 --kl-schedule constant --teacher-forcing always --output frame "
+        "--device cpu".split()
+    )
+    model = VideoCVAE.from_pretrained(out)
+    with torch.no_grad():
+        model.frame_predictor.embed.weight.mul_(30)
+        model.frame_predictor.output[0].weight.mul_(8)
+        model.decoder.head[1].weight.mul_(3)
+    model.save_pretrained(out)
+    return out
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from foreframe.config import from_dict, to_dict
 from foreframe.device import choose_device
 from foreframe.errors import ForeframeError
 from foreframe.files import write_json
+from foreframe.kinematics import fit_kinematics
 from foreframe.listener import Listener
 from foreframe.model import VideoCVAE
 from foreframe.places import Place
@@ -73,7 +74,17 @@ def start(
         )
 
     processes.on_first(write_config)
+    if training.config.model.uses_positions:
+        processes.on_first(lambda: _keep_kinematics(training, out))
     return training
+
+
+def _keep_kinematics(training: Training, out: Path) -> None:
+    """Whoever plays with the model later chooses actions, and needs positions that follow."""
+    train = training.splits["train"]
+    kinematics = fit_kinematics(train[i] for i in range(len(train)))
+    if kinematics is not None:
+        kinematics.write(out)
 
 
 def _check_folder(out: Path, resume: bool) -> None:

@@ -46,6 +46,8 @@ def listen(
         raise ForeframeError(
             f"--host {host}: others could use the service. Give it a --token, or leave --host out."
         )
+    if not 0 <= port < 2**16:
+        raise ForeframeError(f"--port {port}: must be between 0 and 65535.")
     bound = _bind(host, port)
     at = f"[{host}]" if ":" in host else host
     address = f"http://{at}:{bound.getsockname()[1]}/"
