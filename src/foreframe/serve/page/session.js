@@ -1,0 +1,288 @@
+// A tree of imagined moments, and the socket over which it grows.
+//
+// The page keeps the whole tree: frames, actions and how z was chosen. The service may forget: a
+// moment, to save memory, or the session, after a long pause. Whatever it forgot is replayed from
+// the given frames; the same seed and actions give the same frames.
+
+import * as api from "./api.js";
+
+const MAGIC = 0x46464d31;
+const HEADER_BYTES = 32;
+const PATIENCE_MS = 20000;
+
+class Line {
+  // One socket that comes back when it is lost, and the questions that wait for an answer.
+  constructor(session, onState) {
+    this.session = session;
+    this.onState = onState;
+    this.waiting = new Map();
+    this.number = 0;
+    this.delay = 250;
+    this.closed = false;
+    this.opening = null;
+  }
+
+  open() {
+    if (this.socket?.readyState === WebSocket.OPEN) return Promise.resolve();
+    this.opening ??= new Promise((resolve, reject) => {
+      const scheme = location.protocol === "https:" ? "wss:" : "ws:";
+      const socket = new WebSocket(
+        `${scheme}//${location.host}/api/sessions/${encodeURIComponent(this.session)}/steps`,
+      );
+      socket.binaryType = "arraybuffer";
+      socket.onopen = () => {
+        this.socket = socket;
+        this.opening = null;
+        this.delay = 250;
+        this.onState("connected");
+        resolve();
+      };
+      socket.onmessage = (event) => this.heard(event.data);
+      socket.onclose = () => {
+        const wasOpening = this.opening !== null;
+        this.opening = null;
+        this.lost();
+        if (wasOpening) reject(new api.Refused(0, "The connection was lost."));
+      };
+    });
+    return this.opening;
+  }
+
+  lost() {
+    this.socket = null;
+    for (const { reject } of this.waiting.values()) {
+      reject(new api.Refused(0, "The connection was lost."));
+    }
+    this.waiting.clear();
+    if (!this.closed) this.onState("lost");
+  }
+
+  heard(data) {
+    if (typeof data === "string") {
+      const said = JSON.parse(data);
+      const error = new api.Refused(400, said.reason, said.gone);
+      if (said.id === undefined || said.id === null) {
+        for (const { reject } of this.waiting.values()) reject(error);
+        this.waiting.clear();
+      } else {
+        this.settle(said.id, ({ reject }) => reject(error));
+      }
+      return;
+    }
+    const head = new DataView(data);
+    if (head.getUint32(0, true) !== MAGIC) return;
+    const [id, node, t, samples, height, width, micros] = [1, 2, 3, 4, 5, 6, 7].map((i) =>
+      head.getUint32(4 * i, true),
+    );
+    const pixels = new Uint8Array(data, HEADER_BYTES);
+    this.settle(id, ({ resolve }) => resolve({ node, t, samples, height, width, micros, pixels }));
+  }
+
+  settle(id, how) {
+    const waiting = this.waiting.get(id);
+    this.waiting.delete(id);
+    if (waiting) {
+      clearTimeout(waiting.timer);
+      how(waiting);
+    }
+  }
+
+  async ask(message) {
+    await this.open();
+    const id = ++this.number;
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        this.waiting.delete(id);
+        this.socket?.close();
+        reject(new api.Refused(0, "The service took too long."));
+      }, PATIENCE_MS);
+      this.waiting.set(id, { resolve, reject, timer });
+      this.socket.send(JSON.stringify({ type: "step", id, ...message }));
+    });
+  }
+
+  async pause() {
+    await new Promise((resolve) => setTimeout(resolve, this.delay));
+    this.delay = Math.min(5000, 2 * this.delay);
+  }
+
+  close() {
+    this.closed = true;
+    this.socket?.close();
+  }
+}
+
+export class Play {
+  // wanted: run, sequence or upload, start, samples, seed.
+  static async begin(run, wanted, onState) {
+    const play = new Play(run, wanted, onState);
+    const source = wanted.upload === undefined ? { sequence: wanted.sequence } : { upload: wanted.upload };
+    const [recording] = await Promise.all([api.recording(run.run, source), play.connect()]);
+    play.recording = recording;
+    return play;
+  }
+
+  constructor(run, wanted, onState) {
+    this.run = run;
+    this.wanted = wanted;
+    this.onState = onState;
+    this.nodes = [{ id: 0, parent: null, t: 0, lane: 0, children: [], remote: 0, recorded: true }];
+    this.current = this.nodes[0];
+    this.lanes = 1;
+    this.busy = Promise.resolve();
+  }
+
+  async connect() {
+    this.line?.close();
+    const begun = await api.begin({ run: this.run.run, ...this.wanted });
+    this.session = begun.session;
+    this.nPast = begun.n_past;
+    this.firstRow = begun.first_row;
+    this.size = begun.size;
+    for (const node of this.nodes) node.remote = node.parent === null ? 0 : null;
+    this.line = new Line(begun.session, this.onState);
+    await this.line.open();
+  }
+
+  // One step from the current moment; steps come one after another, however they are asked for.
+  step(action, z = null, position = null, recorded = false) {
+    const next = this.busy.then(() => this.grow(this.current, { action, z, position, recorded }));
+    this.busy = next.catch(() => {});
+    return next;
+  }
+
+  async grow(parent, how) {
+    const began = performance.now();
+    const answer = await this.asked(parent, how);
+    const node = {
+      id: this.nodes.length,
+      parent,
+      t: parent.t + 1,
+      children: [],
+      remote: answer.node,
+      pixels: answer.pixels,
+      action: how.action,
+      z: how.z,
+      position: how.position,
+      recorded: how.recorded && parent.recorded,
+      replayed: how.recorded,
+      micros: answer.micros,
+      milliseconds: performance.now() - began,
+    };
+    node.lane = parent.children.length === 0 ? parent.lane : this.lanes++;
+    parent.children.push(node);
+    this.nodes.push(node);
+    // Whoever has gone to another moment meanwhile stays there.
+    if (this.current === parent) this.current = node;
+    return node;
+  }
+
+  // Ask until there is an answer: after a lost connection again, after a lost moment from the start.
+  async asked(parent, how) {
+    for (;;) {
+      if (this.closed) throw new api.Refused(0, "closed");
+      try {
+        await this.recall(parent);
+        return await this.line.ask(message(parent, how));
+      } catch (error) {
+        if (this.closed) throw error;
+        if (error.gone) {
+          await this.forgotten();
+        } else if (error.status === 0) {
+          this.onState("lost");
+          await this.line.pause();
+        } else {
+          throw error;
+        }
+      }
+    }
+  }
+
+  async forgotten() {
+    // Either the moment or the whole session: the first moment of a living session is never lost.
+    const known = this.nodes.some((node) => node.parent !== null && node.remote !== null);
+    for (const node of this.nodes) if (node.parent !== null) node.remote = null;
+    if (known && this.triedAgain !== this.session) {
+      this.triedAgain = this.session;
+      return;
+    }
+    await this.connect();
+  }
+
+  async recall(node) {
+    const missing = [];
+    for (let at = node; at.remote === null; at = at.parent) missing.push(at);
+    for (const lost of missing.reverse()) {
+      lost.remote = (await this.line.ask(message(lost.parent, lost))).node;
+    }
+    if (missing.length) this.triedAgain = null;
+  }
+
+  go(node) {
+    this.current = node;
+  }
+
+  path(node = this.current) {
+    const found = [];
+    for (let at = node; at; at = at.parent) found.push(at);
+    return found.reverse();
+  }
+
+  // Where the present branch left the one before it; the first moment if it never did.
+  fork() {
+    let at = this.current;
+    while (at.parent && at.parent.lane === at.lane) at = at.parent;
+    return at.parent ?? this.nodes[0];
+  }
+
+  row(node) {
+    return this.firstRow + node.t;
+  }
+
+  // What was recorded as leading from this moment to the next; null at the recording's end.
+  recorded(node) {
+    const row = this.row(node);
+    const frame = (this.wanted.start ?? 0) + this.nPast + node.t;
+    if (frame >= this.recording.count) return null;
+    return {
+      action: this.recording.actions?.[row] ?? null,
+      position: this.recording.positions?.[row] ?? null,
+    };
+  }
+
+  truth(node) {
+    const { pixels, count, height, width } = this.recording;
+    const frame = (this.wanted.start ?? 0) + this.nPast - 1 + node.t;
+    if (frame >= count) return null;
+    const size = height * width * 3;
+    return pixels.subarray(frame * size, (frame + 1) * size);
+  }
+
+  async save(format) {
+    await this.busy;
+    for (let tries = 0; ; tries++) {
+      try {
+        await this.recall(this.current);
+        return await api.saved(this.session, this.current.remote, format);
+      } catch (error) {
+        if (!error.gone && error.status !== 404 || tries === 2) throw error;
+        await this.forgotten();
+      }
+    }
+  }
+
+  close() {
+    this.closed = true;
+    this.line?.close();
+    if (this.session) api.end(this.session);
+  }
+}
+
+function message(parent, how) {
+  return {
+    from: parent.remote,
+    action: how.action,
+    position: how.position ?? null,
+    z: how.z,
+  };
+}

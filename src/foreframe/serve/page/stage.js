@@ -1,0 +1,89 @@
+// The pictures: each future, the recording, and where the futures disagree. Numbers about them too.
+
+export class Stage {
+  constructor(root) {
+    this.root = root;
+    this.cells = [];
+  }
+
+  // wanted: a list of {kind, label, pixels (RGB), note}; kind is given, imagined, recorded or map.
+  show(wanted, height, width) {
+    while (this.cells.length > wanted.length) this.cells.pop().figure.remove();
+    while (this.cells.length < wanted.length) {
+      const figure = document.createElement("figure");
+      const caption = document.createElement("figcaption");
+      const label = document.createElement("span");
+      const note = document.createElement("span");
+      const canvas = document.createElement("canvas");
+      canvas.setAttribute("role", "img");
+      caption.append(label, note);
+      figure.append(caption, canvas);
+      this.root.append(figure);
+      this.cells.push({ figure, label, note, canvas, context: canvas.getContext("2d") });
+    }
+    this.root.dataset.cells = wanted.length;
+    wanted.forEach((one, i) => {
+      const { figure, label, note, canvas, context } = this.cells[i];
+      figure.className = `cell ${one.kind}`;
+      if (canvas.width !== width || canvas.height !== height) {
+        canvas.width = width;
+        canvas.height = height;
+      }
+      if (label.textContent !== one.label) {
+        label.textContent = one.label;
+        canvas.setAttribute("aria-label", one.label);
+      }
+      note.textContent = one.note ?? "";
+      context.putImageData(asImage(one.pixels, width, height), 0, 0);
+    });
+  }
+}
+
+function asImage(rgb, width, height) {
+  const image = new ImageData(width, height);
+  const { data } = image;
+  for (let from = 0, to = 0; to < data.length; from += 3, to += 4) {
+    data[to] = rgb[from];
+    data[to + 1] = rgb[from + 1];
+    data[to + 2] = rgb[from + 2];
+    data[to + 3] = 255;
+  }
+  return image;
+}
+
+// Peak signal-to-noise ratio of a frame in dB, per channel and then averaged, as evaluation has it.
+export function psnr(frame, truth) {
+  const sums = [0, 0, 0];
+  for (let i = 0; i < truth.length; i++) sums[i % 3] += (frame[i] - truth[i]) ** 2;
+  const pixels = truth.length / 3;
+  return sums.reduce((all, sum) => all - 10 * Math.log10(Math.max(sum / pixels / 65025, 1e-10)), 0) / 3;
+}
+
+const LEVELS_SHOWN = 48; // of 255: a deviation as large as this has the brightest colour
+
+// The deviation of each pixel over the futures (mean of the channels), as colours, and its mean.
+export function disagreement(pixels, samples) {
+  const size = pixels.length / samples;
+  const colours = new Uint8Array(size);
+  let total = 0;
+  for (let at = 0; at < size; at += 3) {
+    let deviation = 0;
+    for (let channel = at; channel < at + 3; channel++) {
+      let sum = 0;
+      let squares = 0;
+      for (let k = 0; k < samples; k++) {
+        const value = pixels[k * size + channel];
+        sum += value;
+        squares += value * value;
+      }
+      deviation += Math.sqrt(Math.max(0, squares / samples - (sum / samples) ** 2));
+    }
+    deviation /= 3;
+    total += deviation;
+    const share = Math.min(1, deviation / LEVELS_SHOWN);
+    colours[at] = 255 * Math.min(1, 1.6 * share ** 0.7);
+    colours[at + 1] = 255 * share ** 1.1 * 0.85;
+    colours[at + 2] = 255 * (0.18 + 0.5 * share * (1 - share));
+  }
+  return { colours, mean: total / (size / 3) };
+}

@@ -1,0 +1,331 @@
+"""The playground's page in a real browser."""
+
+import io
+import shutil
+import threading
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from foreframe.serve import Limits, Served, make_app
+
+playwright = pytest.importorskip("playwright.sync_api")
+
+SERIOUS = {"serious", "critical"}
+READ = """() => [...document.querySelectorAll("#stage .imagined canvas")].map((canvas) =>
+    [...canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data])"""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as started:
+        found = shutil.which("chromium") or shutil.which("chromium-browser")
+        try:
+            opened = started.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        except playwright.Error as error:
+            pytest.skip(f"no Chromium to open the page in: {str(error).splitlines()[0]}")
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def address(played, toy_data):
+    import uvicorn
+
+    limits = Limits(requests_per_second=10_000, steps_per_second=10_000)
+    app = make_app({"toy": Served("toy", played, toy_data, "cpu")}, limits=limits)
+    config = uvicorn.Config(app, port=0, log_level="critical", ws="websockets-sansio")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    thread.join(timeout=10)
+
+
+@pytest.fixture
+def open_page(browser, address):
+    """Pages, each of a visitor of its own; whatever they complain of fails the test."""
+    contexts, complaints = [], []
+
+    def opened(path="/", script=None, **options):
+        context = browser.new_context(viewport={"width": 1280, "height": 900}, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(20_000)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on(
+            "console",
+            lambda said: complaints.append(said.text) if said.type == "error" else None,
+        )
+        page.on(
+            "request",
+            lambda request: (
+                complaints.append(f"asks {request.url}")
+                if not request.url.startswith((address, "blob:", "data:"))
+                else None
+            ),
+        )
+        if script:
+            page.add_init_script(script)
+        page.goto(address + path)
+        page.wait_for_selector("body[data-ready=yes][data-t]")
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    # A refusal is noted on the console by the browser itself.
+    assert not [said for said in complaints if "status of 422" not in said]
+
+
+def reach(page, t):
+    page.wait_for_function("t => Number(document.body.dataset.t) >= t", arg=t)
+
+
+def hold(page, key, seconds):
+    page.focus("#stage")
+    page.keyboard.down(key)
+    page.wait_for_timeout(1000 * seconds)
+    page.keyboard.up(key)
+
+
+def at(page, t):
+    """The frames [K, H, W, 3] at a moment of the first branch, gone to by the keyboard."""
+    page.focus("#timeline")
+    page.keyboard.press("Home")
+    for _ in range(t):
+        page.keyboard.press("ArrowRight")
+    page.wait_for_function("t => Number(document.body.dataset.t) === t", arg=t)
+    frames = np.array(page.evaluate(READ), np.int16)
+    return frames.reshape(len(frames), 64, 64, 4)[..., :3]
+
+
+def steered(open_page, key, seed=0):
+    page = open_page()
+    page.fill("#seed", str(seed))
+    page.press("#seed", "Tab")
+    page.click("#thumbnails button >> nth=1")
+    page.wait_for_selector("#thumbnails button[data-sequence='1'][aria-selected=true]")
+    page.fill("#speed", "8")
+    hold(page, key, 2.0)
+    reach(page, 8)
+    return at(page, 8)
+
+
+def test_steering_shows_in_the_frames(open_page):
+    """Left and right lead apart, clearly more than another draw of z does."""
+    left, right = steered(open_page, "ArrowLeft"), steered(open_page, "ArrowRight")
+    again = steered(open_page, "ArrowLeft", seed=1)
+    between_directions = np.abs(left - right).mean()
+    between_equals = np.abs(left - again).mean()
+    assert between_equals > 0
+    assert between_directions > 1.2 * between_equals
+    assert np.abs(left - steered(open_page, "ArrowLeft")).max() == 0, "the same seed and keys"
+
+
+def test_time_goes_on_only_while_something_is_held_or_runs(open_page):
+    page = open_page()
+    assert page.evaluate("document.body.dataset.t") == "0"
+    hold(page, "ArrowUp", 0.6)
+    stopped = page.evaluate("document.body.dataset.t")
+    assert int(stopped) > 1
+    page.wait_for_timeout(500)
+    assert int(page.evaluate("document.body.dataset.t")) <= int(stopped) + 1
+    page.keyboard.press(" ")
+    reach(page, int(stopped) + 4)
+    page.keyboard.press(" ")
+    assert page.inner_text("#run-button") == "Run"
+
+
+def test_dragging_and_a_gamepad_steer_too(open_page):
+    page = open_page()
+    box = page.locator("#stage canvas").first.bounding_box()
+    page.mouse.move(box["x"] + 50, box["y"] + 50)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 130, box["y"] + 50, steps=4)
+    reach(page, 3)
+    assert "translate(34" in page.get_attribute("#knob", "style")
+    page.mouse.up()
+    pad = "navigator.getGamepads = () => [{connected: true, axes: [-1, 0, 0, 0]}]"
+    page = open_page(script=pad)
+    reach(page, 3)
+    assert "translate(-34" in page.get_attribute("#knob", "style")
+
+
+def test_rewinding_and_branching(open_page):
+    page = open_page()
+    for _ in range(3):
+        page.click("#step")
+    reach(page, 3)
+    kept = at(page, 3)
+    page.keyboard.press(",")
+    page.keyboard.press(",")
+    page.wait_for_function("() => document.body.dataset.t === '1'")
+    hold(page, "ArrowRight", 0.6)
+    assert page.evaluate("document.body.dataset.lanes") == "2"
+    assert "branch 2 of 2" in page.inner_text("#state")
+    page.click("#branch")  # back to where the two part
+    page.wait_for_function("() => document.body.dataset.t === '1'")
+    np.testing.assert_array_equal(at(page, 3), kept)  # the first branch is as it was
+
+
+def test_the_recording_replayed_is_scored(open_page, played, toy_data):
+    page = open_page()
+    page.click("#replay")
+    reach(page, 12)
+    page.wait_for_function("() => document.querySelector('#replay').ariaPressed === 'false'")
+    assert page.locator("#stage .recorded").count() == 1
+    assert page.locator("#psnr-chart path").count() == 2
+    shown = [
+        float(text.split(" dB")[0])
+        for text in page.locator("#stage .imagined figcaption span:last-child").all_inner_texts()
+    ]
+    frames = at(page, 12)
+    truth = Served("toy", played, toy_data, "cpu").sequence(0).frames[13].astype(float)
+    mse = ((frames - truth) ** 2).mean(axis=(1, 2)) / 255**2
+    np.testing.assert_allclose(shown, (-10 * np.log10(mse)).mean(-1), atol=0.06)
+
+
+def test_disagreement_is_shown(open_page):
+    page = open_page()
+    page.check("#heat")
+    page.click("#step")
+    reach(page, 1)
+    assert page.locator("#stage .map").count() == 1
+    assert float(page.inner_text("#stage .map figcaption span:last-child").split()[-1]) > 0.2
+    page.select_option("#z-mode", "directions")
+    page.locator("#directions input").first.fill("2")
+    page.click("#step")
+    reach(page, 2)
+
+
+def test_saving_a_gif(open_page):
+    page = open_page()
+    for _ in range(4):
+        page.click("#step")
+    reach(page, 4)
+    with page.expect_download() as saved:
+        page.click("[data-save=gif]")
+    with open(saved.value.path(), "rb") as file:
+        picture = Image.open(io.BytesIO(file.read()))
+    assert picture.n_frames == 2 + 4
+    with page.expect_download() as saved:
+        page.click("[data-save=lab]")
+    assert saved.value.suggested_filename.endswith(".zip")
+
+
+CATCH = """const Real = WebSocket; window.sockets = [];
+window.WebSocket = class extends Real { constructor(...a) { super(...a); sockets.push(this); } };"""
+
+
+def test_a_dropped_connection_comes_back_and_goes_on(open_page):
+    whole = open_page()
+    for _ in range(6):
+        whole.click("#step")
+    reach(whole, 6)
+    expected = at(whole, 6)
+    page = open_page(script=CATCH)
+    for _ in range(2):
+        page.click("#step")
+    reach(page, 2)
+    page.evaluate("sockets.at(-1).close()")
+    for _ in range(2):
+        page.click("#step")
+    reach(page, 4)
+    assert page.evaluate("sockets.length") == 2
+    # And when the service has forgotten the session altogether, the page plays it again.
+    page.evaluate(
+        "fetch(sockets.at(-1).url.replace('ws', 'http').replace('/steps', ''), {method: 'DELETE'})"
+    )
+    page.wait_for_timeout(200)
+    for _ in range(2):
+        page.click("#step")
+    reach(page, 6)
+    np.testing.assert_array_equal(at(page, 6), expected)
+
+
+def test_a_link_shows_the_same(open_page, address):
+    page = open_page()
+    page.click("#thumbnails button >> nth=2")
+    page.wait_for_selector("#thumbnails button[data-sequence='2'][aria-selected=true]")
+    page.fill("#seed", "7")
+    page.press("#seed", "Tab")
+    page.wait_for_timeout(300)
+    hold(page, "ArrowDown", 0.8)
+    page.select_option("#z-mode", "fixed")
+    page.click("#step")
+    page.wait_for_timeout(300)
+    t = int(page.evaluate("document.body.dataset.t"))
+    page.click("#share")
+    page.wait_for_function("location.hash.startsWith('#play=')")
+    link = page.evaluate("location.hash")
+    other = open_page("/" + link)
+    reach(other, t)
+    np.testing.assert_array_equal(at(other, t), at(page, t))
+
+
+def test_a_damaged_link_is_said_to_be(browser, address):
+    page = browser.new_page()
+    page.goto(address + "/#play=AAAA")
+    page.wait_for_selector("#notice:not([hidden])")
+    assert "damaged" in page.inner_text("#notice")
+    page.close()
+
+
+def test_an_upload_is_played(open_page, played, toy_data, tmp_path):
+    frames = Served("toy", played, toy_data, "cpu").sequence(0).frames[:4]
+    files = []
+    for t, frame in enumerate(frames):
+        files.append(tmp_path / f"{t}.png")
+        Image.fromarray(np.asarray(frame)).save(files[-1])
+    page = open_page()
+    page.click("text=Upload your own")
+    page.set_input_files("#upload-frames", files)
+    page.click("text=Upload and play")
+    page.wait_for_selector("#thumbnails:not(:has([aria-selected=true]))")
+    page.click("#step")
+    reach(page, 1)
+    (tmp_path / "no.png").write_bytes(b"\x89PNG\r\n\x1a\n nothing")
+    page.set_input_files("#upload-frames", tmp_path / "no.png")
+    with page.expect_response("**/api/uploads") as answer:
+        page.click("text=Upload and play")
+    assert answer.value.status == 422
+    page.wait_for_selector("#notice:not([hidden])")
+    assert "cannot be read as a picture" in page.inner_text("#notice")
+
+
+def test_the_training_is_drawn(open_page):
+    page = open_page()
+    page.click("#tab-training")
+    page.wait_for_selector("#training-charts figure path")
+    assert page.locator("#training-charts figure").count() >= 6
+    assert "2 of 2 epochs" in page.inner_text("#training-state")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_everybody_can_use_it(open_page, scheme, width):
+    """No serious finding of axe, nothing cut off at the side."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    page = open_page(color_scheme=scheme)
+    page.set_viewport_size({"width": width, "height": 850})
+    page.check("#heat")
+    page.click("#step")
+    reach(page, 1)
+    for summary in page.locator("summary").all():
+        summary.click()
+    for tab in ("#tab-play", "#tab-training"):
+        page.click(tab)
+        page.wait_for_timeout(300)
+        found = [
+            (violation["id"], violation["nodes"][0]["html"][:120])
+            for violation in axe.run(page).response["violations"]
+            if violation["impact"] in SERIOUS
+        ]
+        assert not found
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
