@@ -52,7 +52,7 @@ def open_page(browser, address):
     """Pages, each of a visitor of its own; whatever they complain of fails the test."""
     contexts, complaints = [], []
 
-    def opened(path="/", script=None, **options):
+    def opened(path="/", script=None, route=None, **options):
         context = browser.new_context(viewport={"width": 1280, "height": 900}, **options)
         contexts.append(context)
         page = context.new_page()
@@ -72,6 +72,8 @@ def open_page(browser, address):
         )
         if script:
             page.add_init_script(script)
+        if route:
+            page.route(*route)
         page.goto(address + path)
         page.wait_for_selector("body[data-ready=yes][data-t]")
         return page
@@ -247,6 +249,24 @@ def test_a_dropped_connection_comes_back_and_goes_on(open_page):
         page.click("#step")
     reach(page, 6)
     np.testing.assert_array_equal(at(page, 6), expected)
+
+
+def test_frames_that_the_page_dropped_come_back(open_page):
+    """A long session does not fill the browser's memory: what is far away is imagined again."""
+
+    def few(route):
+        answer = route.fetch()
+        text = answer.text()
+        assert "FRAMES_KEPT = 2000" in text
+        route.fulfill(response=answer, body=text.replace("FRAMES_KEPT = 2000", "FRAMES_KEPT = 3"))
+
+    page, other = open_page(route=("**/session.js", few)), open_page()
+    for each in (page, other):
+        for _ in range(8):
+            each.click("#step")
+        reach(each, 8)
+    for t in (2, 1, 7):
+        np.testing.assert_array_equal(at(page, t), at(other, t))
 
 
 def test_a_link_shows_the_same(open_page, address):

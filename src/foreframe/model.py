@@ -4,6 +4,7 @@ The trained model as it is used: futures of whole sequences, or imagined step by
 read and shared.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import PyTorchModelHubMixin
+from huggingface_hub import ModelCard, PyTorchModelHubMixin
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
@@ -19,6 +20,7 @@ from foreframe.config import from_dict
 from foreframe.cvae import CVAE, Memory, repeat, time_first
 from foreframe.errors import ForeframeError
 from foreframe.imagination import Imagination
+from foreframe.model_card import TAGS, model_card
 from foreframe.model_config import ModelConfig as ModelConfig
 from foreframe.nets.recurrent import Gaussian
 from foreframe.weights import load_into, local_or_hub, read_tensors
@@ -28,7 +30,7 @@ class VideoCVAE(
     CVAE,
     PyTorchModelHubMixin,
     library_name="foreframe",
-    tags=["video-prediction", "world-model", "robotics"],
+    tags=TAGS,
 ):
     """A conditional VAE over video with one latent z_t per step.
 
@@ -41,6 +43,7 @@ class VideoCVAE(
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
+        self._loaded_from: Path | None = None
 
     # -- the future -----------------------------------------------------------------------------
 
@@ -289,6 +292,32 @@ class VideoCVAE(
         finally:
             self.train(was_training)
 
+    # -- shared ---------------------------------------------------------------------------------
+
+    def generate_model_card(self, *args: Any, repo_id: str | None = None, **more: Any) -> ModelCard:
+        """The README that goes with the weights: what they are, and what they were scored.
+
+        Scores are those of the run's evaluation.json, if these are still the weights it was of.
+        """
+        text = model_card(
+            self.config,
+            parameters=sum(parameter.numel() for parameter in self.parameters()),
+            repo_id=repo_id,
+            evaluation=_scores(self, self._loaded_from),
+        )
+        return ModelCard(text)
+
+    def push_to_hub(self, repo_id: str, **more: Any) -> str:
+        """Share the weights, their configuration and a card of them on the Hub.
+
+        Args:
+            repo_id: owner/name there.
+            more: options of ``PyTorchModelHubMixin.push_to_hub``: token, private, branch, ...
+        """
+        kwargs = {"repo_id": repo_id, **(more.pop("model_card_kwargs", None) or {})}
+        url: str = super().push_to_hub(repo_id, model_card_kwargs=kwargs, **more)
+        return url
+
     # -- weights --------------------------------------------------------------------------------
 
     @classmethod
@@ -319,4 +348,24 @@ class VideoCVAE(
         values = json.loads(config_file.read_text(encoding="utf-8"))
         model = cls(from_dict(ModelConfig, values, str(config_file)))
         load_into(model, read_tensors(weights_file)[0], weights_file)
+        model._loaded_from = weights_file
         return model.to(map_location).eval()
+
+
+def _scores(model: VideoCVAE, weights: Path | None) -> dict[str, Any] | None:
+    """The result card that lies beside the weights' file, if it is of what the model is now."""
+    if weights is None:
+        return None
+    try:
+        card: dict[str, Any] = json.loads(
+            weights.with_name("evaluation.json").read_text(encoding="utf-8")
+        )
+        with open(weights, "rb") as file:
+            if card["hashes"]["weights"] != hashlib.file_digest(file, "sha256").hexdigest():
+                return None
+        saved = read_tensors(weights)[0]
+    except (OSError, ValueError, KeyError, TypeError, ForeframeError):
+        return None
+    own = model.state_dict()
+    same = all(torch.equal(own[name].cpu(), value) for name, value in saved.items())
+    return card if same else None

@@ -9,10 +9,14 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from foreframe.cvae import CVAE
 from foreframe.metrics import METRICS, Metric
 
-AT_ONCE = {"cpu": 16, "cuda": 256, "mps": 64}
+AT_ONCE = {"cpu": 64, "cuda": 256, "mps": 64}
 """Futures, over all sequences of a batch, that are imagined side by side: what fills the device."""
+
+_CACHE = 16 * 2**20
+"""Bytes of features beyond which a CPU gains nothing from more futures at once."""
 
 
 class Imagines(Interface):
@@ -50,6 +54,14 @@ def sequence_noise(seed: int, index: int, samples: int, steps: int, z_dim: int) 
     state = np.random.SeedSequence((seed, 2, index)).generate_state(1, np.uint64)
     generator = torch.Generator().manual_seed(int(state[0]) >> 1)
     return torch.randn(samples, steps, z_dim, generator=generator)
+
+
+def futures_at_once(model: Imagines, device: torch.device) -> int:
+    """Futures that are imagined side by side: as many as fill the device, few of a large net."""
+    most = AT_ONCE.get(device.type, 64)
+    if device.type == "cpu" and isinstance(model, CVAE):
+        most = min(most, _CACHE // (4 * model.encoder.largest_features))
+    return max(1, most)
 
 
 @torch.no_grad()
@@ -106,11 +118,11 @@ def score_futures(
         positions,
         noise=noise,
         n_future=steps,
-        at_once=max(1, (at_once or AT_ONCE.get(truth.device.type, 64)) // batch),
+        at_once=max(1, (at_once or futures_at_once(model, truth.device)) // batch),
         recorded=truth if from_posterior else None,
     )
     for samples, t, frames in made:
-        expected = truth[:, None, t].expand_as(frames)
+        expected = truth[:, None, t]
         for metric in metrics:
             values[metric.name][:, samples, t] = metric.frame(frames, expected)
         if keep_first and samples.start == 0:

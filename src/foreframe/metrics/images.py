@@ -14,7 +14,7 @@ _LEAST_MSE = 10 ** (-PSNR_CAP / 10)
 
 def psnr(
     prediction: Float[Tensor, "*batch 3 height width"],
-    truth: Float[Tensor, "*batch 3 height width"],
+    truth: Float[Tensor, "*#batch 3 height width"],
 ) -> Float[Tensor, "*batch"]:
     """Peak signal-to-noise ratio in dB, per channel and then averaged, as the lab defines it.
 
@@ -27,7 +27,7 @@ def psnr(
 
 def psnr_of_frame(
     prediction: Float[Tensor, "*batch 3 height width"],
-    truth: Float[Tensor, "*batch 3 height width"],
+    truth: Float[Tensor, "*#batch 3 height width"],
 ) -> Float[Tensor, "*batch"]:
     """Peak signal-to-noise ratio in dB of the squared error over all channels of a frame.
 
@@ -42,7 +42,7 @@ def psnr_of_frame(
 
 def squared_error(
     prediction: Float[Tensor, "*batch 3 height width"],
-    truth: Float[Tensor, "*batch 3 height width"],
+    truth: Float[Tensor, "*#batch 3 height width"],
 ) -> Float[Tensor, "*batch"]:
     """Mean squared error over the pixels and channels of a frame."""
     return (prediction - truth).square().mean(dim=(-3, -2, -1))
@@ -94,7 +94,7 @@ def _window(size: int, window: Window, device: torch.device, dtype: torch.dtype)
 
 def ssim(
     prediction: Float[Tensor, "*batch channels height width"],
-    truth: Float[Tensor, "*batch channels height width"],
+    truth: Float[Tensor, "*#batch channels height width"],
     *,
     window: Window = "gaussian",
     data_range: float = 1.0,
@@ -106,7 +106,7 @@ def ssim(
 
     Args:
         prediction: frames in [0, 1], at least as large as the window.
-        truth: frames in [0, 1], the same shape.
+        truth: frames in [0, 1]; one for several predictions (size 1 there) is looked at once.
         window: see ``Window``.
         data_range: the span of values that the constants C1 and C2 are taken from. Frames in [0, 1]
             have 1; a larger one inflates the result.
@@ -115,23 +115,24 @@ def ssim(
     rows = _window(x.shape[-2], window, x.device, x.dtype)
     columns = _window(x.shape[-1], window, x.device, x.dtype)
     c1, c2 = (K1 * data_range) ** 2, (K2 * data_range) ** 2
-    maps = torch.stack([x, y, x * x, y * y, x * y])
     # Variances are small differences of large means: not in half precision.
     with torch.autocast(x.device.type, enabled=False):
-        mean_x, mean_y, xx, yy, xy = rows @ maps @ columns.T
+        mean_x, xx, xy = rows @ torch.stack([x, x * x, x * y]) @ columns.T
+        mean_y, yy = rows @ torch.stack([y, y * y]) @ columns.T
     count = UNIFORM_SIZE**2
     unbiased = count / (count - 1) if window == "uniform inside" else 1.0
-    variances = unbiased * (
-        (xx - mean_x.square()).clamp(min=0) + (yy - mean_y.square()).clamp(min=0)
-    )
-    luminance = (2 * mean_x * mean_y + c1) / (mean_x.square() + mean_y.square() + c1)
-    contrast_structure = (2 * unbiased * (xy - mean_x * mean_y) + c2) / (variances + c2)
-    return (luminance * contrast_structure).mean(dim=(-3, -2, -1))
+    # In place where a map is not needed again: the time goes into memory traffic.
+    product, square_x, square_y = mean_x * mean_y, mean_x.square(), mean_y.square()
+    variances = (xx - square_x).clamp_(min=0) + (yy - square_y).clamp_(min=0)
+    contrast_structure = (xy - product).mul_(2 * unbiased).add_(c2)
+    contrast_structure.div_(variances.mul_(unbiased).add_(c2))
+    luminance = product.mul_(2).add_(c1).div_((square_x + square_y).add_(c1))
+    return luminance.mul_(contrast_structure).mean(dim=(-3, -2, -1))
 
 
 def ssim_as_svg(
     prediction: Float[Tensor, "*batch 3 height width"],
-    truth: Float[Tensor, "*batch 3 height width"],
+    truth: Float[Tensor, "*#batch 3 height width"],
 ) -> Float[Tensor, "*batch"]:
     """SSIM of each channel with a uniform 7x7 window and data range 2, which inflates it.
 
@@ -142,7 +143,7 @@ def ssim_as_svg(
 
 def ssim_grey(
     prediction: Float[Tensor, "*batch 3 height width"],
-    truth: Float[Tensor, "*batch 3 height width"],
+    truth: Float[Tensor, "*#batch 3 height width"],
 ) -> Float[Tensor, "*batch"]:
     """SSIM of the luma (ITU-R BT.601), Gaussian windows within the frame, data range 1."""
     return ssim(luma(prediction), luma(truth), window="gaussian inside")

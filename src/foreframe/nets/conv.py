@@ -145,6 +145,12 @@ class Encoder(nn.Module):
         self.head = _head(channels[-1], g_dim)
         self.channels, self.size, self.pool = tuple(channels), size, pool
 
+    @property
+    def largest_features(self) -> int:
+        """Values in the largest features of one frame."""
+        first = self.size if self.pool else self.size // 2
+        return max(n * (first >> i) ** 2 for i, n in enumerate(self.channels))
+
     def forward(
         self, x: Float[Tensor, "frames 3 height width"], steps: int = 1
     ) -> tuple[Float[Tensor, "frames g"], Skips]:

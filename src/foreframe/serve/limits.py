@@ -28,8 +28,8 @@ class Limits:
     samples: int = 16
     sessions: int = 64
     session_seconds: float = 900.0
-    nodes: int = 4096
-    state_bytes: int = 512 * 2**20
+    nodes: int = 20_000
+    state_bytes: int = 192 * 2**20
     steps_per_second: float = 240.0
     requests_per_second: float = 100.0
     n_future: int = 512

@@ -97,6 +97,7 @@ def _bind(host: str, port: int) -> socket.socket:
         bound.bind(where)
         # Frames are small and each is waited for.
         bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        bound.listen(128)  # whoever reads the address may connect at once
     except (OSError, OverflowError) as error:
         raise ForeframeError(
             f"--host {host} --port {port}: cannot listen there ({error}). "

@@ -45,7 +45,7 @@ class Latent(NamedTuple):
     values: tuple[float | None, ...] = ()
 
 
-@dataclass
+@dataclass(slots=True)
 class Node:
     """A moment.
 

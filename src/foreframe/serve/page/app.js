@@ -277,7 +277,7 @@ function scores(play, node) {
   if (!node.parent || !node.recorded) return null;
   if (node.scores) return node.scores;
   const truth = play.truth(node);
-  if (!truth) return null;
+  if (!truth || !node.pixels) return null;
   const size = truth.length;
   node.scores = Array.from({ length: node.pixels.length / size }, (_, k) =>
     psnr(node.pixels.subarray(k * size, (k + 1) * size), truth),
@@ -290,6 +290,10 @@ function show() {
   const { play } = state;
   if (!play) return;
   const { current, recording } = play;
+  if (current.parent && !current.pixels) {
+    tried(() => play.refill(current)).then(() => current.pixels && state.play === play && show());
+    return;
+  }
   const { height, width } = recording;
   const size = height * width * 3;
   const cells = [];

@@ -9,6 +9,7 @@ import * as api from "./api.js";
 const MAGIC = 0x46464d31;
 const HEADER_BYTES = 32;
 const PATIENCE_MS = 20000;
+const FRAMES_KEPT = 2000; // moments whose pixels the page keeps; those of others are asked for again
 
 class Line {
   // One socket that comes back when it is lost, and the questions that wait for an answer.
@@ -172,6 +173,8 @@ export class Play {
     node.lane = parent.children.length === 0 ? parent.lane : this.lanes++;
     parent.children.push(node);
     this.nodes.push(node);
+    const old = this.nodes[this.nodes.length - 1 - FRAMES_KEPT];
+    if (old && old !== this.current) old.pixels = null;
     // Whoever has gone to another moment meanwhile stays there.
     if (this.current === parent) this.current = node;
     return node;
@@ -216,6 +219,17 @@ export class Play {
       lost.remote = (await this.line.ask(message(lost.parent, lost))).node;
     }
     if (missing.length) this.triedAgain = null;
+  }
+
+  // The pixels of a moment that were dropped, imagined again.
+  refill(node) {
+    const next = this.busy.then(async () => {
+      if (node.pixels) return;
+      const answer = await this.asked(node.parent, node);
+      Object.assign(node, { pixels: answer.pixels, remote: answer.node });
+    });
+    this.busy = next.catch(() => {});
+    return next;
   }
 
   go(node) {
