@@ -39,6 +39,7 @@ assert (home / "py.typed").is_file(), "py.typed is missing: users would get no t
 assert version("foreframe") == foreframe.__version__
 packed = [str(file) for file in files("foreframe") or []]
 assert any(name.endswith("licenses/LICENSE") for name in packed), "LICENSE is missing"
+assert any(name.endswith("serve/page/app.js") for name in packed), "the page is missing"
 assert not any(name.startswith("tests") for name in packed), "tests were packed"
 print(f"foreframe {foreframe.__version__} from {home}")
 PYTHON
@@ -49,4 +50,6 @@ foreframe simulate data --sequences 8 --workers 1 --seed 0
 foreframe train demo --data data --out run --epochs 1 --kl-schedule constant --teacher-forcing always --steps-per-epoch 2 --batch-size 2
 sequence=$(find data/test -name 0.png | sort | head -n 1)
 foreframe predict run --sequence "$(dirname "$sequence")" --samples 1
+# The playground is an extra, and says so.
+(foreframe serve run 2>&1 || true) | grep -q 'pip install .foreframe\[web\]'
 echo "The wheel installs and runs outside of the checkout."
