@@ -89,10 +89,13 @@ def reach(page, t):
     page.wait_for_function("t => Number(document.body.dataset.t) >= t", arg=t)
 
 
-def hold(page, key, seconds):
+def hold(page, key, seconds=0.5, frames=2):
+    """Hold a key so long, and on until so many frames have come, however slow the machine."""
+    began = int(page.evaluate("document.body.dataset.t"))
     page.focus("#stage")
     page.keyboard.down(key)
     page.wait_for_timeout(1000 * seconds)
+    reach(page, began + frames)
     page.keyboard.up(key)
 
 
@@ -114,8 +117,7 @@ def steered(open_page, key, seed=0):
     page.click("#thumbnails button >> nth=1")
     page.wait_for_selector("#thumbnails button[data-sequence='1'][aria-selected=true]")
     page.fill("#speed", "8")
-    hold(page, key, 2.0)
-    reach(page, 8)
+    hold(page, key, 2.0, frames=8)
     return at(page, 8)
 
 
@@ -133,7 +135,7 @@ def test_steering_shows_in_the_frames(open_page):
 def test_time_goes_on_only_while_something_is_held_or_runs(open_page):
     page = open_page()
     assert page.evaluate("document.body.dataset.t") == "0"
-    hold(page, "ArrowUp", 0.6)
+    hold(page, "ArrowUp")
     stopped = page.evaluate("document.body.dataset.t")
     assert int(stopped) > 1
     page.wait_for_timeout(500)
@@ -168,7 +170,7 @@ def test_rewinding_and_branching(open_page):
     page.keyboard.press(",")
     page.keyboard.press(",")
     page.wait_for_function("() => document.body.dataset.t === '1'")
-    hold(page, "ArrowRight", 0.6)
+    hold(page, "ArrowRight")
     assert page.evaluate("document.body.dataset.lanes") == "2"
     assert "branch 2 of 2" in page.inner_text("#state")
     page.click("#branch")  # back to where the two part
@@ -276,7 +278,7 @@ def test_a_link_shows_the_same(open_page, address):
     page.fill("#seed", "7")
     page.press("#seed", "Tab")
     page.wait_for_timeout(300)
-    hold(page, "ArrowDown", 0.8)
+    hold(page, "ArrowDown")
     page.select_option("#z-mode", "fixed")
     page.click("#step")
     page.wait_for_timeout(300)
