@@ -28,12 +28,12 @@ import psutil
 from PIL import Image
 
 from foreframe.data.exports.lab import export_lab
-from foreframe.data.importing import import_dataset
+from foreframe.data.imports.importing import import_dataset
 from foreframe.data.lab import list_sequences, read_sequence
-from foreframe.data.push.simulate import simulate
 from foreframe.data.sources.bair import BairSource
 from foreframe.data.sources.tfrecord import encode_example, frame_record
-from foreframe.data.store import Store
+from foreframe.data.store.store import Store
+from foreframe.simulator.simulate import simulate
 
 N_FRAMES, BATCH, FRAMES = 12, 20, 30
 PER_FILE = 256
@@ -99,7 +99,7 @@ def rate(make, seconds: float) -> float:
 
 def read_rates(store_root: Path, lab_root: Path) -> None:
     # Here, so that the process of the import, which begins with this file, has no PyTorch either.
-    from foreframe.data.batches import training_batch
+    from foreframe.data.store.batches import training_batch
 
     store = Store(store_root / "train")
     folders = list_sequences(lab_root, "train")

@@ -16,9 +16,9 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks import results
-from foreframe.device import autocast, has_fast_bf16
-from foreframe.model import VideoCVAE
-from foreframe.recipes import recipe
+from foreframe.config.recipes import recipe
+from foreframe.runs.hub import VideoCVAE
+from foreframe.system.device import autocast, has_fast_bf16
 
 
 def arguments() -> argparse.Namespace:

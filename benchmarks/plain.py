@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from foreframe.model import VideoCVAE
-from foreframe.nets.blend import DRAWN
-from foreframe.nets.conv import scaled
+from foreframe.model.nets.blend import DRAWN
+from foreframe.model.nets.conv import scaled
+from foreframe.runs.hub import VideoCVAE
 
 
 def block(convolution: nn.Module, channels: int) -> nn.Sequential:

@@ -20,12 +20,12 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks import results
-from foreframe.checkpoint import load_model
-from foreframe.data.batches import evaluation_batches
-from foreframe.data.dataset import open_split
+from foreframe.data.store.batches import evaluation_batches
+from foreframe.data.store.opened import open_split
 from foreframe.evaluation import protocol_named
+from foreframe.evaluation.sampling import score_futures, sequence_noise
 from foreframe.metrics import METRICS
-from foreframe.sampling import score_futures, sequence_noise
+from foreframe.runs.hub import load_model
 
 BATCH = 16  # sequences at once in `foreframe evaluate`
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import psutil
 import torch
 
-from foreframe.device import choose_device, has_fast_bf16
-from foreframe.files import write_text
+from foreframe.system.device import choose_device, has_fast_bf16
+from foreframe.system.files import write_text
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 HEADING = "# Results\n\nWritten by the scripts beside it (`--write`); none of it by hand.\n"

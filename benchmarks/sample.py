@@ -24,11 +24,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks import results
 from benchmarks.plain import PlainModel
-from foreframe.device import autocast, has_fast_bf16
+from foreframe.config.model import ModelConfig
+from foreframe.evaluation.sampling import score_futures
 from foreframe.metrics import psnr
-from foreframe.model import VideoCVAE
-from foreframe.model_config import ModelConfig
-from foreframe.sampling import score_futures
+from foreframe.runs.hub import VideoCVAE
+from foreframe.system.device import autocast, has_fast_bf16
 
 KINDS = {
     "plain": "plain, fp32",

@@ -19,10 +19,10 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks import results, train_step
-from foreframe.clip import Clip
-from foreframe.recipes import recipe
-from foreframe.schedules import TeacherForcing, teacher_forcing_ratio
-from foreframe.train import Training
+from foreframe.config.recipes import recipe
+from foreframe.config.schedules import TeacherForcing, teacher_forcing_ratio
+from foreframe.model.clip import Clip
+from foreframe.training.loop import Training
 
 
 def arguments() -> argparse.Namespace:

@@ -15,8 +15,8 @@ import mujoco
 import numpy as np
 
 from foreframe.data.lab import write_sequence
-from foreframe.data.push.episode import moved_pixels, simulate_sequence
-from foreframe.data.push.scene import BIN
+from foreframe.simulator.episode import moved_pixels, simulate_sequence
+from foreframe.simulator.scene import BIN
 
 PAST, FUTURE = 2, 10
 

@@ -29,17 +29,17 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks import results
 from benchmarks.plain import PlainModel
-from foreframe.clip import Clip
-from foreframe.cvae import time_first
-from foreframe.data.sequence import Sequence
-from foreframe.data.store_writer import write_store
-from foreframe.device import has_fast_bf16
-from foreframe.model import VideoCVAE
-from foreframe.model_config import ModelConfig
-from foreframe.recipes import svg_fp
-from foreframe.schedules import TeacherForcing
-from foreframe.train import Training, step_draws
-from foreframe.train_config import RunConfig
+from foreframe.config.model import ModelConfig
+from foreframe.config.recipes import svg_fp
+from foreframe.config.schedules import TeacherForcing
+from foreframe.config.training import RunConfig
+from foreframe.data.recording import Sequence
+from foreframe.data.store.writer import write_store
+from foreframe.model.clip import Clip
+from foreframe.model.cvae import time_first
+from foreframe.runs.hub import VideoCVAE
+from foreframe.system.device import has_fast_bf16
+from foreframe.training.loop import Training, step_draws
 
 SMALLEST = 6
 """Sequences of the smallest dataset; only its shapes matter."""

@@ -20,14 +20,7 @@ torch.set_num_threads(1)
 # Each annotated argument and result of these modules is compared with its annotation, shapes
 # included. Only modules imported after this line are reached.
 install_import_hook(
-    [
-        "foreframe.nets",
-        "foreframe.cvae",
-        "foreframe.imagination",
-        "foreframe.model",
-        "foreframe.clip",
-        "foreframe.metrics",
-    ],
+    ["foreframe.model", "foreframe.metrics"],
     "beartype.beartype",
 )
 
@@ -60,7 +53,7 @@ SHARED = Path(__file__).parents[2] / "shared" / "data"
 def played(tmp_path_factory: pytest.TempPathFactory, toy_data: Path) -> Path:
     """A small run on ``toy_data``, turned up so that what actions and z do is plain to see."""
     from foreframe import VideoCVAE
-    from foreframe.cli import main
+    from foreframe.commands.app import main
 
     out = tmp_path_factory.mktemp("played") / "toy"
     main(

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from foreframe.data.dataset import open_split
 from foreframe.data.lab import ACTIONS, POSITIONS, read_sequence, write_sequence
+from foreframe.data.store.opened import open_split
 from foreframe.errors import ForeframeError
 
 SEQUENCE = "train/traj_0_to_255/3"

@@ -16,12 +16,12 @@ from foreframe.check import look as look_module
 from foreframe.check.alignment import Excerpt, align
 from foreframe.check.look import look_at
 from foreframe.check.motion import GRID, picture_motion, small_copies
-from foreframe.data.push.simulate import simulate
-from foreframe.data.sequence import Sequence
-from foreframe.data.store import file_sha256
-from foreframe.data.store_writer import write_store
+from foreframe.data.recording import Sequence
+from foreframe.data.store.store import file_sha256
+from foreframe.data.store.writer import write_store
 from foreframe.errors import ForeframeError
 from foreframe.metrics import psnr
+from foreframe.simulator.simulate import simulate
 
 BAIR = Path(__file__).parents[2] / "shared" / "data" / "bair" / "bair_sample.npz"
 T = 16

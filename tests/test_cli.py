@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from foreframe import VideoCVAE
-from foreframe.cli import COMMANDS, main
+from foreframe.commands.app import COMMANDS, main
+from foreframe.config.recipes import RECIPES
 from foreframe.data.lab import SPLITS, list_sequences
-from foreframe.recipes import RECIPES
-from foreframe.runs import saved_config
-from foreframe.train import Training
+from foreframe.runs.folder import saved_config
+from foreframe.training.loop import Training
 
 TINY = [
     *["--net", "dcgan64", "--width", "0.125", "--g-dim", "16", "--z-dim", "4", "--rnn-size", "16"],

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from foreframe.cli import main
+from foreframe.commands.app import main
 from foreframe.data.exports.lab import export_lab
 from foreframe.data.sources.tfrecord import encode_example, frame_record
-from foreframe.data.store import Store
+from foreframe.data.store.store import Store
 
 FOREFRAME = Path(sys.executable).with_name("foreframe")
 TINY = [

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from foreframe.cli import main
+from foreframe.commands.app import main
 from foreframe.data.lab import write_sequence
 
 NETS = ["--net", "dcgan64", "--width", "0.125", "--g-dim", "16", "--rnn-size", "16"]
@@ -444,7 +444,7 @@ def test_no_space_for_results_keeps_the_old_ones(place, capsys, monkeypatch, arg
             raise OSError(28, "No space left on device")
         replace(source, target)
 
-    monkeypatch.setattr("foreframe.files.os.replace", full)
+    monkeypatch.setattr("foreframe.system.files.os.replace", full)
     refused(capsys, place, arguments, f"{named}.*No space left on device", "Free some space")
 
 

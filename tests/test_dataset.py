@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from foreframe.data import batches, dataset
-from foreframe.data.batches import evaluation_batches, prefetch, training_batch
-from foreframe.data.dataset import open_split
 from foreframe.data.lab import write_sequence
-from foreframe.data.sequence import Fit, Sequence, fit_sequence
-from foreframe.data.store import Store
-from foreframe.data.store_writer import write_store
+from foreframe.data.recording import Fit, Sequence, fit_sequence
+from foreframe.data.store import batches
+from foreframe.data.store import opened as dataset
+from foreframe.data.store.batches import evaluation_batches, prefetch, training_batch
+from foreframe.data.store.opened import open_split
+from foreframe.data.store.store import Store
+from foreframe.data.store.writer import write_store
 from foreframe.errors import ForeframeError
 
 

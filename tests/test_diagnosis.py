@@ -7,17 +7,18 @@ import pytest
 import torch
 
 from foreframe import Clip, ForeframeError, ModelConfig, VideoCVAE
-from foreframe.checkpoint import save_best
-from foreframe.cli import main
-from foreframe.config import to_dict
-from foreframe.data.dataset import open_split
+from foreframe.commands.app import main
+from foreframe.config.plain import to_dict
+from foreframe.config.recipes import recipe
+from foreframe.config.schedules import KLSchedule, check_schedules
+from foreframe.data.store.opened import open_split
 from foreframe.diagnosis.measure import Diagnosis, measure
 from foreframe.diagnosis.words import verdicts
-from foreframe.files import write_json
-from foreframe.latent import beginning, latent_numbers
-from foreframe.nets.recurrent import Gaussian
-from foreframe.recipes import recipe
-from foreframe.schedules import KLSchedule, check_schedules
+from foreframe.model.latent import latent_numbers
+from foreframe.model.nets.recurrent import Gaussian
+from foreframe.system.files import write_json
+from foreframe.training.checkpoint import save_best
+from foreframe.training.health import beginning
 
 SMALL = {"net": "dcgan64", "width": 0.125, "g_dim": 16, "z_dim": 4, "rnn_size": 16}
 

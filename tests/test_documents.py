@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from foreframe.cli import _parse, main
-from foreframe.data.store import Store
+from foreframe.commands.app import _parse, main
+from foreframe.data.store.store import Store
 
 ROOT = Path(__file__).parents[1]
 PAGES = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]

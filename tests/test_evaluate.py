@@ -9,11 +9,11 @@ import torch
 from PIL import Image
 
 from foreframe import ForeframeError, ModelConfig, VideoCVAE
-from foreframe.checkpoint import save_best
 from foreframe.data.lab import list_sequences, read_sequence, write_sequence
 from foreframe.evaluation import Protocol, evaluate
+from foreframe.evaluation.predict import predict
 from foreframe.evaluation.score import permutation_without_fixed_points
-from foreframe.predict import predict
+from foreframe.training.checkpoint import save_best
 
 SHORT = Protocol(n_future=4)
 BAIR = Path(__file__).parents[2] / "shared" / "data" / "bair" / "bair_sample.npz"

@@ -14,13 +14,13 @@ from filelock import FileLock
 
 from foreframe.data.exports import lerobot_plan
 from foreframe.data.exports.lerobot import export_lerobot
-from foreframe.data.importing import ImportOptions, import_dataset
-from foreframe.data.push.episode import simulate_sequence
-from foreframe.data.sequence import Sequence
+from foreframe.data.imports.importing import ImportOptions, import_dataset
+from foreframe.data.recording import Sequence
 from foreframe.data.sources.lerobot import LerobotSource
-from foreframe.data.store import Store
-from foreframe.data.store_writer import join_shards, write_store
+from foreframe.data.store.store import Store
+from foreframe.data.store.writer import join_shards, write_store
 from foreframe.errors import ForeframeError
+from foreframe.simulator.episode import simulate_sequence
 
 av = pytest.importorskip("av")
 pq = pytest.importorskip("pyarrow.parquet")

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from foreframe.errors import ForeframeError
-from foreframe.files import whole_file, whole_folder, write_json, write_text
-from foreframe.weights import write_tensors
+from foreframe.runs.weights import write_tensors
+from foreframe.system.files import whole_file, whole_folder, write_json, write_text
 
 
 def everything(folder):

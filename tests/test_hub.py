@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from foreframe import VideoCVAE
-from foreframe.cli import main
+from foreframe.commands.app import main
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 

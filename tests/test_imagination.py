@@ -5,7 +5,7 @@ import torch
 
 from foreframe import ModelConfig, VideoCVAE
 from foreframe.errors import ForeframeError
-from foreframe.imagination import Imagination
+from foreframe.model.imagination import Imagination
 
 CASES = {
     "as the demo": {"output": "blend"},

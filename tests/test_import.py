@@ -20,19 +20,20 @@ import pytest
 from filelock import FileLock
 from upath import UPath
 
-from foreframe.cli import main
-from foreframe.data import import_part, importing
-from foreframe.data.dataset import open_split
+from foreframe.commands.app import main
 from foreframe.data.exports import lab
 from foreframe.data.exports.lab import export_lab
-from foreframe.data.importing import ImportOptions, import_dataset
+from foreframe.data.imports import importing
+from foreframe.data.imports import part as import_part
+from foreframe.data.imports.importing import ImportOptions, import_dataset
 from foreframe.data.lab import read_sequence
 from foreframe.data.sources.bair import BairSource
 from foreframe.data.sources.npz import NpzSource
 from foreframe.data.sources.rlds import RldsSource
 from foreframe.data.sources.source import Part, Recording, Skip, Source
 from foreframe.data.sources.tfrecord import encode_example, frame_record
-from foreframe.data.store import Store
+from foreframe.data.store.opened import open_split
+from foreframe.data.store.store import Store
 from foreframe.errors import ForeframeError
 
 FOREFRAME = str(Path(sys.executable).with_name("foreframe"))
@@ -660,7 +661,7 @@ def test_changed_bytes_are_found_by_the_checksums(tmp_path):
 
 
 def test_a_store_opens_with_more_shards_than_stay_open(tmp_path, monkeypatch):
-    monkeypatch.setattr("foreframe.data.store.OPEN_SHARDS", 2)
+    monkeypatch.setattr("foreframe.data.store.store.OPEN_SHARDS", 2)
     numbered(tmp_path, per_part=1, options=ImportOptions(split="train"))
     store = Store(tmp_path / "out" / "train")
     assert [int(store[i].frames[0, 0, 0, 0]) for i in range(12)] == list(range(12))
@@ -722,7 +723,7 @@ def test_a_killed_import_leaves_no_workers_behind_and_goes_on(tar, tmp_path):
 SLOW = """
 import sys, time
 from pathlib import Path
-from foreframe.workers import side_by_side
+from foreframe.system.workers import side_by_side
 
 def work(job):
     (Path(sys.argv[1]) / f"{job}-begun").touch()

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from foreframe.intervals import bootstrap, normal, over_seeds, paired
+from foreframe.metrics.intervals import bootstrap, normal, over_seeds, paired
 
 
 @pytest.mark.parametrize("interval", [bootstrap, normal, over_seeds])

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from foreframe.data.sequence import Sequence
+from foreframe.data.recording import Sequence
 from foreframe.errors import ForeframeError
-from foreframe.kinematics import Kinematics, fit_kinematics
+from foreframe.runs.kinematics import Kinematics, fit_kinematics
 
 
 def recordings(noise: float = 0.0, n: int = 20):
@@ -43,7 +43,7 @@ def test_what_it_cannot_explain_is_said():
 def test_it_is_kept(tmp_path):
     found = fit_kinematics(recordings(noise=0.1))
     found.write(tmp_path)
-    from foreframe.checkpoint import read_json
+    from foreframe.system.files import read_json
 
     path = tmp_path / "kinematics.json"
     again = Kinematics.from_json(read_json(path), path)

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from foreframe.data.dataset import open_split
 from foreframe.data.lab import (
     ACTIONS,
     POSITIONS,
@@ -17,6 +16,7 @@ from foreframe.data.lab import (
     read_sequence,
     write_sequence,
 )
+from foreframe.data.store.opened import open_split
 from foreframe.errors import ForeframeError
 
 BAIR = Path(__file__).parents[2] / "shared" / "data" / "bair" / "bair_sample.npz"

@@ -7,10 +7,10 @@ from torch.distributions import Normal, kl_divergence
 
 from benchmarks.plain import PlainModel
 from foreframe import Clip, ForeframeError, ModelConfig, VideoCVAE
-from foreframe.nets import conv
-from foreframe.nets.blend import DRAWN, blend
-from foreframe.nets.conv import NETS, upsampling_kernel
-from foreframe.nets.recurrent import LOGVAR_LIMIT, Gaussian, GaussianLSTM
+from foreframe.model.nets import conv
+from foreframe.model.nets.blend import DRAWN, blend
+from foreframe.model.nets.conv import NETS, upsampling_kernel
+from foreframe.model.nets.recurrent import LOGVAR_LIMIT, Gaussian, GaussianLSTM
 
 SMALL = {"net": "dcgan64", "width": 0.125, "g_dim": 16, "z_dim": 4, "rnn_size": 16}
 

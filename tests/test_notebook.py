@@ -12,7 +12,7 @@ from nbclient import NotebookClient
 from PIL import Image
 
 from foreframe import ModelConfig, VideoCVAE
-from foreframe.checkpoint import save_best
+from foreframe.training.checkpoint import save_best
 
 NOTEBOOK = Path(__file__).parents[1] / "examples" / "imagine.ipynb"
 

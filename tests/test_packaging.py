@@ -67,11 +67,14 @@ def test_tested_versions_can_be_had_anywhere() -> None:
 
 def test_the_command_line_starts_without_pytorch():
     """It takes seconds and 200 MB, in each worker of an import too, which has no use for it."""
-    code = "import sys, foreframe.cli, foreframe.data.importing; print('torch' in sys.modules)"
+    code = (
+        "import sys, foreframe.commands.app, foreframe.data.imports.importing; "
+        "print('torch' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
     code = "import foreframe; print(foreframe.VideoCVAE.__module__, 'Clip' in dir(foreframe))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["foreframe.model", "True"]
+    assert done.stdout.split() == ["foreframe.runs.hub", "True"]
     with pytest.raises(AttributeError, match="no attribute 'VideoCVEA'"):
         foreframe.VideoCVEA  # noqa: B018

@@ -9,17 +9,13 @@ import torch
 from PIL import Image
 
 from foreframe import ForeframeError, ModelConfig, VideoCVAE
-from foreframe.checkpoint import save_best
-from foreframe.cli import main
-from foreframe.config import to_dict
-from foreframe.data.dataset import open_split
-from foreframe.data.push.episode import simulate_sequence
-from foreframe.data.push.replay import Simulation, find_simulation
-from foreframe.data.push.simulate import simulate
-from foreframe.data.sequence import Sequence
+from foreframe.commands.app import main
+from foreframe.config.plain import to_dict
+from foreframe.config.recipes import recipe
+from foreframe.data.recording import Sequence
 from foreframe.data.statistics import Statistics
-from foreframe.data.store_writer import write_store
-from foreframe.files import write_json
+from foreframe.data.store.opened import open_split
+from foreframe.data.store.writer import write_store
 from foreframe.probe import FIGURE, MAPS, PROBE, probe
 from foreframe.probe.calibrate import calibration, nominal_coverage, scene_spread
 from foreframe.probe.inverse import Columns, fit_inverse
@@ -28,7 +24,11 @@ from foreframe.probe.moments import Moments
 from foreframe.probe.readout import Readout
 from foreframe.probe.spread import Plan, choose_scenes, spread_of_physics, spread_of_samples
 from foreframe.probe.words import words
-from foreframe.recipes import recipe
+from foreframe.simulator.episode import simulate_sequence
+from foreframe.simulator.replay import Simulation, find_simulation
+from foreframe.simulator.simulate import simulate
+from foreframe.system.files import write_json
+from foreframe.training.checkpoint import save_best
 from foreframe.visuals.probe import overlaid
 
 SIZE, EDGE, LENGTH, N_PAST = 32, 8, 6, 2
@@ -563,7 +563,7 @@ def test_the_command_probes_a_simulated_dataset(run, tmp_path, capsys):
 def test_the_samples_are_those_of_the_model_whatever_is_imagined_at_once(
     run, toy_data, monkeypatch
 ):
-    from foreframe.checkpoint import load_model
+    from foreframe.runs.hub import load_model
 
     model, store = load_model(run), open_split(toy_data, "test", log=lambda text: None)
     plan = Plan(2, 3, 5, 0, 1)

@@ -43,7 +43,7 @@ def launch(processes: int, *words: object) -> subprocess.Popen[str]:
 
 STOP = """
 import os, signal
-from foreframe.train import Training
+from foreframe.training.loop import Training
 
 step = Training.step
 
@@ -59,7 +59,7 @@ Training.step = stopped
 
 UNREADABLE = """
 import os
-from foreframe.data import batches
+from foreframe.data.store import batches
 from foreframe.errors import ForeframeError
 
 original = batches.training_batch
@@ -90,7 +90,10 @@ def launch_each(processes: int, *words: object, broken: str = "") -> list[subpro
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    code = f"{broken}\nfrom foreframe.cli import main\nmain({[str(word) for word in words]!r})"
+    code = (
+        f"{broken}\nfrom foreframe.commands.app import main\n"
+        f"main({[str(word) for word in words]!r})"
+    )
     group = {"WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes)}
     group |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
     return [
@@ -135,11 +138,11 @@ import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
-from foreframe.clip import Clip
-from foreframe.data.batches import training_batch
-from foreframe.recipes import recipe
-from foreframe.schedules import KLSchedule, TeacherForcing
-from foreframe.train import Training
+from foreframe.model.clip import Clip
+from foreframe.data.store.batches import training_batch
+from foreframe.config.recipes import recipe
+from foreframe.config.schedules import KLSchedule, TeacherForcing
+from foreframe.training.loop import Training
 
 data, out = map(Path, sys.argv[1:])
 config = recipe("demo")
@@ -250,7 +253,7 @@ def test_a_mistake_ends_all_processes(toy_data, alone, tmp_path, wrong):
 def test_a_mistake_is_said_though_the_first_process_is_late(tmp_path):
     """A launcher ends all when one has ended: the others wait until the first has spoken."""
     script = tmp_path / "late.py"
-    script.write_text(f"{LATE}\nfrom foreframe.cli import main\nmain()")
+    script.write_text(f"{LATE}\nfrom foreframe.commands.app import main\nmain()")
     for words, expected in ((["demoo"], "demoo"), (["demo", "--epochs", "x"], "--epochs")):
         command = [*launcher(2), str(script), "train", *words, "--data", "a", "--out", "b"]
         done = subprocess.run(

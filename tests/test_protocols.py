@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from foreframe import ForeframeError, ModelConfig
-from foreframe.data.dataset import open_split
 from foreframe.data.lab import write_sequence
+from foreframe.data.store.opened import open_split
 from foreframe.evaluation import PROTOCOLS, compare, comparison_markdown, markdown, protocol_named
 from foreframe.evaluation.card import make_card
 from foreframe.evaluation.score import score_rows

@@ -5,11 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from foreframe.data.push.actions import REACH, draw_actions, next_target
-from foreframe.data.push.camera import FIELD_OF_VIEW, LOOK_AT, POSITION, Camera
-from foreframe.data.push.episode import Episode, moved_pixels, run_episode, simulate_sequence
-from foreframe.data.push.renderer import Renderer
-from foreframe.data.push.scene import (
+from foreframe.simulator.actions import REACH, draw_actions, next_target
+from foreframe.simulator.camera import FIELD_OF_VIEW, LOOK_AT, POSITION, Camera
+from foreframe.simulator.episode import Episode, moved_pixels, run_episode, simulate_sequence
+from foreframe.simulator.renderer import Renderer
+from foreframe.simulator.scene import (
     BIN,
     SPACING,
     Scene,
@@ -17,8 +17,8 @@ from foreframe.data.push.scene import (
     draw_scene,
     nominal_physics,
 )
-from foreframe.data.push.things import Paint, Part, Thing
-from foreframe.data.push.world import build_world
+from foreframe.simulator.things import Paint, Part, Thing
+from foreframe.simulator.world import build_world
 
 CAMERA = Camera(np.array(POSITION), np.array(LOOK_AT), FIELD_OF_VIEW)
 

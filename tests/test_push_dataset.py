@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from foreframe.data.push.simulate import simulate
 from foreframe.errors import ForeframeError
+from foreframe.simulator.simulate import simulate
 
 
 def _files(out: Path) -> dict[str, bytes]:
@@ -131,8 +131,8 @@ def test_impossible_numbers_are_refused(
 def test_without_mujoco_the_message_names_the_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in [name for name in sys.modules if name.startswith("foreframe.data.push.")]:
-        if name != "foreframe.data.push.simulate":
+    for name in [name for name in sys.modules if name.startswith("foreframe.simulator.")]:
+        if name != "foreframe.simulator.simulate":
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "mujoco", None)
     with pytest.raises(ForeframeError, match="mujoco-core"):

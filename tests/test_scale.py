@@ -12,17 +12,17 @@ import numpy as np
 import pytest
 from upath import UPath
 
-from foreframe.cli import main
-from foreframe.data import batches
-from foreframe.data.batches import evaluation_batches, prefetch, training_batch
-from foreframe.data.dataset import read_recording
+from foreframe.commands.app import main
 from foreframe.data.exports.lab import export_lab
-from foreframe.data.importing import ImportOptions, import_dataset
-from foreframe.data.push.simulate import simulate
-from foreframe.data.shard_cache import ShardCache
+from foreframe.data.imports.importing import ImportOptions, import_dataset
 from foreframe.data.sources.source import Part, Recording, Source
-from foreframe.data.store import Store
+from foreframe.data.store import batches
+from foreframe.data.store.batches import evaluation_batches, prefetch, training_batch
+from foreframe.data.store.opened import read_recording
+from foreframe.data.store.shard_cache import ShardCache
+from foreframe.data.store.store import Store
 from foreframe.errors import ForeframeError
+from foreframe.simulator.simulate import simulate
 
 SHARDS, PER_SHARD, FRAMES = 12, 3, 6
 
@@ -98,7 +98,7 @@ def test_a_cluster_that_does_not_answer_is_an_error_at_once(tmp_path, address):
 def cluster():
     """A Ray cluster of this machine, started once; ``--ray local`` then uses it."""
     ray = pytest.importorskip("ray")
-    from foreframe.workers import _ray_cluster
+    from foreframe.system.workers import _ray_cluster
 
     with _ray_cluster("local"):
         yield ray

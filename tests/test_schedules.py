@@ -4,8 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from foreframe.errors import ForeframeError
-from foreframe.schedules import (
+from foreframe.config.schedules import (
     KLSchedule,
     LearningRate,
     TeacherForcing,
@@ -14,6 +13,7 @@ from foreframe.schedules import (
     learning_rate,
     teacher_forcing_ratio,
 )
+from foreframe.errors import ForeframeError
 
 
 def weights(epochs: int, **settings) -> list[float]:

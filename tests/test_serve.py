@@ -16,9 +16,9 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from foreframe import VideoCVAE
-from foreframe.cli import main
+from foreframe.commands.app import main
 from foreframe.data.lab import read_sequence, write_sequence
-from foreframe.data.sequence import Sequence
+from foreframe.data.recording import Sequence
 from foreframe.errors import ForeframeError
 from foreframe.serve import Limits, Served, listen, make_app
 from foreframe.serve.listen import is_local

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from upath import UPath
 
-from foreframe.data.dataset import open_split
-from foreframe.data.importing import ImportOptions, import_dataset
+from foreframe.data.imports.importing import ImportOptions, import_dataset
 from foreframe.data.lab import list_sequences, read_sequence
 from foreframe.data.sources import lab_folders
 from foreframe.data.sources.lab_folders import LabSource
-from foreframe.data.store import Store
+from foreframe.data.store.opened import open_split
+from foreframe.data.store.store import Store
 from foreframe.errors import ForeframeError
 
 

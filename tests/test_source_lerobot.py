@@ -14,10 +14,10 @@ import pytest
 from PIL import Image
 from upath import UPath
 
-from foreframe.data.importing import ImportOptions, import_dataset
+from foreframe.data.imports.importing import ImportOptions, import_dataset
 from foreframe.data.sources.lerobot import LerobotSource
 from foreframe.data.sources.source import Skip
-from foreframe.data.store import Store
+from foreframe.data.store.store import Store
 from foreframe.errors import ForeframeError
 
 av = pytest.importorskip("av")

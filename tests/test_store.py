@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from foreframe.data import dataset
-from foreframe.data.dataset import open_split
 from foreframe.data.lab import write_sequence
-from foreframe.data.sequence import Sequence
-from foreframe.data.store import META, Store
-from foreframe.data.store_writer import write_store
+from foreframe.data.recording import Sequence
+from foreframe.data.store import opened as dataset
+from foreframe.data.store.opened import open_split
+from foreframe.data.store.store import META, Store
+from foreframe.data.store.writer import write_store
 from foreframe.errors import ForeframeError
 
 

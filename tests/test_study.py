@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from foreframe import ForeframeError
-from foreframe.checkpoint import read_json
-from foreframe.cli import main
-from foreframe.recipes import recipe
-from foreframe.runs import saved_config
-from foreframe.schedules import TeacherForcing
+from foreframe.commands.app import main
+from foreframe.config.recipes import recipe
+from foreframe.config.schedules import TeacherForcing
+from foreframe.runs.folder import saved_config
 from foreframe.study import make_plan, run_study
 from foreframe.study.plan import configured
-from foreframe.train import Training
+from foreframe.system.files import read_json
+from foreframe.training.loop import Training
 
 SMALL = recipe("lab-small")
 TINY = replace(

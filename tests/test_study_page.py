@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from foreframe.cli import main
-from foreframe.config import to_dict
-from foreframe.intervals import bootstrap
-from foreframe.recipes import recipe
+from foreframe.commands.app import main
+from foreframe.config.plain import to_dict
+from foreframe.config.recipes import recipe
+from foreframe.metrics.intervals import bootstrap
 from foreframe.study import make_plan, write_page
 from foreframe.study.plan import configured
 from foreframe.study.study import RUNS, _begin

@@ -7,14 +7,14 @@ from dataclasses import replace
 import pytest
 
 from foreframe import ForeframeError
-from foreframe.cli import _parse
-from foreframe.recipes import named_config, recipe
-from foreframe.runs import saved_config
+from foreframe.commands.app import _parse
+from foreframe.config.recipes import recipe
+from foreframe.config.training import RunConfig
+from foreframe.runs.folder import named_config, saved_config
 from foreframe.study import make_plan, run_study, scaled
 from foreframe.study.again import commands
 from foreframe.study.plan import configured
 from foreframe.study.study import STUDY, _begin
-from foreframe.train_config import RunConfig
 
 SMALL = recipe("lab-small")
 SVG = recipe("svg-lp")
@@ -134,7 +134,7 @@ def test_a_study_from_before_a_field_was_added_goes_on(tmp_path):
 
 
 def test_a_cell_is_the_same_again_from_its_printed_command(toy_data, tmp_path):
-    from foreframe.cli import main
+    from foreframe.commands.app import main
 
     tiny = replace(
         SMALL,

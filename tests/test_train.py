@@ -10,15 +10,16 @@ import pytest
 import torch
 
 from foreframe import ForeframeError, ModelConfig, VideoCVAE
-from foreframe.checkpoint import LAST, load_model
-from foreframe.data.batches import training_batch
-from foreframe.listener import Interrupted, Listener
-from foreframe.recipes import RECIPES, recipe
-from foreframe.runs import saved_config, start
-from foreframe.schedules import KLSchedule, LearningRate, TeacherForcing
-from foreframe.train import Training
-from foreframe.train_config import RunConfig, TrainConfig, check_config
-from foreframe.validate import Validation
+from foreframe.config.recipes import RECIPES, recipe
+from foreframe.config.schedules import KLSchedule, LearningRate, TeacherForcing
+from foreframe.config.training import RunConfig, TrainConfig, check_config
+from foreframe.data.store.batches import training_batch
+from foreframe.runs.folder import LAST, saved_config
+from foreframe.runs.hub import load_model
+from foreframe.training.listener import Interrupted, Listener
+from foreframe.training.loop import Training
+from foreframe.training.start import start
+from foreframe.training.validate import Validation
 
 TINY = RunConfig(
     recipe="demo",
@@ -38,7 +39,7 @@ TINY = RunConfig(
 
 
 def tensors(run: Path) -> dict[str, torch.Tensor]:
-    from foreframe.weights import read_tensors
+    from foreframe.runs.weights import read_tensors
 
     return read_tensors(run / LAST)[0]
 
@@ -174,7 +175,7 @@ def test_the_history_follows_the_schedules(toy_data, tmp_path):
     assert [row["teacher_forcing_ratio"] for row in history] == pytest.approx([1, 0.5, 0])
     assert [row["beta"] for row in history] == pytest.approx([0, 0.01 * 2 / 3, 0.01])
     rate = LearningRate(lr=0.002, lr_schedule="cosine")
-    from foreframe.schedules import learning_rate
+    from foreframe.config.schedules import learning_rate
 
     assert [row["lr"] for row in history] == pytest.approx(
         [learning_rate(step, rate, 12) for step in (3, 7, 11)]
@@ -263,7 +264,7 @@ def test_a_collapse_warns_keeps_the_last_good_and_stops_only_when_asked(
         assert len(training.fit()) == 6
         assert sum("collapsed" in text for text in heard.messages) == 1
     assert (run / "samples" / "collapse-epoch-004.gif").exists()
-    from foreframe.weights import read_tensors
+    from foreframe.runs.weights import read_tensors
 
     _, metadata = read_tensors(run / "last-good.safetensors")
     assert json.loads(metadata["progress"])["epoch"] == 2

@@ -4,7 +4,7 @@ import pytest
 import torch
 from jaxtyping import TypeCheckError
 
-from foreframe.nets.recurrent import LSTM
+from foreframe.model.nets.recurrent import LSTM
 
 
 def test_a_shape_that_contradicts_its_annotation_is_refused() -> None:

@@ -4,20 +4,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from foreframe.clip import Clip as Clip
+    from foreframe.config.model import ModelConfig as ModelConfig
     from foreframe.errors import ForeframeError as ForeframeError
-    from foreframe.model import ModelConfig as ModelConfig
-    from foreframe.model import VideoCVAE as VideoCVAE
+    from foreframe.model.clip import Clip as Clip
+    from foreframe.runs.hub import VideoCVAE as VideoCVAE
 
 __version__ = "0.1.0"
 
 # Imported at their first use: PyTorch takes a second and 200 MB, which commands that only move data
 # around, and each of their workers, do without.
 _HOMES = {
-    "Clip": "foreframe.clip",
+    "Clip": "foreframe.model.clip",
     "ForeframeError": "foreframe.errors",
-    "ModelConfig": "foreframe.model",
-    "VideoCVAE": "foreframe.model",
+    "ModelConfig": "foreframe.config.model",
+    "VideoCVAE": "foreframe.runs.hub",
 }
 
 

@@ -1,5 +1,5 @@
 """``python -m foreframe``, which launchers of several processes ask for."""
 
-from foreframe.cli import main
+from foreframe.commands.app import main
 
 main()

@@ -7,7 +7,7 @@ import numpy as np
 from foreframe.check.alignment import Alignment, Link
 from foreframe.check.findings import Finding, some
 from foreframe.check.scan import Scan
-from foreframe.model_config import IMAGE_SIZES, nets_for
+from foreframe.config.model import IMAGE_SIZES, nets_for
 
 _ROWS = {1: "one row", 2: "two rows"}
 

@@ -15,12 +15,12 @@ from foreframe.check.findings import Finding, Findings
 from foreframe.check.numbers import compare_columns
 from foreframe.check.repeats import repeats_across, repeats_within
 from foreframe.check.scan import Scan, scan_split
-from foreframe.data.dataset import open_split
+from foreframe.config.model import IMAGE_SIZES, NetName, nets_for
 from foreframe.data.lab import SPLITS, list_sequences
-from foreframe.data.store import META, Store
+from foreframe.data.store.opened import open_split
+from foreframe.data.store.store import META, Store
 from foreframe.errors import ForeframeError
-from foreframe.model_config import IMAGE_SIZES, NetName, nets_for
-from foreframe.places import Place, unreadable
+from foreframe.system.places import Place, unreadable
 from foreframe.visuals.contact import Shown, contact_gif, contact_sheet
 
 SHEET, GIF = "contact-sheet.png", "sequences.gif"

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from foreframe.check.alignment import Alignment
-from foreframe.files import write_json
+from foreframe.system.files import write_json
 
 CHECK = "check.json"
 

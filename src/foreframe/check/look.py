@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int, UInt8, UInt64
 
 from foreframe.check.motion import GRID, picture_motion, small_copies
-from foreframe.data.sequence import Sequence
+from foreframe.data.recording import Sequence
 
 MOTION_FRAMES = 1000
 """Frames of a sequence, from its start, whose motion is measured."""

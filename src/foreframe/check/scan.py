@@ -12,8 +12,8 @@ from foreframe.check.findings import Finding, SplitSummary, some
 from foreframe.check.look import MOTION_FRAMES, Look, look_at
 from foreframe.check.numbers import Columns
 from foreframe.check.repeats import Seen
-from foreframe.data.sequence import Sequence, finite
-from foreframe.data.store import Store
+from foreframe.data.recording import Sequence, finite
+from foreframe.data.store.store import Store
 
 _STANDSTILL = 5
 """Equal frames in a row that are pointed at, if they are a quarter of the sequence."""

@@ -13,10 +13,10 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from PIL import Image
 
-from foreframe.data.sequence import Sequence, finite
+from foreframe.data.recording import Sequence, finite
 from foreframe.errors import ForeframeError
-from foreframe.files import whole_folder
-from foreframe.places import natural_key
+from foreframe.system.files import whole_folder
+from foreframe.system.places import natural_key
 
 SPLITS = ("train", "validate", "test")
 ACTIONS, POSITIONS = "actions.csv", "endeffector_positions.csv"

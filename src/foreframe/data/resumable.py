@@ -11,7 +11,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from foreframe.errors import ForeframeError
-from foreframe.files import write_json
+from foreframe.system.files import write_json
 
 _ASKED = "asked.json"
 

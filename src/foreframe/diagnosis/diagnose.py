@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import foreframe
-from foreframe.checkpoint import load_model
-from foreframe.data.dataset import open_split, require
-from foreframe.device import choose_device
+from foreframe.data.store.opened import open_split, require
 from foreframe.diagnosis.measure import as_json, measure
 from foreframe.diagnosis.words import verdicts
 from foreframe.errors import ForeframeError
-from foreframe.files import write_json
-from foreframe.places import Place
-from foreframe.runs import saved_config
+from foreframe.runs.folder import saved_config
+from foreframe.runs.hub import load_model
+from foreframe.system.device import choose_device
+from foreframe.system.files import write_json
+from foreframe.system.places import Place
 from foreframe.visuals import latent_figure
 
 DIAGNOSIS = "diagnosis.json"

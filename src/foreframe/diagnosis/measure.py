@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from foreframe.cvae import Observed, time_first
-from foreframe.data.batches import evaluation_batches
-from foreframe.data.store import Store
-from foreframe.latent import LatentNumbers, latent_numbers
+from foreframe.data.store.batches import evaluation_batches
+from foreframe.data.store.store import Store
+from foreframe.evaluation.sampling import sequence_noise
 from foreframe.metrics import psnr
-from foreframe.model import VideoCVAE
-from foreframe.nets.recurrent import Gaussian
-from foreframe.sampling import sequence_noise
+from foreframe.model.cvae import Observed, time_first
+from foreframe.model.latent import LatentNumbers, latent_numbers
+from foreframe.model.nets.recurrent import Gaussian
+from foreframe.runs.hub import VideoCVAE
 
 SOURCES = ("posterior", "prior", "prior-mean", "zero")
 """Where z is taken from after the given frames."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from foreframe.diagnosis.measure import Diagnosis
-from foreframe.latent import BLOWN_NATS, BLOWN_SIGMA
+from foreframe.training.health import BLOWN_NATS, BLOWN_SIGMA
 
 UNUSED_NATS = 0.05
 """KL, nats a step, below which the latent carries nothing."""

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 
 import foreframe
+from foreframe.config.model import ModelConfig
 from foreframe.evaluation.protocols import Protocol
 from foreframe.evaluation.score import ROWS, Scored
 from foreframe.evaluation.summary import summarise
 from foreframe.metrics import METRICS, Metric
-from foreframe.model_config import ModelConfig
 
 CARD = 2
 """Version of the card; the first had the PSNR and SSIM of three rows alone."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from foreframe.errors import ForeframeError
 from foreframe.evaluation.card import protocol_words
-from foreframe.intervals import paired
+from foreframe.metrics.intervals import paired
 
 _SAME = ("n_past", "n_future", "samples", "select", "counts_context", "split", "seed", "sequences")
 

@@ -6,20 +6,20 @@ from typing import Any
 
 import numpy as np
 
-from foreframe.checkpoint import load_model
-from foreframe.data.dataset import open_split, require
-from foreframe.device import choose_device
+from foreframe.config.model import ModelConfig
+from foreframe.data.store.opened import open_split, require
 from foreframe.errors import ForeframeError
 from foreframe.evaluation.card import make_card, markdown
 from foreframe.evaluation.protocols import Protocol, check_protocol
 from foreframe.evaluation.provenance import provenance
 from foreframe.evaluation.score import Collected, score_rows
-from foreframe.files import whole_file, write_json, write_text
 from foreframe.metrics import METRICS
 from foreframe.metrics.frechet import Extractor
 from foreframe.metrics.perceptual import Backbone, lpips_metric
-from foreframe.model_config import ModelConfig
-from foreframe.places import Place
+from foreframe.runs.hub import load_model
+from foreframe.system.device import choose_device
+from foreframe.system.files import whole_file, write_json, write_text
+from foreframe.system.places import Place
 
 EVALUATION = "evaluation.json"
 EVALUATION_FRAMES = "evaluation.npz"

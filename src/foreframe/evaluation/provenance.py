@@ -4,8 +4,8 @@ import hashlib
 from pathlib import Path
 
 import foreframe
-from foreframe.checkpoint import BEST
-from foreframe.data.store import Store
+from foreframe.data.store.store import Store
+from foreframe.runs.folder import BEST
 
 _BLOCK = 1 << 20
 

@@ -8,14 +8,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from foreframe.clip import Clip
-from foreframe.data.batches import evaluation_batches
-from foreframe.data.store import Store
+from foreframe.config.model import ModelConfig
+from foreframe.data.store.batches import evaluation_batches
+from foreframe.data.store.store import Store
 from foreframe.evaluation.protocols import Protocol
+from foreframe.evaluation.sampling import Imagines, score_futures, sequence_noise
 from foreframe.metrics import Metric
 from foreframe.metrics.frechet import Extractor, Moments, frechet_distance
-from foreframe.model_config import ModelConfig
-from foreframe.sampling import Imagines, score_futures, sequence_noise
+from foreframe.model.clip import Clip
 
 ROWS = ("model", "copy-last", "posterior", "permuted", "zeroed", "opposed")
 """What is scored: the model; the last given frame copied; the model with z from the posterior; and

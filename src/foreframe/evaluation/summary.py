@@ -10,8 +10,8 @@ import torch
 
 from foreframe.evaluation.protocols import Protocol
 from foreframe.evaluation.score import Values
-from foreframe.intervals import bootstrap, normal
 from foreframe.metrics import Metric
+from foreframe.metrics.intervals import bootstrap, normal
 
 _COUNTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 

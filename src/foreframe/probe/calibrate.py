@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float64, Int
 
-from foreframe.intervals import bootstrap_of_sums
+from foreframe.metrics.intervals import bootstrap_of_sums
 
 MOVES = 0.5
 """Standard deviation in pixels over the fitted replays, at some step, from which on an object

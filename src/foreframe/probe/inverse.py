@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from foreframe.clip import Clip
-from foreframe.data.batches import prefetch, training_batch
 from foreframe.data.statistics import Statistics
-from foreframe.data.store import Store
+from foreframe.data.store.batches import prefetch, training_batch
+from foreframe.data.store.store import Store
 from foreframe.errors import ForeframeError
+from foreframe.model.clip import Clip
 
 STEPS = 1500
 """Most training steps; fewer where the validation error no longer falls."""

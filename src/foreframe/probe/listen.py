@@ -9,16 +9,16 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from foreframe.clip import Clip
-from foreframe.data.batches import evaluation_batches
+from foreframe.config.model import ModelConfig
 from foreframe.data.statistics import Statistics
-from foreframe.data.store import Store
+from foreframe.data.store.batches import evaluation_batches
+from foreframe.data.store.store import Store
+from foreframe.evaluation.sampling import Imagines, sequence_noise
 from foreframe.evaluation.score import permutation_without_fixed_points
-from foreframe.intervals import bootstrap_of_sums
 from foreframe.metrics import psnr
-from foreframe.model_config import ModelConfig
+from foreframe.metrics.intervals import bootstrap_of_sums
+from foreframe.model.clip import Clip
 from foreframe.probe.inverse import Inverse
-from foreframe.sampling import Imagines, sequence_noise
 
 FALSE = ("shuffled", "zeroed", "opposed")
 """False conditions: another sequence's, zeros, its own mirrored about the training split's mean."""

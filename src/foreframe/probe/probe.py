@@ -8,19 +8,13 @@ from typing import Any
 import numpy as np
 
 import foreframe
-from foreframe.checkpoint import load_model
-from foreframe.data.dataset import open_split, require
-from foreframe.data.push.replay import find_simulation
-from foreframe.data.store import Store
-from foreframe.device import choose_device
+from foreframe.config.model import ModelConfig
+from foreframe.data.store.opened import open_split, require
+from foreframe.data.store.store import Store
 from foreframe.errors import ForeframeError
 from foreframe.evaluation.provenance import provenance
-from foreframe.files import write_json
-from foreframe.intervals import bootstrap, paired
 from foreframe.metrics import METRICS
-from foreframe.model import VideoCVAE
-from foreframe.model_config import ModelConfig
-from foreframe.places import Place
+from foreframe.metrics.intervals import bootstrap, paired
 from foreframe.probe.calibrate import calibration
 from foreframe.probe.inverse import STEPS, Inverse, fit_inverse
 from foreframe.probe.listen import Heard, Recovery, listen
@@ -32,6 +26,11 @@ from foreframe.probe.spread import (
     spread_of_samples,
 )
 from foreframe.probe.words import words
+from foreframe.runs.hub import VideoCVAE, load_model
+from foreframe.simulator.replay import find_simulation
+from foreframe.system.device import choose_device
+from foreframe.system.files import write_json
+from foreframe.system.places import Place
 from foreframe.visuals import probe_figure, spread_maps
 
 PROBE = "probe.json"

@@ -7,17 +7,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from foreframe.data.push.replay import Replay, Simulation
-from foreframe.data.sequence import Fit, Sequence
-from foreframe.data.store import Store
+from foreframe.config.model import ModelConfig
+from foreframe.data.recording import Fit, Sequence
+from foreframe.data.store.store import Store
 from foreframe.errors import ForeframeError
-from foreframe.model_config import ModelConfig
+from foreframe.evaluation.sampling import AT_ONCE, Imagines, sequence_noise
 from foreframe.probe.calibrate import SceneSpread, counting_objects, scene_spread
 from foreframe.probe.moments import Moments
 from foreframe.probe.readout import Readout
-from foreframe.sampling import AT_ONCE, Imagines, sequence_noise
+from foreframe.simulator.replay import Replay, Simulation
+from foreframe.system.workers import side_by_side
 from foreframe.visuals import SpreadMap
-from foreframe.workers import side_by_side
 
 REVEALED = 1.0
 """An object that moves by more pixels than this within the given frames betrays its physics."""

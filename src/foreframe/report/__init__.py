@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from foreframe.files import write_text
 from foreframe.report.page import page
 from foreframe.report.read import read_run
+from foreframe.system.files import write_text
 
 REPORT = "report.html"
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from foreframe import checkpoint
 from foreframe.errors import ForeframeError
 from foreframe.evaluation import EVALUATION, EVALUATION_FRAMES
+from foreframe.runs.folder import BEST, HISTORY, RUN_CONFIG
+from foreframe.system.files import read_json
 
 
 @dataclass(frozen=True)
@@ -64,9 +65,9 @@ def read_run(folder: Path) -> Run:
     Raises:
         ForeframeError: the folder holds no run, or one of its files is damaged.
     """
-    config = _json(folder / checkpoint.RUN_CONFIG, _is_config, "the configuration of a run")
+    config = _json(folder / RUN_CONFIG, _is_config, "the configuration of a run")
     card_path, frames_path = folder / EVALUATION, folder / EVALUATION_FRAMES
-    history_path, best = folder / checkpoint.HISTORY, folder / checkpoint.BEST
+    history_path, best = folder / HISTORY, folder / BEST
     there = card_path.exists()
     return Run(
         folder=folder,
@@ -84,7 +85,7 @@ def read_run(folder: Path) -> Run:
 
 
 def _json(path: Path, fits: Callable[[Any], bool], what: str) -> Any:
-    value = checkpoint.read_json(path)
+    value = read_json(path)
     if not fits(value):
         raise ForeframeError(f"{path}: is not {what}. Restore it from a copy, or make it again.")
     return value
@@ -138,7 +139,7 @@ def _epoch_of(path: Path) -> int:
 def _dataset(data: Any) -> dict[str, Any] | None:
     """The description of a simulated dataset; it serves the report only, so it may be anywhere."""
     try:
-        value = checkpoint.read_json(Path(str(data)) / "dataset.json")
+        value = read_json(Path(str(data)) / "dataset.json")
     except ForeframeError:
         return None
     return value if isinstance(value, dict) else None

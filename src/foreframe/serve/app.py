@@ -22,8 +22,8 @@ from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
 import foreframe
-from foreframe.data.sequence import Fit, fit_sequence
-from foreframe.data.sequence import Sequence as Recording
+from foreframe.data.recording import Fit, fit_sequence
+from foreframe.data.recording import Sequence as Recording
 from foreframe.serve import exports, schemas
 from foreframe.serve.engine import Engine
 from foreframe.serve.gauges import Gauges

@@ -7,10 +7,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from foreframe.cvae import time_first
-from foreframe.data.batches import evaluation_batches
-from foreframe.data.store import Store
-from foreframe.model import VideoCVAE
+from foreframe.data.store.batches import evaluation_batches
+from foreframe.data.store.store import Store
+from foreframe.model.cvae import time_first
+from foreframe.runs.hub import VideoCVAE
 
 _SEQUENCES = 24
 _FRAMES = 24

@@ -12,8 +12,8 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from foreframe.imagination import Imagination
-from foreframe.model import VideoCVAE
+from foreframe.model.imagination import Imagination
+from foreframe.runs.hub import VideoCVAE
 
 AT_ONCE = 64
 """Futures that are stepped in one go."""

@@ -12,20 +12,19 @@ import numpy as np
 import torch
 from jaxtyping import Float32
 
-from foreframe import checkpoint
-from foreframe.checkpoint import load_model
-from foreframe.data.dataset import open_split, require_rows
-from foreframe.data.sequence import Sequence
+from foreframe.data.recording import Sequence
 from foreframe.data.statistics import Statistics
-from foreframe.data.store import Store
-from foreframe.device import choose_device
+from foreframe.data.store.opened import open_split, require_rows
+from foreframe.data.store.store import Store
 from foreframe.errors import ForeframeError
-from foreframe.kinematics import KINEMATICS, Kinematics, fit_kinematics
-from foreframe.model import VideoCVAE
-from foreframe.places import Place, place
-from foreframe.runs import saved_config
+from foreframe.runs.folder import BEST, LAST, RUN_CONFIG, saved_config
+from foreframe.runs.hub import VideoCVAE, load_model
+from foreframe.runs.kinematics import KINEMATICS, Kinematics, fit_kinematics
 from foreframe.serve.directions import Directions, principal_directions
 from foreframe.serve.refusal import Refusal
+from foreframe.system.device import choose_device
+from foreframe.system.files import read_json
+from foreframe.system.places import Place, place
 
 _USUAL_FPS = 5.0
 _SIMULATED = "foreframe simulated robot pushing"
@@ -102,7 +101,7 @@ class Served:
     def _find(self, data: Place | None) -> Place | None:
         if data is not None:
             return data
-        values = checkpoint.read_json(self.run / checkpoint.RUN_CONFIG)
+        values = read_json(self.run / RUN_CONFIG)
         root = place(str(values.get("data", "")))
         with suppress(OSError):
             if (root / "test").is_dir():
@@ -119,7 +118,7 @@ class Served:
     def _find_kinematics(self, train: Store) -> Kinematics | None:
         path = self.run / KINEMATICS
         if path.is_file():
-            return Kinematics.from_json(checkpoint.read_json(path), path)
+            return Kinematics.from_json(read_json(path), path)
         found = fit_kinematics(train[i] for i in range(len(train)))
         if found is not None:
             with suppress(ForeframeError):  # the run may lie where nothing can be written
@@ -167,7 +166,7 @@ class Served:
     @property
     def playable(self) -> bool:
         """Whether there is a model yet."""
-        return (self.run / checkpoint.BEST).is_file()
+        return (self.run / BEST).is_file()
 
     @property
     def n_past(self) -> int:
@@ -210,7 +209,7 @@ class Served:
         with self._lock:
             if not self.playable:
                 raise Refusal(409, f"{self.name}: has no model yet; its training has just begun.")
-            changed = (self.run / checkpoint.BEST).stat().st_mtime_ns
+            changed = (self.run / BEST).stat().st_mtime_ns
             if self._model is None or changed != self._loaded_from:
                 try:
                     self._model = load_model(self.run, self._device)
@@ -258,7 +257,7 @@ class Served:
     def history(self) -> dict[str, Any]:
         """The rows of its epochs so far, how many are planned, and whether it trains now."""
         path = self.run / "history.json"
-        rows = checkpoint.read_json(path) if path.is_file() else []
+        rows = read_json(path) if path.is_file() else []
         planned = self.config.train.epochs
         return {"epochs": planned, "running": self._running(len(rows)), "rows": rows}
 
@@ -268,7 +267,7 @@ class Served:
         last = max(
             (
                 path.stat().st_mtime
-                for name in ("history.json", checkpoint.LAST, checkpoint.RUN_CONFIG)
+                for name in ("history.json", LAST, RUN_CONFIG)
                 if (path := self.run / name).is_file()
             ),
             default=0.0,

@@ -18,9 +18,9 @@ import torch
 from jaxtyping import Float32, UInt8
 from torch import Tensor
 
-from foreframe.data.sequence import Sequence
-from foreframe.imagination import Imagination
-from foreframe.model import VideoCVAE
+from foreframe.data.recording import Sequence
+from foreframe.model.imagination import Imagination
+from foreframe.runs.hub import VideoCVAE
 from foreframe.serve.engine import Engine, Step
 from foreframe.serve.limits import Limits
 from foreframe.serve.refusal import Refusal

@@ -12,12 +12,12 @@ from PIL import Image, ImageSequence
 
 from foreframe.data import video_file
 from foreframe.data.lab import parse_rows
-from foreframe.data.sequence import Fit
-from foreframe.data.sequence import Sequence as Recording
+from foreframe.data.recording import Fit
+from foreframe.data.recording import Sequence as Recording
 from foreframe.errors import ForeframeError
-from foreframe.places import natural_key
 from foreframe.serve.limits import Limits
 from foreframe.serve.refusal import Refusal
+from foreframe.system.places import natural_key
 
 _PICTURES = ("PNG", "JPEG", "GIF")
 

@@ -4,9 +4,9 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from foreframe.config import to_dict
-from foreframe.recipes import RECIPES, recipe
-from foreframe.train_config import RunConfig
+from foreframe.config.plain import flat, to_dict
+from foreframe.config.recipes import RECIPES, recipe
+from foreframe.config.training import RunConfig
 
 NEW_RUN = "NEW_RUN"
 """Stands in the commands for a folder of the reader's choice."""
@@ -41,14 +41,3 @@ def _flags(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
         else:
             flags += [f"--{name}", str(value)]
     return flags
-
-
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The plain values of a nested configuration by their paths: {"train.rate.lr": 0.002}."""
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            found |= flat(value, f"{prefix}{key}.")
-        else:
-            found[prefix + key] = value
-    return found

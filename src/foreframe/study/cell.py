@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from foreframe import checkpoint
-from foreframe.config import to_dict
+from foreframe.config.plain import to_dict
+from foreframe.config.training import RunConfig
 from foreframe.evaluation import EVALUATION, evaluate
-from foreframe.files import write_json
-from foreframe.listener import Listener
-from foreframe.places import place
-from foreframe.runs import start
+from foreframe.runs.folder import BEST, RUN_CONFIG
 from foreframe.study.again import NEW_RUN, commands
 from foreframe.study.plan import Cell
-from foreframe.train import Diverged
-from foreframe.train_config import RunConfig
+from foreframe.system.files import read_json, write_json
+from foreframe.system.places import place
+from foreframe.training.listener import Listener
+from foreframe.training.loop import Diverged
+from foreframe.training.start import start
 
 RECORD = "cell.json"
 
@@ -59,11 +59,11 @@ def run_cell(job: Job) -> dict[str, Any]:
     """
     record = job.folder / RECORD
     if record.exists():
-        found: dict[str, Any] = checkpoint.read_json(record)
+        found: dict[str, Any] = read_json(record)
         return found
     begun = time.monotonic()
     data = place(job.root)
-    resume = (job.folder / checkpoint.RUN_CONFIG).exists()
+    resume = (job.folder / RUN_CONFIG).exists()
     training = start(
         job.config, data, job.folder, resume=resume, device=job.device, listener=Listener()
     )
@@ -75,7 +75,7 @@ def run_cell(job: Job) -> dict[str, Any]:
     history = training.progress.history
     again = commands(training.config, job.data, job.limit)
     card = None
-    if (job.folder / checkpoint.BEST).exists():
+    if (job.folder / BEST).exists():
         card = evaluate(
             job.folder,
             data,

@@ -7,8 +7,8 @@ from typing import Any
 
 from scipy import stats
 
-from foreframe.intervals import Difference, over_seeds
-from foreframe.validate import COLLAPSE_PATIENCE, looks_collapsed
+from foreframe.metrics.intervals import Difference, over_seeds
+from foreframe.training.health import COLLAPSE_PATIENCE, looks_collapsed
 
 Record = Mapping[str, Any]
 

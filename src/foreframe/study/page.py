@@ -9,14 +9,14 @@ from string import Template
 from typing import Any
 
 import foreframe
-from foreframe.files import write_json, write_text
-from foreframe.intervals import bootstrap
+from foreframe.metrics.intervals import bootstrap
 from foreframe.report.html import chart_figures, definitions, note, plural
 from foreframe.study.numbers import Summary, cycle_starts, mean_of
 from foreframe.study.pictures import side_by_side_pictures
 from foreframe.study.plan import Comparison
 from foreframe.study.read import Study, read_study
 from foreframe.study.words import Claim, claims, discussion
+from foreframe.system.files import write_json, write_text
 from foreframe.visuals import SERIES, Chart, overlaid_chart
 
 PAGE = "index.html"

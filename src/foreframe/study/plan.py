@@ -5,8 +5,8 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from itertools import product
 from typing import Any, get_args, get_type_hints
 
+from foreframe.config.training import RunConfig, TrainConfig, check_config
 from foreframe.errors import ForeframeError
-from foreframe.train_config import RunConfig, TrainConfig, check_config
 
 Settings = tuple[tuple[str, Any], ...]
 """Fields of the configuration and their values, by the field's own name."""

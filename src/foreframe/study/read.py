@@ -4,14 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from foreframe import checkpoint
-from foreframe.config import from_dict
+from foreframe.config.plain import from_dict
+from foreframe.config.training import RunConfig
 from foreframe.evaluation import EVALUATION
 from foreframe.study.again import commands
 from foreframe.study.cell import RECORD
 from foreframe.study.numbers import Summary, summarise
 from foreframe.study.plan import Comparison
-from foreframe.train_config import RunConfig
+from foreframe.system.files import read_json
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Study:
             path = self.folders[cell, record["seed"]] / EVALUATION
             if not record["card"] or not path.exists():
                 continue
-            row = next(r for r in checkpoint.read_json(path)["rows"] if r["name"] == "model")
+            row = next(r for r in read_json(path)["rows"] if r["name"] == "model")
             if "scores" in row:  # not in cards of version 1
                 found.append(row["scores"][metric]["per_sequence"])
         return [sum(values) / len(values) for values in zip(*found, strict=True)] or None
@@ -63,13 +63,13 @@ def read_study(folder: Path) -> Study:
     Raises:
         ForeframeError: there is none, or a file is damaged.
     """
-    definition = checkpoint.read_json(folder / "study.json")
+    definition = read_json(folder / "study.json")
     records: dict[str, list[dict[str, Any]]] = {}
     folders: dict[tuple[str, int], Path] = {}
     for cell in definition["cells"]:
         found = []
         for path in (folder / "runs" / cell["name"]).glob(f"seed-*/{RECORD}"):
-            record = checkpoint.read_json(path)
+            record = read_json(path)
             # Made from the configuration, so that they need no file of the run that is published
             # without its folder, and records of every version have them.
             config = from_dict(RunConfig, record["config"], str(path))

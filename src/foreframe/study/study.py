@@ -5,17 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import foreframe
-from foreframe import checkpoint
-from foreframe.config import from_dict, to_dict
+from foreframe.config.plain import flat, from_dict, to_dict
+from foreframe.config.training import RunConfig
 from foreframe.errors import ForeframeError
-from foreframe.files import write_json
-from foreframe.places import place
-from foreframe.study.again import flat
 from foreframe.study.cell import RECORD, Job, run_cell
 from foreframe.study.page import PAGE, write_page
 from foreframe.study.plan import Cell, Plan, configured
-from foreframe.train_config import RunConfig
-from foreframe.workers import side_by_side
+from foreframe.system.files import read_json, write_json
+from foreframe.system.places import place
+from foreframe.system.workers import side_by_side
 
 STUDY = "study.json"
 RUNS = "runs"
@@ -153,7 +151,7 @@ def _begin(
     wanted = {"base": to_dict(base), "data": data, "limit": limit}
     found: dict[str, Any] = {"commands": [], "cells": [], "comparisons": []}
     if path.exists():
-        found = checkpoint.read_json(path)
+        found = read_json(path)
         _check_same(out, found, plan, base, wanted)
         wanted["base"] = found["base"]
     elif out.is_dir() and any(out.iterdir()):

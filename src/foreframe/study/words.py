@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from foreframe.intervals import over_seeds
+from foreframe.metrics.intervals import over_seeds
 from foreframe.study.numbers import Summary, apart, collapse_p, differences
 from foreframe.study.plan import Comparison
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from foreframe.errors import ForeframeError
-from foreframe.files import whole_file
+from foreframe.system.files import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

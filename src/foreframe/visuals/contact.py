@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from foreframe.data.sequence import Sequence as Recording
-from foreframe.files import whole_file
+from foreframe.data.recording import Sequence as Recording
+from foreframe.system.files import whole_file
 from foreframe.visuals.frames import (
     CANVAS,
     GIVEN,

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from foreframe.files import whole_file
+from foreframe.system.files import whole_file
 
 CANVAS = (22, 25, 31)
 INK = (232, 234, 238)

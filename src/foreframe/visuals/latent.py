@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from foreframe.files import whole_file
+from foreframe.system.files import whole_file
 from foreframe.visuals.charts import COLOURS, new_figure
 
 if TYPE_CHECKING:

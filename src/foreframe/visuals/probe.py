@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from foreframe.files import whole_file
+from foreframe.system.files import whole_file
 from foreframe.visuals.charts import COLOURS, new_figure
 
 if TYPE_CHECKING:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from foreframe.data.lab import SPLITS, write_sequence
 from foreframe.data.resumable import Resumable
-from foreframe.data.store import META, Store
+from foreframe.data.store.store import META, Store
 from foreframe.errors import ForeframeError
-from foreframe.files import write_json
-from foreframe.places import Place
-from foreframe.workers import side_by_side
+from foreframe.system.files import write_json
+from foreframe.system.places import Place
+from foreframe.system.workers import side_by_side
 
 DESCRIPTION = "dataset.json"
 

@@ -33,11 +33,11 @@ from foreframe.data.lab import SPLITS
 from foreframe.data.resumable import Resumable
 from foreframe.data.sources.lerobot_layout import DATA_PATH, INFO, VIDEO_PATH
 from foreframe.data.statistics import Statistics
-from foreframe.data.store import META, Store
+from foreframe.data.store.store import META, Store
 from foreframe.errors import ForeframeError
-from foreframe.files import write_json
-from foreframe.places import Place
-from foreframe.workers import side_by_side
+from foreframe.system.files import write_json
+from foreframe.system.places import Place
+from foreframe.system.workers import side_by_side
 
 DESCRIPTION = "meta/foreframe.json"
 _SPLIT_NAMES = {"train": "train", "validate": "val", "test": "test"}

@@ -11,10 +11,10 @@ import numpy as np
 
 from foreframe.data.sources.lerobot_layout import import_parquet
 from foreframe.data.statistics import Statistics
-from foreframe.data.store import Store
+from foreframe.data.store.store import Store
 from foreframe.data.video_file import import_av
 from foreframe.errors import ForeframeError
-from foreframe.files import whole_file
+from foreframe.system.files import whole_file
 
 TASK = "unknown"
 """Every episode of this format has a task, and foreframe's stores have none."""

@@ -11,9 +11,9 @@ from typing import Any
 
 from foreframe.data.resumable import Resumable
 from foreframe.data.sources.lerobot_layout import DATA_PATH, EPISODES_PATH, IMAGES, VIDEO_PATH
-from foreframe.data.store import Store
+from foreframe.data.store.store import Store
 from foreframe.errors import ForeframeError
-from foreframe.places import Place
+from foreframe.system.places import Place
 
 EPISODES_PER_FILE = 128
 PIXELS_PER_FILE = 2**27

@@ -18,7 +18,7 @@ from foreframe.data.sources.tfrecord import (
     record_offsets,
 )
 from foreframe.errors import ForeframeError
-from foreframe.places import Place, files_below, natural_key, open_binary
+from foreframe.system.places import Place, files_below, natural_key, open_binary
 
 SIZE = 64
 FRAMES = 30

@@ -9,7 +9,7 @@ from typing import Any
 from foreframe.data.lab import SPLITS, list_sequences, read_sequence
 from foreframe.data.sources.source import Part, Recording, Skip, Source
 from foreframe.errors import ForeframeError
-from foreframe.places import Place
+from foreframe.system.places import Place
 
 _PER_PART = 256
 

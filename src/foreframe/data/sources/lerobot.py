@@ -20,7 +20,7 @@ from foreframe.data.sources.lerobot_layout import (
 from foreframe.data.sources.lerobot_video import decode_pictures, frame_times, frames_at
 from foreframe.data.sources.source import Part, Recording, Skip, Source
 from foreframe.errors import ForeframeError
-from foreframe.places import Place
+from foreframe.system.places import Place
 
 _PER_PART = 64
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from foreframe.errors import ForeframeError
-from foreframe.places import Place, files_below, open_binary
+from foreframe.system.places import Place, files_below, open_binary
 
 VERSIONS = ("v2.0", "v2.1", "v3.0")
 SHARDED = "v3.0"

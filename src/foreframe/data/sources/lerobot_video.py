@@ -12,7 +12,7 @@ from foreframe.data.sources.lerobot_layout import UnusableError
 from foreframe.data.video_file import frames as decode
 from foreframe.data.video_file import import_av
 from foreframe.errors import ForeframeError
-from foreframe.places import Place, open_binary
+from foreframe.system.places import Place, open_binary
 
 _FORMATS = ("PNG", "JPEG", "WEBP")
 _RUN_UP = 10.0

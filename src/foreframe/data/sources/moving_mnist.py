@@ -22,7 +22,7 @@ from PIL import Image
 from foreframe.data.lab import SPLITS
 from foreframe.data.sources.source import Part, Recording, Skip, Source
 from foreframe.errors import ForeframeError
-from foreframe.places import Place, open_binary, unreadable
+from foreframe.system.places import Place, open_binary, unreadable
 
 SIZE = 64
 FASTEST = 4

@@ -11,7 +11,7 @@ from foreframe.data.sources.feature import Columns, join_columns, parse_columns
 from foreframe.data.sources.npz_file import BadNpzError, NpzArray, NpzFile, open_npz, rows
 from foreframe.data.sources.source import Part, Recording, Skip, Source
 from foreframe.errors import ForeframeError
-from foreframe.places import Place, natural_key, unreadable
+from foreframe.system.places import Place, natural_key, unreadable
 
 _PER_PART = 256
 _MOST_PARTS = 16

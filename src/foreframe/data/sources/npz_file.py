@@ -14,7 +14,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.lib import format as npy
 
-from foreframe.places import Place, open_binary
+from foreframe.system.places import Place, open_binary
 
 _CHUNK = 1 << 20
 

@@ -21,7 +21,7 @@ from foreframe.data.sources.tfrecord import (
     record_offsets,
 )
 from foreframe.errors import ForeframeError
-from foreframe.places import Place, files_below, open_binary
+from foreframe.system.places import Place, files_below, open_binary
 
 _FILE = re.compile(r"(?P<dataset>.+)-(?P<split>[^-]+)\.tfrecord(-\d+-of-\d+)?$")
 _SPLITS = {

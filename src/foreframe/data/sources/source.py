@@ -2,7 +2,7 @@
 
 A source is a frozen dataclass that can be pickled: its fields are its options, and parts of it are
 read by other processes, perhaps on other machines. It never resizes, divides or writes anything:
-that is the same for all sources and is done in ``foreframe.data.importing``.
+that is the same for all sources and is done in ``foreframe.data.imports.importing``.
 """
 
 from abc import ABC, abstractmethod
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from foreframe.places import Place
+from foreframe.system.places import Place
 
 
 @dataclass(frozen=True)

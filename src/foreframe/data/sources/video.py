@@ -12,7 +12,7 @@ from foreframe.data.sources.video_packets import BadVideoError, frame_times
 from foreframe.data.sources.video_table import NONE, BadTableError, Table, choose, read_table
 from foreframe.data.video_file import frames as decode
 from foreframe.errors import ForeframeError
-from foreframe.places import Place, files_below, open_binary
+from foreframe.system.places import Place, files_below, open_binary
 
 SUFFIXES = (".mp4", ".avi", ".gif", ".mov", ".mkv", ".webm", ".m4v")
 

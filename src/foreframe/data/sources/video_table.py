@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from foreframe.data.sequence import finite
-from foreframe.places import Place
+from foreframe.data.recording import finite
+from foreframe.system.places import Place
 
 NONE = "none"
 

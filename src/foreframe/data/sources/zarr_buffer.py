@@ -24,7 +24,7 @@ import numpy as np
 from foreframe.data.sources.feature import Columns, join_columns, parse_columns
 from foreframe.data.sources.source import Part, Recording, Skip, Source
 from foreframe.errors import ForeframeError
-from foreframe.places import Place
+from foreframe.system.places import Place
 
 ENDS = "meta/episode_ends"
 

@@ -1,0 +1,64 @@
+"""The commands that show a run: futures of one recording, and its report."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from foreframe.commands.console import say
+from foreframe.system.device import DeviceName
+from foreframe.system.places import place
+
+
+@dataclass(frozen=True)
+class Predict:
+    """Imagine futures of one recorded sequence: a GIF, a strip of every step, the frames as PNG."""
+
+    run_folder: Annotated[Positional[Path], arg(metavar="RUN", help="The run folder.")]
+    sequence: str
+    """The sequence: a folder with 0.png, 1.png, ... and its CSV files, or STORE/test/NUMBER."""
+    out: Path | None = None
+    """New folder for what is written; by default RUN/predictions/<the sequence's name>."""
+    samples: int = 4
+    """Futures."""
+    n_past: int = 2
+    """Given frames."""
+    n_future: int | None = None
+    """Frames to predict; by default to the end of the recording."""
+    seed: int = 0
+    """Seed of z."""
+    device: DeviceName = "auto"
+    """Where to compute."""
+
+    def run(self, words: Sequence[str]) -> None:
+        from foreframe.evaluation.predict import predict
+
+        sequence = place(self.sequence)
+        parts = sequence.resolve().parts if isinstance(sequence, Path) else sequence.parts
+        name = "-".join(parts[-3:])
+        done = predict(
+            self.run_folder,
+            sequence,
+            self.out or self.run_folder / "predictions" / name,
+            samples=self.samples,
+            n_past=self.n_past,
+            n_future=self.n_future,
+            seed=self.seed,
+            device=self.device,
+        )
+        listed = ", ".join(f"{value:.2f}" for value in done.psnr)
+        say(f"{done.folder}: prediction.gif, strip.png, sample-<k>/; PSNR of each: {listed} dB")
+
+
+@dataclass(frozen=True)
+class Report:
+    """Write RUN/report.html, one self-contained page."""
+
+    run_folder: Annotated[Positional[Path], arg(metavar="RUN", help="The run folder.")]
+
+    def run(self, words: Sequence[str]) -> None:
+        from foreframe.report import write_report
+
+        say(str(write_report(self.run_folder)))

@@ -1,0 +1,78 @@
+"""The command that compares settings over several seeds."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, UseAppendAction, arg
+
+from foreframe.commands.console import counting, say
+from foreframe.config.model import ModelConfig
+from foreframe.config.recipes import recipe
+from foreframe.config.training import RunConfig, TrainConfig
+from foreframe.runs.folder import named_config
+from foreframe.system.device import DeviceName
+
+_NAME_HELP = (
+    "What is varied: kl-schedules, teacher-forcing, kl-weight or learning-rate as in the report, "
+    "report for all of them, or grid for fields of your own."
+)
+
+
+@dataclass(frozen=True)
+class Study:
+    """Train settings side by side with several seeds, and write what may be said of them."""
+
+    study: Annotated[Positional[str], arg(metavar="STUDY", help=_NAME_HELP)]
+    data: str
+    """Root of the dataset."""
+    out: Path
+    """Folder of the study; a second call goes on with it."""
+    base: str = "lab-small"
+    """Recipe, or the run.json of a run, whose settings the study changes."""
+    seeds: int = 3
+    """Runs of each setting."""
+    vary: UseAppendAction[tuple[str, ...]] = ()
+    """For grid: FIELD=VALUE,VALUE; may be given several times, one factor at a time."""
+    full: bool = False
+    """For grid: all combinations."""
+    limit: int | None = None
+    """Score only the first test sequences."""
+    ray: str | None = None
+    """Address of a Ray cluster that runs settings side by side; local starts one here."""
+    device: DeviceName = "auto"
+    """Where to compute."""
+    model: ModelConfig = field(default_factory=lambda: recipe("lab-small").model)
+    train: TrainConfig = field(default_factory=lambda: recipe("lab-small").train)
+
+    def run(self, words: Sequence[str]) -> None:
+        from foreframe.study import make_plan, run_study, scaled
+
+        train = self.train
+        given = {word.partition("=")[0].replace("_", "-") for word in words}
+        if "--teacher-forcing-start" not in given:
+            train = scaled(train, named_config(self.base).train)
+        base = RunConfig(self.base, self.model, train)
+        plan = make_plan(self.study, base, self.vary, full=self.full)
+        try:
+            with counting("runs") as progress:
+                page = run_study(
+                    plan,
+                    base,
+                    self.data,
+                    self.out,
+                    seeds=self.seeds,
+                    limit=self.limit,
+                    ray=self.ray,
+                    device=self.device,
+                    command=shlex.join(["foreframe", *words]),
+                    say=say,
+                    progress=progress,
+                )
+        except KeyboardInterrupt:
+            # While a cell is scored, or on a cluster; in mid-training it is saved first.
+            say(f"Stopped. Go on with: {shlex.join(['foreframe', *words])}")
+            raise
+        say(f"Open {page} in a browser.")

@@ -1,0 +1,190 @@
+"""The commands that train: a recipe into a run folder, and its schedules shown beforehand."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from rich.progress import Progress, TaskID, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from tyro.conf import Positional, arg
+
+from foreframe.commands.console import console, leave, progress_bar, say
+from foreframe.config.model import ModelConfig
+from foreframe.config.plain import flat, to_dict
+from foreframe.config.recipes import RECIPES
+from foreframe.config.training import RunConfig, TrainConfig, check_config
+from foreframe.errors import ForeframeError
+from foreframe.runs.folder import named_config, saved_config
+from foreframe.system.device import DeviceName
+from foreframe.system.places import place
+from foreframe.training.listener import Listener
+
+if TYPE_CHECKING:
+    from foreframe.training.checkpoint import Progress as TrainingProgress
+
+
+_RECIPE_HELP = f"Where the settings start from: {', '.join(RECIPES)}, or the run.json of a run."
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a model: a recipe, any field of it changed by a flag."""
+
+    recipe: Annotated[Positional[str], arg(metavar="RECIPE", help=_RECIPE_HELP)]
+    data: str
+    """Root of the dataset: the lab's layout, or stores; stores may lie at s3:// and the like."""
+    out: Path
+    """The run folder."""
+    resume: bool = False
+    """Go on with the run in --out, exactly as if it had never stopped; its saved settings count."""
+    init_from: Path | None = None
+    """A run whose weights this one starts from (fine-tuning)."""
+    device: DeviceName = "auto"
+    """Where to compute; auto takes CUDA, then Apple's MPS, then the CPU."""
+    stop_on_collapse: bool = False
+    """End the training when the model collapses, instead of warning only."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    def run(self, words: Sequence[str]) -> None:
+        from foreframe.training.start import start
+
+        config = RunConfig(named_config(self.recipe).recipe, self.model, self.train)
+        if self.resume:
+            config = _resumed(config, named_config(self.recipe), self.out)
+        with training_display(config) as listener:
+            training = start(
+                config,
+                place(self.data),
+                self.out,
+                resume=self.resume,
+                init_from=self.init_from,
+                device=self.device,
+                listener=listener,
+            )
+            training.fit(stop_on_collapse=self.stop_on_collapse)
+        say(f"{self.out}: best validation PSNR {training.progress.best_psnr:.2f} dB")
+        say(f"Next: foreframe evaluate {self.out} --data {self.data}")
+        leave()
+
+
+@dataclass(frozen=True)
+class Schedules:
+    """Show epoch by epoch what a configuration will do to the KL weight and teacher forcing."""
+
+    recipe: Annotated[Positional[str], arg(metavar="RECIPE", help=_RECIPE_HELP)] = "demo"
+    plot: Path | None = None
+    """Draw them into this PNG or SVG file instead of printing them."""
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    def run(self, words: Sequence[str]) -> None:
+        from foreframe.config.schedules import kl_weight, learning_rate, teacher_forcing_ratio
+        from foreframe.visuals import schedule_plot
+
+        check_config(RunConfig(self.recipe, train=self.train))
+        train, epochs = self.train, self.train.epochs
+        steps = epochs * train.steps_per_epoch
+        rows = [
+            (
+                epoch,
+                kl_weight(epoch, train.kl, epochs),
+                teacher_forcing_ratio(epoch, train.forcing, epochs),
+                learning_rate(epoch * train.steps_per_epoch, train.rate, steps),
+            )
+            for epoch in range(epochs)
+        ]
+        if self.plot is None:
+            show_schedules(rows)
+        else:
+            schedule_plot(self.plot, [row[1] for row in rows], [row[2] for row in rows])
+            say(str(self.plot))
+
+
+def _resumed(asked: RunConfig, defaults: RunConfig, run: Path) -> RunConfig:
+    """The saved configuration of ``run``, unless a flag asks for something else."""
+    saved = saved_config(run)
+    flat_saved, flat_asked, flat_defaults = (flat(to_dict(c)) for c in (saved, asked, defaults))
+    changed = [
+        f"--{name.rsplit('.', 1)[-1].replace('_', '-')} is {flat_saved[name]} there"
+        for name, value in flat_asked.items()
+        if value != flat_defaults[name] and value != flat_saved[name]
+    ]
+    if saved.recipe != asked.recipe:
+        changed.insert(0, f"its recipe is {saved.recipe}")
+    if changed:
+        raise ForeframeError(
+            f"{run}: a resumed run keeps its settings: {'; '.join(changed)}. Leave these options "
+            "out, or start a new run from these weights: --init-from."
+        )
+    return saved
+
+
+class TerminalListener(Listener):
+    """A bar over all steps of a training, with a line for every epoch above it.
+
+    Args:
+        config: of the run, for its length.
+        bar: a started progress display.
+    """
+
+    def __init__(self, config: RunConfig, bar: Progress) -> None:
+        self._config = config
+        self._bar = bar
+        train = config.train
+        self._steps = train.epochs * train.steps_per_epoch
+        self._task: TaskID | None = None
+        self._packing: TaskID | None = None
+        self._headed = False
+
+    def message(self, text: str) -> None:
+        say(text)
+
+    def packing(self, done: int, total: int) -> None:
+        if self._packing is None:
+            self._packing = self._bar.add_task("packing")
+        self._bar.update(self._packing, completed=done, total=total, visible=done < total)
+
+    def step(self, progress: "TrainingProgress", values: dict[str, float]) -> None:
+        # The bar begins at the first step that this process ran, so that its estimate of the time
+        # left is not fooled by the steps before a resume.
+        done = progress.epoch * self._config.train.steps_per_epoch + progress.step
+        if self._task is None:
+            self._task = self._bar.add_task("", total=self._steps, completed=done)
+        text = (
+            f"epoch {progress.epoch + 1}/{self._config.train.epochs} "
+            f"loss {values['loss']:.4f} KL {values['kld']:.2f} beta {values['beta']:.1e} "
+            f"tf {values['teacher_forcing_ratio']:.2f} PSNR {values['psnr']:.2f} "
+            f"{values['frames_per_second']:.0f} frames/s"
+        )
+        self._bar.update(self._task, completed=done, description=text)
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        if not self._headed:
+            self._headed = True
+            say(
+                "epoch     loss      mse     KL     beta    tf  train dB  val dB  frames/s  seconds"
+            )
+        say(
+            f"{row['epoch'] + 1:5d} {row['loss']:8.5f} {row['mse']:8.5f} {row['kld']:6.2f} "
+            f"{row['beta']:8.1e} {row['teacher_forcing_ratio']:5.2f} {row['psnr']:9.2f} "
+            f"{row['validation_psnr']:7.2f} {row['frames_per_second']:9.0f} {row['seconds']:8.0f}"
+        )
+
+
+@contextmanager
+def training_display(config: RunConfig) -> Iterator[TerminalListener]:
+    """The display of a training; yields its listener."""
+    with progress_bar(TimeElapsedColumn(), TimeRemainingColumn()) as bar:
+        yield TerminalListener(config, bar)
+
+
+def show_schedules(rows: list[tuple[int, float, float, float]]) -> None:
+    """Print (epoch, beta, teacher-forcing ratio, learning rate) for every epoch."""
+    table = Table()
+    for name in ("epoch", "beta", "teacher forcing", "learning rate"):
+        table.add_column(name, justify="right")
+    for epoch, beta, ratio, rate in rows:
+        table.add_row(str(epoch), f"{beta:.6g}", f"{ratio:.4f}", f"{rate:.6g}")
+    console.print(table)

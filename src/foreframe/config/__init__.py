@@ -1,0 +1,1 @@
+"""What a run is: the model's and the training's settings, as dataclasses."""

@@ -1,0 +1,52 @@
+"""Dataclass configurations to and from plain JSON values; unknown keys are errors."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, TypeVar
+
+import dacite
+
+from foreframe.errors import ForeframeError
+
+Config = TypeVar("Config")
+
+_STRICT = dacite.Config(strict=True, type_hooks={float: float})
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A configuration (a dataclass, nested ones included) as plain values for JSON."""
+    return asdict(config)
+
+
+def from_dict(cls: type[Config], values: Mapping[str, Any], where: str) -> Config:
+    """Build the dataclass ``cls`` from plain values; fields left out keep their defaults.
+
+    Args:
+        cls: a dataclass.
+        values: its fields, nested dataclasses as mappings.
+        where: what the values were read from, for the message.
+
+    Raises:
+        ForeframeError: an unknown key, or a value of the wrong type.
+    """
+    try:
+        return dacite.from_dict(cls, values, config=_STRICT)
+    except dacite.UnexpectedDataError as error:
+        keys = ", ".join(sorted(error.keys))
+        raise ForeframeError(
+            f"{where}: unknown field {keys} for {cls.__name__}. It may have been written by "
+            "another version of foreframe: use that version, or remove the field."
+        ) from error
+    except (dacite.DaciteError, TypeError, ValueError) as error:
+        raise ForeframeError(f"{where}: not a valid {cls.__name__}: {error}.") from error
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The plain values of a nested configuration by their paths: {"train.rate.lr": 0.002}."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{prefix}{key}.")
+        else:
+            found[prefix + key] = value
+    return found

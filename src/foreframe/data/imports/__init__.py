@@ -1,0 +1,1 @@
+"""Any source of recordings into stores: planned, divided, written part by part."""

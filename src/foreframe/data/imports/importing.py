@@ -1,0 +1,179 @@
+"""Any source to a dataset of stores: fitted, divided over splits, written shard by shard.
+
+Each part of the source becomes one shard in each split that its recordings belong to. A part that
+is done has a record in OUT/.import; so an interrupted import goes on with the parts that have none,
+and ends with the same bytes as one that was not interrupted.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import foreframe
+from foreframe.data.imports.options import ImportOptions as ImportOptions
+from foreframe.data.imports.part import Job, import_part, record_of
+from foreframe.data.imports.plan import Plan, make_plan
+from foreframe.data.lab import SPLITS
+from foreframe.data.resumable import Resumable
+from foreframe.data.sources.source import Skip, Source
+from foreframe.data.store.store import META, Store
+from foreframe.data.store.writer import join_shards
+from foreframe.errors import ForeframeError
+from foreframe.system.files import write_json
+from foreframe.system.workers import side_by_side
+
+DESCRIPTION = "dataset.json"
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an import has done.
+
+    Attributes:
+        out: the dataset.
+        sequences: in each split.
+        frames: in each split.
+        skipped: what could not be read, and why.
+        divided_by_time: whether recordings were so few that each was divided by time.
+        statistics: of "actions" and "positions" of the training split, or of the only one.
+    """
+
+    out: Path
+    sequences: dict[str, int]
+    frames: dict[str, int]
+    skipped: tuple[Skip, ...]
+    divided_by_time: bool
+    statistics: dict[str, Any]
+
+
+def import_dataset(
+    source: Source,
+    out: Path,
+    options: ImportOptions | None = None,
+    *,
+    workers: int | None = None,
+    ray: str | None = None,
+    strict: bool = False,
+    log: Callable[[str], None] = print,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Imported:
+    """Read everything that ``source`` has into stores under ``out``, or what is still missing.
+
+    Args:
+        source: what is read.
+        out: new folder of the dataset, or one in which the same import was interrupted.
+        options: by default those of ``ImportOptions``.
+        workers: processes; every available core by default.
+        ray: address of a Ray cluster that does the work instead.
+        strict: end at the first recording that cannot be read, in place of skipping it.
+        log: told what is gone on with.
+        progress: called with (parts done, all).
+
+    Returns:
+        What is there now, with all that was skipped.
+
+    Raises:
+        ForeframeError: the input or the options are refused, nothing could be read, ``out`` holds
+            something else, or (``strict``) a recording cannot be read.
+        KeyboardInterrupt: after the workers have ended; the same call goes on.
+    """
+    options = options or ImportOptions()
+    options.check()
+    out = Path(out)
+    target = Resumable(out, "import", _describe(source, options), DESCRIPTION)
+    if target.is_complete():
+        log(f"{out}: is complete already.")
+        return _summary(out)
+    parts = source.parts()
+    with target.begun():
+        if target.is_complete():  # by another process, between the first look and the lock
+            return _summary(out)
+        plan = make_plan(source, parts, options)
+        jobs = [
+            Job(
+                source,
+                part,
+                options,
+                out,
+                target.record(part.name),
+                strict,
+                plan.pieces.get(part.name, {}),
+                plan.widths,
+            )
+            for part in plan.parts
+        ]
+        left = [job for job in jobs if record_of(job) is None]
+        done = len(jobs) - len(left)
+        if done:
+            log(f"{out}: goes on; {done} of {len(jobs)} parts are there.")
+        progress(done, len(jobs))
+        with side_by_side(import_part, left, workers=workers, ray=ray) as results:
+            for _ in results:
+                done += 1
+                progress(done, len(jobs))
+        records = [json.loads(job.record.read_text("utf-8")) for job in jobs]
+        if not any(record["sequences"] for record in records):
+            for job in jobs:  # with nothing in it, the folder is nobody's
+                job.record.unlink()
+            raise _nothing(records)
+        _finish(out, target.description, source.describe(), plan, records)
+    return _summary(out)
+
+
+def _describe(source: Source, options: ImportOptions) -> dict[str, Any]:
+    """What was asked for: two imports with the same description give the same bytes."""
+    settings = {item.name: getattr(source, item.name) for item in fields(source)}  # type: ignore[arg-type]
+    return {
+        "importer": type(source).__name__.removesuffix("Source").lower(),
+        "input": str(settings.pop("input")),
+        "settings": settings,
+        "options": asdict(options),
+    }
+
+
+def _nothing(records: list[dict[str, Any]]) -> ForeframeError:
+    skipped = [skip for record in records for skip in record["skipped"]]
+    first = "; ".join(f"{skip['name']}: {skip['reason']}" for skip in skipped[:3])
+    return ForeframeError(
+        f"nothing could be imported ({first or 'too few frames'}). "
+        "Check the options that cut and shift recordings, and the input."
+    )
+
+
+def _finish(
+    out: Path,
+    description: dict[str, Any],
+    told: dict[str, Any],
+    plan: Plan,
+    records: list[dict[str, Any]],
+) -> None:
+    skipped = [skip for record in records for skip in record["skipped"]]
+    source = told | description | {"foreframe": foreframe.__version__}
+    for split in SPLITS:
+        shards = [
+            part.name
+            for part, record in zip(plan.parts, records, strict=True)
+            if split in record["sequences"]
+        ]
+        if shards:
+            join_shards(out / split, shards, {"source": source})
+    write_json(
+        out / DESCRIPTION,
+        {**source, "divided_by_time": plan.divided_by_time, "skipped": skipped},
+    )
+
+
+def _summary(out: Path) -> Imported:
+    stores = {split: Store(out / split) for split in SPLITS if (out / split / META).is_file()}
+    description = json.loads((out / DESCRIPTION).read_text(encoding="utf-8"))
+    shown = stores.get("train") or next(iter(stores.values()))
+    return Imported(
+        out,
+        {split: len(store) for split, store in stores.items()},
+        {split: int(store.lengths.sum()) for split, store in stores.items()},
+        tuple(Skip(**skip) for skip in description["skipped"]),
+        description["divided_by_time"],
+        shown.statistics(),
+    )

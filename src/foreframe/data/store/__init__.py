@@ -1,0 +1,1 @@
+"""Packed recordings on disk, and batches of them."""

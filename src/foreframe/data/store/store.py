@@ -1,0 +1,306 @@
+"""Store: sequences packed into a few memory-mapped arrays, so that nothing is decoded twice.
+
+A small store, or a shard of a large one, is a folder (format 1):
+
+    frames.bin      uint8   [N, H, W, 3], the frames of all sequences one after another
+    actions.bin     float32 [N, A], if there are actions
+    positions.bin   float32 [N, P], if there are positions
+    meta.json       shapes, lengths and names of the sequences, checksums, statistics, their source
+
+A large store is a folder of such shards with one meta.json that repeats theirs (format 2), so that
+opening it reads one file. Shards are made, fetched and mapped one by one.
+
+The arrays are bare, in C order and little-endian, so that they can be written as a stream; their
+shapes stand in meta.json.
+"""
+
+import hashlib
+import json
+import math
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from foreframe.data.recording import Sequence
+from foreframe.data.statistics import Statistics
+from foreframe.data.store.shard_cache import ShardCache
+from foreframe.errors import ForeframeError
+from foreframe.system.places import Place, is_remote
+
+FORMAT = 1
+FORMAT_SHARDS = 2
+META = "meta.json"
+
+PARTS = ("frames", "actions", "positions")
+
+OPEN_SHARDS = 256
+"""Shards that are mapped at a time; each holds a file descriptor, of which 1,024 are usual."""
+
+OPEN_REMOTE_SHARDS = 8
+"""The same for a remote store: what is mapped takes room on the disk even after it was removed."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A run of sequences whose arrays lie in one folder.
+
+    Attributes:
+        folder: that holds the arrays.
+        lengths: frames of each sequence.
+        sha256: checksum of each array's file, by its name; empty for stores of old.
+    """
+
+    folder: Place
+    lengths: tuple[int, ...]
+    sha256: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class _Arrays:
+    frames: np.ndarray
+    actions: np.ndarray | None
+    positions: np.ndarray | None
+
+
+class Store:
+    """A packed split: ``len(store)`` sequences, ``store[i]`` a ``Sequence`` of views into the maps.
+
+    Cheap to open and to send to another process: the arrays are mapped, not read. Those of a
+    remote store are fetched shard by shard into a local cache of bounded size.
+
+    Attributes:
+        folder: of the store.
+        meta: all that meta.json says.
+        lengths: [len(store)], frames of each sequence.
+        names: of the sequences, relative to ``source``.
+        size: height and width of the frames.
+        shards: in the order of the sequences.
+        shard_of: [len(store)], the number of the shard that holds each sequence.
+
+    Args:
+        folder: of the store.
+        source: what the names of the sequences are relative to, for messages; by default the store.
+
+    Raises:
+        ForeframeError: not a store, of an unknown format, or its files do not fit together.
+    """
+
+    def __init__(self, folder: Place, source: Place | None = None) -> None:
+        self.folder, self.source = folder, source or folder
+        try:
+            self.meta: dict[str, Any] = json.loads((folder / META).read_text(encoding="utf-8"))
+            found = self.meta["format"]
+            if found not in (FORMAT, FORMAT_SHARDS):
+                raise ForeframeError(
+                    f"{folder}: store format {found}; this version reads {FORMAT} and "
+                    f"{FORMAT_SHARDS}. {self._remedy()}"
+                )
+            height, width = (int(edge) for edge in self.meta["size"])
+            self.size = (height, width)
+            self._widths: dict[str, int | None] = {
+                name: None if self.meta["widths"][name] is None else int(self.meta["widths"][name])
+                for name in ("actions", "positions")
+            }
+            entries = self.meta["shards"] if found == FORMAT_SHARDS else [self.meta]
+            self.shards = [
+                Shard(
+                    folder / shard["folder"] if found == FORMAT_SHARDS else folder,
+                    tuple(shard["lengths"]),
+                    shard.get("sha256", {}),
+                )
+                for shard in entries
+            ]
+            self.names: list[str] = [name for shard in entries for name in shard["names"]]
+            counts = [len(shard.lengths) for shard in self.shards]
+            self.lengths = np.array([n for s in self.shards for n in s.lengths], np.int64)
+            self.shard_of = np.repeat(np.arange(len(counts)), counts)
+            # Where each sequence begins in the arrays of its shard.
+            self._starts = np.concatenate(
+                [np.cumsum([0, *shard.lengths[:-1]], dtype=np.int64) for shard in self.shards]
+            )
+            if len(self.names) != len(self.lengths) or not len(self.names):
+                raise ValueError(f"{len(self.names)} names, {len(self.lengths)} lengths")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise self._damaged(f"{META} cannot be read: {error}") from error
+        self.remote = is_remote(folder)
+        self._cache = ShardCache() if self.remote else None
+        self._open: OrderedDict[int, _Arrays] = OrderedDict()
+        self._lock = Lock()
+        if not self.remote:
+            # Here, so that a truncated file is found at the door and not in mid-training, and so
+            # that the data stay within reach when another process replaces an outdated copy.
+            for k in range(len(self.shards)):
+                if k < OPEN_SHARDS:
+                    self._arrays(k)
+                else:
+                    self._check_files(k, self.shards[k].folder)
+
+    def _damaged(self, what: str) -> ForeframeError:
+        return ForeframeError(
+            f"{self.folder}: the packed data are damaged ({what}). {self._remedy()}"
+        )
+
+    def _remedy(self) -> str:
+        if self.folder == self.source:
+            return "Delete this folder and make it again from what it was made of."
+        return "Delete this folder, and it is made anew from its source."
+
+    # -- the arrays -----------------------------------------------------------------------------
+
+    def _shape(self, part: str, shard: Shard) -> tuple[int, ...] | None:
+        row = (*self.size, 3) if part == "frames" else (self._widths[part],)
+        if None in row:
+            return None
+        return (sum(shard.lengths), *(n for n in row if n is not None))
+
+    def _check_files(self, k: int, folder: Place) -> None:
+        for part in PARTS:
+            shape = self._shape(part, self.shards[k])
+            if shape is None:
+                continue
+            expected = math.prod(shape) * (1 if part == "frames" else 4)
+            path = folder / f"{part}.bin"
+            found = path.stat().st_size if path.is_file() else None
+            if found != expected:
+                where = path.name if folder == self.folder else f"{folder.name}/{path.name}"
+                raise self._damaged(f"{where}: {found or 'no'} bytes, {expected} expected")
+
+    def _arrays(self, k: int) -> _Arrays:
+        with self._lock:
+            arrays = self._open.get(k)
+            if arrays is not None:
+                self._open.move_to_end(k)
+                return arrays
+        try:
+            arrays = self._mapped(k)
+        except (OSError, ForeframeError):
+            if not self.remote:
+                raise
+            arrays = self._mapped(k)  # another process had made room in the cache meanwhile
+        with self._lock:
+            self._open[k] = arrays
+            while len(self._open) > (OPEN_REMOTE_SHARDS if self.remote else OPEN_SHARDS):
+                self._open.popitem(last=False)
+        return arrays
+
+    def _mapped(self, k: int) -> _Arrays:
+        folder = self.fetch(k)
+        self._check_files(k, folder)
+        shard = self.shards[k]
+
+        def rows(part: str) -> np.ndarray | None:
+            shape = self._shape(part, shard)
+            if shape is None:
+                return None
+            # Read, not mapped: they are small, and every map holds a file descriptor.
+            values = np.fromfile(folder / f"{part}.bin", "<f4").reshape(shape)
+            values.flags.writeable = False
+            return values
+
+        shape = self._shape("frames", shard)
+        assert shape is not None
+        frames = np.memmap(folder / "frames.bin", np.uint8, "r", shape=shape)
+        return _Arrays(frames, rows("actions"), rows("positions"))
+
+    def fetch(self, k: int) -> Path:
+        """Folder of a shard on this machine; that of a remote store is fetched if it isn't here.
+
+        Raises:
+            ForeframeError: the shard cannot be read, or is not what its checksums say.
+        """
+        folder = self.shards[k].folder
+        if isinstance(folder, Path):
+            return folder
+        assert self._cache is not None
+        files = {
+            f"{part}.bin": self.shards[k].sha256.get(part)
+            for part in PARTS
+            if self._shape(part, self.shards[k]) is not None
+        }
+        return self._cache.fetch(folder, files)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"folder": self.folder, "source": self.source}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __getitem__(self, index: int) -> Sequence:
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        return self.rows(index, 0, int(self.lengths[index]))
+
+    def rows(self, index: int, start: int, stop: int) -> Sequence:
+        """Frames ``start`` to ``stop`` of a sequence, with their actions and positions: views."""
+        arrays = self._arrays(int(self.shard_of[index]))
+        first = int(self._starts[index])
+        wanted = slice(first + start, first + stop)
+        return Sequence(
+            arrays.frames[wanted],
+            None if arrays.actions is None else arrays.actions[wanted],
+            None if arrays.positions is None else arrays.positions[wanted],
+        )
+
+    # -- what it says of itself -----------------------------------------------------------------
+
+    @property
+    def action_dim(self) -> int | None:
+        """Numbers in an action; None without actions."""
+        return self._widths["actions"]
+
+    @property
+    def position_dim(self) -> int | None:
+        """Numbers in a position; None without positions."""
+        return self._widths["positions"]
+
+    def statistics(self) -> dict[str, Statistics | None]:
+        """Those of "actions" and "positions"; None where there are none.
+
+        Raises:
+            ForeframeError: what meta.json says of them is damaged.
+        """
+        if "statistics" in self.meta:
+            try:
+                return _statistics_from(self.meta)
+            except (KeyError, TypeError, ValueError) as error:
+                raise self._damaged(f"{META}: no statistics: {error}") from error
+        found: dict[str, Statistics | None] = {}
+        for part, width in self._widths.items():
+            of_shards = (getattr(self._arrays(k), part) for k in range(len(self.shards)))
+            found[part] = None if width is None else reduce(add, map(Statistics.of, of_shards))
+        return found
+
+    def fingerprint(self) -> str:
+        """What changes when the store does: its metadata have the checksums of all else."""
+        return hashlib.sha256(json.dumps(self.meta, sort_keys=True).encode()).hexdigest()
+
+    def verify(self) -> Iterator[str]:
+        """Compare every file with its checksum; yields one line for each that differs."""
+        for k, shard in enumerate(self.shards):
+            folder = self.fetch(k)
+            for part, expected in shard.sha256.items():
+                if file_sha256(folder / f"{part}.bin") != expected:
+                    yield f"{shard.folder / f'{part}.bin'}: has changed since it was made"
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, as hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _statistics_from(meta: Mapping[str, Any]) -> dict[str, Statistics | None]:
+    return {
+        part: None if values is None else Statistics.from_json(values)
+        for part, values in meta["statistics"].items()
+    }

@@ -1,0 +1,48 @@
+"""The files of a run folder by name, and its configuration.
+
+RUN/run.json              the full configuration
+RUN/config.json           the model's, and
+RUN/model.safetensors     the best weights: what VideoCVAE.from_pretrained(RUN) loads
+RUN/last.safetensors      the last weights, the optimiser's moments, the progress
+RUN/history.json          a row for each epoch done
+"""
+
+from pathlib import Path
+
+from foreframe.config.plain import from_dict
+from foreframe.config.recipes import recipe
+from foreframe.config.training import RunConfig
+from foreframe.errors import ForeframeError
+from foreframe.system.files import read_json
+
+RUN_CONFIG = "run.json"
+MODEL_CONFIG = "config.json"
+LAST = "last.safetensors"
+LAST_GOOD = "last-good.safetensors"
+BEST = "model.safetensors"
+HISTORY = "history.json"
+
+
+def saved_config(run: Path) -> RunConfig:
+    """The full configuration of a run folder.
+
+    Raises:
+        ForeframeError: no run is there, or its run.json is damaged.
+    """
+    path = run / RUN_CONFIG
+    values = read_json(path)
+    if not isinstance(values, dict):
+        raise ForeframeError(f"{path}: is not the configuration of a run.")
+    known = {key: values[key] for key in ("recipe", "model", "train") if key in values}
+    return from_dict(RunConfig, known, str(path))
+
+
+def named_config(name: str) -> RunConfig:
+    """A recipe by its name, or the configuration saved in a run's run.json.
+
+    Raises:
+        ForeframeError: there is neither.
+    """
+    if name.endswith(".json"):
+        return saved_config(Path(name).parent)
+    return recipe(name)

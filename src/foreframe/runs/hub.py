@@ -1,0 +1,136 @@
+"""VideoCVAE: the model together with where its weights come from and how they are shared."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import ModelCard, PyTorchModelHubMixin
+
+from foreframe.config.model import ModelConfig
+from foreframe.config.plain import from_dict
+from foreframe.errors import ForeframeError
+from foreframe.model.imagine import Imagining
+from foreframe.runs.folder import BEST, MODEL_CONFIG
+from foreframe.runs.model_card import TAGS, model_card
+from foreframe.runs.weights import load_into, local_or_hub, read_tensors
+from foreframe.system.files import read_json
+
+
+class VideoCVAE(
+    Imagining,
+    PyTorchModelHubMixin,
+    library_name="foreframe",
+    tags=TAGS,
+):
+    """A conditional VAE over video with one latent z_t per step.
+
+    Args:
+        config: the model's configuration.
+
+    Raises:
+        ForeframeError: a width or size in ``config`` has no meaning.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        self._loaded_from: Path | None = None
+
+    # -- shared ---------------------------------------------------------------------------------
+
+    def generate_model_card(self, *args: Any, repo_id: str | None = None, **more: Any) -> ModelCard:
+        """The README that goes with the weights: what they are, and what they were scored.
+
+        Scores are those of the run's evaluation.json, if these are still the weights it was of.
+        """
+        text = model_card(
+            self.config,
+            parameters=sum(parameter.numel() for parameter in self.parameters()),
+            repo_id=repo_id,
+            evaluation=_scores(self, self._loaded_from),
+        )
+        return ModelCard(text)
+
+    def push_to_hub(self, repo_id: str, **more: Any) -> str:
+        """Share the weights, their configuration and a card of them on the Hub.
+
+        Args:
+            repo_id: owner/name there.
+            more: options of ``PyTorchModelHubMixin.push_to_hub``: token, private, branch, ...
+        """
+        kwargs = {"repo_id": repo_id, **(more.pop("model_card_kwargs", None) or {})}
+        url: str = super().push_to_hub(repo_id, model_card_kwargs=kwargs, **more)
+        return url
+
+    # -- weights --------------------------------------------------------------------------------
+
+    @classmethod
+    def _from_pretrained(
+        cls,
+        *,
+        model_id: str,
+        revision: str | None,
+        cache_dir: str | Path | None,
+        force_download: bool,
+        local_files_only: bool,
+        token: str | bool | None,
+        map_location: str = "cpu",
+        **model_kwargs: Any,
+    ) -> "VideoCVAE":
+        # Safetensors only: the mixin's own fallback would unpickle a file of unknown origin. And
+        # the config again, since the mixin drops unknown keys in silence.
+        hub = {
+            "revision": revision,
+            "cache_dir": cache_dir,
+            "force_download": force_download,
+            "token": token,
+            "local_files_only": local_files_only,
+        }
+        config_file, weights_file = (
+            local_or_hub(model_id, name, hub) for name in ("config.json", "model.safetensors")
+        )
+        values = json.loads(config_file.read_text(encoding="utf-8"))
+        model = cls(from_dict(ModelConfig, values, str(config_file)))
+        load_into(model, read_tensors(weights_file)[0], weights_file)
+        model._loaded_from = weights_file
+        return model.to(map_location).eval()
+
+
+def load_model(run: Path, device: torch.device | str = "cpu") -> VideoCVAE:
+    """The best model of a run folder, ready to predict.
+
+    Raises:
+        ForeframeError: not a run folder, or its weights are damaged or of another configuration.
+    """
+    for name in (MODEL_CONFIG, BEST):
+        if not (run / name).is_file():
+            there = "the folder does not exist" if not run.exists() else "the folder has none"
+            raise ForeframeError(
+                f"{run / name}: a trained run is needed here and {there}. "
+                "Train one with: foreframe train RECIPE --data DIR --out RUN."
+            )
+    if not isinstance(read_json(run / MODEL_CONFIG), dict):
+        raise ForeframeError(
+            f"{run / MODEL_CONFIG}: is not the configuration of a model. Restore it from a copy."
+        )
+    return VideoCVAE.from_pretrained(run).to(device)
+
+
+def _scores(model: VideoCVAE, weights: Path | None) -> dict[str, Any] | None:
+    """The result card that lies beside the weights' file, if it is of what the model is now."""
+    if weights is None:
+        return None
+    try:
+        card: dict[str, Any] = json.loads(
+            weights.with_name("evaluation.json").read_text(encoding="utf-8")
+        )
+        with open(weights, "rb") as file:
+            if card["hashes"]["weights"] != hashlib.file_digest(file, "sha256").hexdigest():
+                return None
+        saved = read_tensors(weights)[0]
+    except (OSError, ValueError, KeyError, TypeError, ForeframeError):
+        return None
+    own = model.state_dict()
+    same = all(torch.equal(own[name].cpu(), value) for name, value in saved.items())
+    return card if same else None

@@ -1,0 +1,96 @@
+"""Tensors in safetensors files: written whole, found, and read with a clear message."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import HfHubHTTPError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from foreframe.errors import ForeframeError
+from foreframe.system.files import whole_file
+
+
+def write_tensors(
+    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write named tensors (from any device) and string metadata, whole or not at all."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with whole_file(path) as aside:
+        # The library makes files that only their owner can read: keep the usual permissions.
+        aside.touch()
+        mode = aside.stat().st_mode
+        try:
+            save_file(plain, aside, dict(metadata or {}))
+            aside.chmod(mode)
+        except SafetensorError as error:  # its way of saying that the disk is full
+            raise OSError(str(error)) from error
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read all tensors, on the CPU, and the metadata of a safetensors file.
+
+    Raises:
+        ForeframeError: the file is missing, truncated or not a safetensors file.
+    """
+    if not path.is_file():
+        raise ForeframeError(f"{path}: there is no such file. Is this the folder of a run?")
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return tensors, file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise ForeframeError(
+            f"{path}: cannot be read as safetensors, it is truncated or damaged ({error}). "
+            "Restore it from a copy, or use the run's other checkpoint."
+        ) from error
+
+
+def load_into(module: nn.Module, tensors: Mapping[str, Tensor], where: Path) -> None:
+    """Load ``tensors`` into ``module``, every name and shape matching.
+
+    Raises:
+        ForeframeError: names the first few tensors that do not fit.
+    """
+    own = module.state_dict()
+    wrong = [f"{name} is missing" for name in own.keys() - tensors.keys()]
+    wrong += [f"{name} is not part of the model" for name in tensors.keys() - own.keys()]
+    wrong += [
+        f"{name} is {list(tensors[name].shape)}, the model's is {list(own[name].shape)}"
+        for name in own.keys() & tensors.keys()
+        if own[name].shape != tensors[name].shape
+    ]
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise ForeframeError(
+            f"{where}: these weights belong to another configuration: "
+            f"{'; '.join(sorted(wrong)[:3])}{more}. Use them with the config they were saved with."
+        )
+    module.load_state_dict(tensors)
+
+
+def local_or_hub(model_id: str, name: str, hub: dict[str, Any]) -> Path:
+    """The file ``name`` of a local folder or of a model on the Hub.
+
+    Args:
+        model_id: a folder, or the name of a model on the Hub (owner/model).
+        name: of the file.
+        hub: options of the download.
+
+    Raises:
+        ForeframeError: it is in neither place.
+    """
+    if Path(model_id).is_dir():
+        if not (Path(model_id) / name).is_file():
+            raise ForeframeError(f"{Path(model_id) / name}: no such file. Is this a run's folder?")
+        return Path(model_id) / name
+    try:
+        return Path(hf_hub_download(model_id, name, **hub))
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        raise ForeframeError(
+            f"{model_id}: no such folder here, and no {name} of that name on the Hub ({error}). "
+            "Give the folder of a run (runs/demo) or a Hub name (owner/model)."
+        ) from error

@@ -1,0 +1,148 @@
+"""One sequence: drawn from its own random streams, simulated, filmed; and replayed otherwise."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foreframe.simulator.actions import draw_actions, next_target
+from foreframe.simulator.arm import DAMPING, STIFFNESS
+from foreframe.simulator.camera import Camera
+from foreframe.simulator.mujoco_import import mujoco
+from foreframe.simulator.renderer import Renderer
+from foreframe.simulator.scene import Physics, Scene, draw_physics, draw_scene, nominal_physics
+from foreframe.simulator.world import TIME_STEP, World, build_world
+
+Floats = NDArray[np.float64]
+
+FRAMES = 30
+INTERVAL = 0.1
+"""Seconds from one frame to the next."""
+
+NOISE = 0.01
+"""Standard deviation of the sensor noise, of a full scale of 1."""
+
+SETTLING = 0.4
+"""Seconds under middling physics before the first frame, so that objects lie at rest."""
+
+_SCENE, _ACTIONS, _PHYSICS, _SENSOR = range(4)
+
+
+@dataclass(frozen=True)
+class Episode:
+    """A simulated sequence of T frames with N objects.
+
+    Attributes:
+        frames: uint8 [T, H, W, 3] RGB.
+        actions: float32 [T, 4]; ``actions[t]`` acts between frame t and t + 1.
+        positions: float32 [T, 3], the end effector at frame t, in metres.
+        centres: float64 [T, N, 3], the objects' origins at frame t, in metres.
+        camera: what it was seen by.
+    """
+
+    frames: NDArray[np.uint8]
+    actions: NDArray[np.float32]
+    positions: NDArray[np.float32]
+    centres: Floats
+    camera: Camera
+
+
+def _stream(seed: int, split: int, number: int, *key: int) -> np.random.Generator:
+    # Keyed by what a sequence is, not by how many were drawn before it: sequence 7 of the test
+    # split is the same whatever the size of the dataset and whoever draws it.
+    return np.random.default_rng(np.random.SeedSequence((seed, split, number), spawn_key=key))
+
+
+def moved_pixels(centres: Floats, camera: Camera, size: int) -> Floats:
+    """[N]: how far each object got, at most, from where the image first showed it, in pixels.
+
+    Args:
+        centres: [T, N, 3] in metres.
+        camera: what they are seen by.
+        size: height and width of the image in pixels.
+    """
+    seen = camera.project(centres, size)
+    return np.asarray(np.linalg.norm(seen - seen[:1], axis=-1).max(axis=0))
+
+
+def _settled(scene: Scene) -> Floats:
+    world = build_world(scene, nominal_physics(len(scene.things)))
+    mujoco.mj_step(world.model, world.data, round(SETTLING / TIME_STEP))
+    return np.array(world.data.qpos)
+
+
+def _advance(world: World, target: Floats, goal: Floats) -> None:
+    """Lead the gripper from ``target`` to ``goal`` [4] in the time of one frame."""
+    steps = round(INTERVAL / TIME_STEP)
+    pace = (goal - target) / INTERVAL
+    for step in range(1, steps + 1):
+        # Asking for a little more makes up for the lag of a damped servo at constant pace.
+        world.data.ctrl[:] = target + (goal - target) * (step / steps) + pace * DAMPING / STIFFNESS
+        mujoco.mj_step(world.model, world.data)
+
+
+def run_episode(
+    scene: Scene,
+    physics: Physics,
+    actions: NDArray[np.float32],
+    sensor: np.random.Generator,
+    *,
+    size: int = 64,
+) -> Episode:
+    """Carry out ``actions`` [T, 4] in a scene under given physics and film it.
+
+    The first frame depends on the scene and the sensor only: the objects lie where middling
+    physics let them settle.
+    """
+    world = build_world(scene, physics)
+    world.data.qpos[:] = _settled(scene)
+    world.data.qpos[world.slides] = scene.gripper
+    world.pose()
+    renderer = Renderer(world, scene.camera, size)
+    target = scene.gripper
+    frames, positions, centres = [], [], []
+    for action in actions.astype(np.float64):
+        frame = renderer.frame() * scene.exposure + sensor.normal(0.0, NOISE, (size, size, 3))
+        frames.append(np.rint(np.clip(frame, 0.0, 1.0) * 255).astype(np.uint8))
+        positions.append(world.positions())
+        centres.append(world.centres())
+        if len(frames) < len(actions):
+            goal = next_target(target, action)
+            _advance(world, target, goal)
+            target = goal
+            world.pose()
+    return Episode(
+        frames=np.stack(frames),
+        actions=actions,
+        positions=np.stack(positions).astype(np.float32),
+        centres=np.stack(centres),
+        camera=scene.camera,
+    )
+
+
+def simulate_sequence(
+    seed: int,
+    split: int,
+    number: int,
+    *,
+    physics: int = 0,
+    size: int = 64,
+    frames: int = FRAMES,
+) -> Episode:
+    """Sequence ``number`` of a split, a pure function of the arguments.
+
+    Args:
+        seed: the dataset's seed, >= 0.
+        split: 0 train, 1 validate, 2 test.
+        number: the sequence's number in its split, from 0.
+        physics: 0 for the dataset's own hidden physics; any other number replays the same scene
+            and the same actions, with the same sensor noise, under other masses, frictions and
+            centres of mass.
+        size: height and width of the frames in pixels.
+        frames: how many, from the first on; fewer than all are the beginning of the same sequence.
+    """
+    scene = draw_scene(_stream(seed, split, number, _SCENE))
+    actions = draw_actions(scene, _stream(seed, split, number, _ACTIONS), FRAMES)
+    hidden = draw_physics(_stream(seed, split, number, _PHYSICS, physics), len(scene.things))
+    sensor = _stream(seed, split, number, _SENSOR)
+    return run_episode(scene, hidden, actions[:frames], sensor, size=size)

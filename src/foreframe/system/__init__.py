@@ -1,0 +1,1 @@
+"""The ground: whole files, places, jobs side by side, devices."""

@@ -1,0 +1,75 @@
+"""What earlier versions wrote, every later one reads: run folders, stores, checkpoints, cards.
+
+``tests/data/VERSION`` holds small ones, kept as that version wrote them. After a change of any format a
+new folder is added beside them; none is ever made anew.
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from foreframe import Clip, VideoCVAE
+from foreframe.data.store.store import Store
+from foreframe.evaluation import evaluate, protocol_named
+from foreframe.report import write_report
+from foreframe.runs.folder import saved_config
+from foreframe.training.checkpoint import load_last
+
+DATA = Path(__file__).parent / "data"
+VERSIONS = sorted(path.name for path in DATA.iterdir())
+
+
+@pytest.fixture(params=VERSIONS)
+def old(request, tmp_path) -> Path:
+    """The folder of one version, copied: nothing is written into the corpus."""
+    return Path(shutil.copytree(DATA / request.param, tmp_path / request.param))
+
+
+def test_a_store_of_an_earlier_version_is_read(old):
+    store = Store(old / "store" / "train")
+    assert len(store) == 2
+    recording = store[0]
+    assert recording.frames.shape == (6, 64, 64, 3)
+    y, x = (recording.positions[3, :2] * 64).round().astype(int)
+    assert recording.frames[3, y, x].tolist() == [230, 180, 60]
+    assert recording.frames[3, y - 1, x - 1].tolist() == [40, 40, 40]
+
+
+def test_a_run_of_an_earlier_version_scores_what_its_card_says(old):
+    before = json.loads((old / "run" / "evaluation.json").read_text())
+    now = evaluate(
+        old / "run", old / "store", protocol_named("lab", n_future=3), device="cpu", out=old / "now"
+    )
+    for name in ("foreframe", "copy the last given frame"):
+        rows = [next(row for row in card["rows"] if row["label"] == name) for card in (before, now)]
+        assert rows[1]["psnr"] == pytest.approx(rows[0]["psnr"], abs=1e-3)
+        assert rows[1]["ssim"] == pytest.approx(rows[0]["ssim"], abs=1e-4)
+
+
+def test_a_learned_prior_of_an_earlier_version_imagines(old):
+    model = VideoCVAE.from_pretrained(old / "run-lp")
+    recording = Store(old / "store" / "test")[0]
+    frames = torch.tensor(recording.frames).permute(0, 3, 1, 2)[None]
+    actions = torch.tensor(recording.actions)[None]
+    clip = Clip(frames, actions)
+    futures = model.generate(clip.frames[:, :2], clip.actions, n_samples=2)
+    assert futures.shape == (1, 2, 4, 3, 64, 64)
+    assert (futures[0, 0] - futures[0, 1]).abs().max() > 0
+
+
+def test_a_checkpoint_of_an_earlier_version_can_be_gone_on_with(old):
+    config = saved_config(old / "run")
+    model = VideoCVAE(config.model)
+    optimizer = torch.optim.Adam(model.parameters())
+    progress = load_last(old / "run", model, optimizer)
+    assert (progress.epoch, progress.step, len(progress.history)) == (3, 0, 3)
+    moments = [state["exp_avg"] for state in optimizer.state.values()]
+    assert len(moments) == len(list(model.parameters()))
+    assert sum(float(moment.abs().sum()) for moment in moments) > 0
+
+
+def test_a_report_is_written_of_an_earlier_version(old):
+    assert "run" in write_report(old / "run").read_text(encoding="utf-8")
