@@ -1,7 +1,7 @@
 """What earlier versions wrote, every later one reads: run folders, stores, checkpoints, cards.
 
-``tests/data/VERSION`` holds small ones, as that version wrote them. After a change of any format a new
-folder is added beside them; none is ever made anew.
+``tests/data/VERSION`` holds small ones, as that version wrote them. After a change of any format
+a new folder is added beside them; none is ever made anew.
 """
 
 import json
