@@ -19,7 +19,7 @@ from foreframe.config.model import IMAGE_SIZES, NetName, nets_for
 from foreframe.data.lab import SPLITS, list_sequences
 from foreframe.data.store.opened import open_split
 from foreframe.data.store.store import META, Store
-from foreframe.errors import ForeframeError
+from foreframe.errors import ForeframeError, at_least
 from foreframe.system.places import Place, unreadable
 from foreframe.visuals.contact import Shown, contact_gif, contact_sheet
 
@@ -50,15 +50,14 @@ class CheckOptions:
         Raises:
             ForeframeError: names the option.
         """
-        for name, value, least in (
-            ("n-past", self.n_past, 1),
-            ("n-future", self.n_future, 1),
-            ("sample", self.sample, 1),
-            ("pictures", self.pictures, 1),
-            ("seed", self.seed, 0),
-        ):
-            if value is not None and value < least:
-                raise ForeframeError(f"--{name} {value}: must be at least {least}.")
+        at_least(
+            1,
+            n_past=self.n_past,
+            n_future=self.n_future,
+            sample=self.sample,
+            pictures=self.pictures,
+        )
+        at_least(0, seed=self.seed)
 
 
 def check_dataset(

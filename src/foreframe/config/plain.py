@@ -43,10 +43,32 @@ def from_dict(cls: type[Config], values: Mapping[str, Any], where: str) -> Confi
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """The plain values of a nested configuration by their paths: {"train.rate.lr": 0.002}."""
-    found: dict[str, Any] = {}
+    paths: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
-            found |= flat(value, f"{prefix}{key}.")
+            paths |= flat(value, f"{prefix}{key}.")
         else:
-            found[prefix + key] = value
-    return found
+            paths[prefix + key] = value
+    return paths
+
+
+def differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str]:
+    """What two settings differ in, in words: "train.rate.lr is 0.002 there and 0.001 here".
+
+    A field that is missing on one side counts as None; a long value (a checksum) is not spelled
+    out.
+
+    Args:
+        theirs: settings that were used before, perhaps nested, as plain values.
+        ours: settings that are asked for now.
+    """
+
+    def shown(value: Any) -> str:
+        return str(value) if len(str(value)) < 60 else "another"
+
+    there, here = flat(theirs), flat(ours)
+    return [
+        f"{path} is {shown(there.get(path))} there and {shown(here.get(path))} here"
+        for path in {**here, **there}
+        if there.get(path) != here.get(path)
+    ]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from foreframe.data.lab import SPLITS
 from foreframe.data.recording import Fit
-from foreframe.errors import ForeframeError
+from foreframe.errors import ForeframeError, at_least
 
 
 @dataclass(frozen=True)
@@ -44,5 +44,4 @@ class ImportOptions:
                 raise ForeframeError(f"--{name} {getattr(self, name)}: is a share from 0 to 1.")
         if self.split is not None and self.split not in SPLITS:
             raise ForeframeError(f"--split {self.split}: is one of {', '.join(SPLITS)}.")
-        if self.split_seed < 0:
-            raise ForeframeError(f"--split-seed {self.split_seed}: must be 0 or more.")
+        at_least(0, split_seed=self.split_seed)
