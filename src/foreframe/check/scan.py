@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -133,7 +132,7 @@ class Scan:
             median=float(np.median(lengths)),
             longest=int(lengths.max()),
             size=(height, width),
-            frame_rate=_frame_rate(self.store.meta),
+            frame_rate=self.store.frame_rate,
             pixel_low=self.low,
             pixel_high=self.high,
             pixel_mean=self.total / max(frames, 1),
@@ -256,9 +255,3 @@ def scan_split(
 def _longest_run(repeats: np.ndarray) -> int:
     edges = np.flatnonzero(np.diff(np.concatenate([[0], repeats.astype(np.int8), [0]])))
     return int((edges[1::2] - edges[::2]).max(initial=0))
-
-
-def _frame_rate(meta: dict[str, Any]) -> float | None:
-    source = meta.get("source")
-    rate = source.get("frame_rate") if isinstance(source, dict) else None
-    return float(rate) if isinstance(rate, int | float) and np.isfinite(rate) else None

@@ -11,6 +11,7 @@ from foreframe.errors import ForeframeError
 from foreframe.runs.folder import LAST, RUN_CONFIG
 from foreframe.runs.hub import VideoCVAE, load_model
 from foreframe.runs.kinematics import fit_kinematics
+from foreframe.runs.training_data import KEY, TrainingData
 from foreframe.system.device import choose_device
 from foreframe.system.files import write_json
 from foreframe.system.places import Place
@@ -68,6 +69,7 @@ def start(
             {
                 **to_dict(training.config),
                 "data": str(data),
+                KEY: TrainingData.of(data, training.splits["train"]).to_json(),
                 "init_from": None if init_from is None else str(init_from),
                 "foreframe": foreframe.__version__,
                 "torch": torch.__version__,

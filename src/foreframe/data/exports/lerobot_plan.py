@@ -1,9 +1,7 @@
 """What an export to a LeRobotDataset will write: which episodes share a file, and how fast."""
 
-import math
 import re
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -90,12 +88,8 @@ def find_rate(root: Place, stores: dict[str, Store], given: float | None) -> Fra
     Raises:
         ForeframeError: nobody knows it, or they contradict one another.
     """
-    known: set[float] = set()
-    for store in stores.values():
-        with suppress(KeyError, TypeError, ValueError):
-            rate = float(source_of(store)["frame_rate"])
-            if 0 < rate < math.inf:
-                known.add(rate)
+    rates = (store.frame_rate for store in stores.values())
+    known = {rate for rate in rates if rate is not None}
     if len(known) > 1:
         raise ForeframeError(
             f"{root}: its splits have different frame rates ({', '.join(map(str, sorted(known)))} "

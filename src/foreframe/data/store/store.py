@@ -263,6 +263,13 @@ class Store:
         """Numbers in a position; None without positions."""
         return self._widths["positions"]
 
+    @property
+    def frame_rate(self) -> float | None:
+        """Frames a second, as the import noted it; None where that is not known."""
+        source = self.meta.get("source")
+        rate = source.get("frame_rate") if isinstance(source, dict) else None
+        return float(rate) if isinstance(rate, int | float) and 0 < rate < math.inf else None
+
     def statistics(self) -> dict[str, Statistics | None]:
         """Those of "actions" and "positions"; None where there are none.
 
