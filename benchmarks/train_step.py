@@ -33,7 +33,7 @@ from foreframe.config.model import ModelConfig
 from foreframe.config.recipes import svg_fp
 from foreframe.config.schedules import TeacherForcing
 from foreframe.config.training import RunConfig
-from foreframe.data.recording import Sequence
+from foreframe.data.recording import Recording
 from foreframe.data.store.writer import write_store
 from foreframe.model.clip import Clip
 from foreframe.model.cvae import time_first
@@ -98,7 +98,7 @@ def training(config: RunConfig, device: torch.device, folder: Path) -> Training:
                 random = np.random.default_rng(k)
                 frames = random.integers(0, 256, (n, size, size, 3), dtype=np.uint8)
                 actions = random.normal(size=(n, 4)).astype(np.float32)
-                writer.add(Sequence(frames, actions, None), str(k))
+                writer.add(Recording(frames, actions, None), str(k))
     made = Training(config, folder / "data", folder / "run", device=device.type)
     made.model.condition_mean.zero_()  # the plain model knows of no standardisation
     made.model.condition_deviation.fill_(1)

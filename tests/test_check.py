@@ -16,7 +16,7 @@ from foreframe.check import look as look_module
 from foreframe.check.alignment import Excerpt, align
 from foreframe.check.look import look_at
 from foreframe.check.motion import GRID, picture_motion, small_copies
-from foreframe.data.recording import Sequence
+from foreframe.data.recording import Recording
 from foreframe.data.store.store import file_sha256
 from foreframe.data.store.writer import write_store
 from foreframe.errors import ForeframeError
@@ -47,7 +47,7 @@ def recording(seed, hold=1, length=T, size=64, fastest=4):
     positions = np.concatenate([corner, np.ones((length, 1))], 1) + random.normal(0, 0.1)
     if size != 64:
         frames = frames[:, :: 64 // size, :: 64 // size]
-    return Sequence(frames, actions.astype(np.float32), positions.astype(np.float32))
+    return Recording(frames, actions.astype(np.float32), positions.astype(np.float32))
 
 
 def write(root, train=None, validate=None, test=None, meta=None):
@@ -143,7 +143,7 @@ def test_copy_last_is_the_projects_own_psnr(good, n_past, n_future):
 def test_copy_last_of_a_real_sequence_is_the_known_one():
     with np.load(BAIR) as arrays:
         frames = arrays["aux1_image"].astype(np.uint8)
-    look = look_at(Sequence(frames), n_past=2, n_future=10, motion=False)
+    look = look_at(Recording(frames), n_past=2, n_future=10, motion=False)
     assert look.copy_last == pytest.approx(14.8, abs=0.05)
 
 
@@ -151,7 +151,7 @@ def test_a_long_sequence_is_read_in_pieces_with_the_same_result(monkeypatch):
     frames = recording(0, length=50).frames.copy()
     frames[20:] = 255 - frames[20:]
     frames[30] = 7
-    sequence = Sequence(frames)
+    sequence = Recording(frames)
     whole = look_at(sequence, n_past=2, n_future=10, motion=True)
     monkeypatch.setattr(look_module, "_CHUNK_BYTES", 7 * 64 * 64 * 3 * 4)
     pieces = look_at(sequence, n_past=2, n_future=10, motion=True)
@@ -259,7 +259,7 @@ def test_larger_frames_are_for_the_larger_nets(tmp_path):
 
 def test_splits_of_other_columns_do_not_fit_together(tmp_path):
     narrow = [replace(s, actions=s.actions[:, :2]) for s in map(recording, range(100, 104))]
-    bare = [Sequence(recording(n).frames) for n in range(200, 204)]
+    bare = [Recording(recording(n).frames) for n in range(200, 204)]
     findings = check(write(tmp_path / "data", validate=narrow, test=bare))
     errors = texts(findings, "error")
     assert len(errors) == 3
@@ -360,10 +360,10 @@ def test_training_sequences_among_the_others_stop_training(tmp_path):
 def test_clips_of_one_recording_in_two_splits_are_found_by_their_frames(tmp_path):
     long = recording(7, length=40)
     train = [recording(n) for n in range(8)] + [
-        Sequence(long.frames[:20], long.actions[:20], long.positions[:20])
+        Recording(long.frames[:20], long.actions[:20], long.positions[:20])
     ]
     validate = [recording(n) for n in range(100, 103)] + [
-        Sequence(long.frames[15:35], long.actions[15:35], long.positions[15:35])
+        Recording(long.frames[15:35], long.actions[15:35], long.positions[15:35])
     ]
     findings = check(write(tmp_path / "data", train=train, validate=validate))
     (warning,) = findings.warnings
@@ -624,7 +624,7 @@ def test_the_alignment_is_measured_on_as_many_sequences_as_asked_for(good):
 
 def test_a_dataset_without_actions_is_checked(tmp_path):
     splits = [
-        [Sequence(recording(100 * k + n).frames) for n in range(count)]
+        [Recording(recording(100 * k + n).frames) for n in range(count)]
         for k, count in enumerate((6, 2, 2))
     ]
     findings = check(write(tmp_path / "data", *splits))

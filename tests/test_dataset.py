@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from foreframe.data.lab import write_sequence
-from foreframe.data.recording import Fit, Sequence, fit_sequence
+from foreframe.data.recording import Fit, Recording, fit_recording
 from foreframe.data.store import batches
 from foreframe.data.store import opened as dataset
 from foreframe.data.store.batches import evaluation_batches, prefetch, training_batch
@@ -29,7 +29,7 @@ def numbered(folder, lengths=(12, 5, 9, 20, 6)):
             frames[..., 0] = i
             frames[..., 1] = np.arange(length)[:, None, None]
             own = np.full(length, i, np.float32)
-            out.add(Sequence(frames, np.stack([own, t], 1), np.stack([own, -t], 1)), f"s/{i}")
+            out.add(Recording(frames, np.stack([own, t], 1), np.stack([own, -t], 1)), f"s/{i}")
     return Store(folder)
 
 
@@ -144,7 +144,7 @@ def test_action_t_moves_what_frame_t_plus_1_shows(toy_data):
 
 def test_absent_parts_are_absent_from_batches(tmp_path):
     with write_store(tmp_path / "store") as out:
-        out.add(Sequence(np.zeros((6, 4, 4, 3), np.uint8)), "0")
+        out.add(Recording(np.zeros((6, 4, 4, 3), np.uint8)), "0")
     clip = batch(Store(tmp_path / "store"), 0)
     assert (clip.actions, clip.positions) == (None, None)
 
@@ -244,18 +244,18 @@ def test_the_middle_square_is_averaged_over_areas():
     frames[:, :, :32] = frames[:, :, 160:] = 255  # left and right of the middle square
     frames[:, 0::2, 32:160] = 100
     frames[:, 1::2, 32:160] = 50
-    small = fit_sequence(Sequence(frames), Fit(64)).frames
+    small = fit_recording(Recording(frames), Fit(64)).frames
     assert small.shape == (1, 64, 64, 3)
     assert (small == 75).all()
 
 
 def test_small_frames_are_enlarged_and_right_ones_left_alone():
     frames = np.full((2, 16, 16, 3), 80, np.uint8)
-    large = fit_sequence(Sequence(frames), Fit(64)).frames
+    large = fit_recording(Recording(frames), Fit(64)).frames
     assert large.shape == (2, 64, 64, 3)
     assert (large == 80).all()
-    right = Sequence(large)
-    assert fit_sequence(right, Fit(64)) is right
+    right = Recording(large)
+    assert fit_recording(right, Fit(64)) is right
 
 
 def test_a_resize_is_announced_once(tmp_path):

@@ -15,7 +15,7 @@ from filelock import FileLock
 from foreframe.data.exports import lerobot_plan
 from foreframe.data.exports.lerobot import export_lerobot
 from foreframe.data.imports.importing import ImportOptions, import_dataset
-from foreframe.data.recording import Sequence
+from foreframe.data.recording import Recording
 from foreframe.data.sources.lerobot import LerobotSource
 from foreframe.data.store.store import Store
 from foreframe.data.store.writer import join_shards, write_store
@@ -58,7 +58,7 @@ def write(root, meta=SOURCE, widths=(4, 3), size=(64, 64), lengths=LENGTHS):
                         for w in widths
                     ]
                     frames = moving((len(split), n), counts[n], *size)
-                    writer.add(Sequence(frames, *numbers), f"{split}-{n}")
+                    writer.add(Recording(frames, *numbers), f"{split}-{n}")
         join_shards(root / split, names, meta)
 
 
@@ -124,7 +124,7 @@ def test_frames_of_the_simulator(tmp_path):
     with write_store(tmp_path / "in" / "train", SOURCE) as writer:
         for n in range(2):
             found = simulate_sequence(0, 0, n)
-            writer.add(Sequence(found.frames, found.actions, found.positions), str(n))
+            writer.add(Recording(found.frames, found.actions, found.positions), str(n))
     export_lerobot(tmp_path / "in", tmp_path / "out", workers=1)
     same(Store(tmp_path / "in/train"), back(tmp_path / "out", tmp_path / "copy")["train"])
 

@@ -30,7 +30,7 @@ from foreframe.data.lab import read_sequence
 from foreframe.data.sources.bair import BairSource
 from foreframe.data.sources.npz import NpzSource
 from foreframe.data.sources.rlds import RldsSource
-from foreframe.data.sources.source import Part, Recording, Skip, Source
+from foreframe.data.sources.source import Part, RawRecording, Skip, Source
 from foreframe.data.sources.tfrecord import encode_example, frame_record
 from foreframe.data.store.opened import open_split
 from foreframe.data.store.store import Store
@@ -356,7 +356,7 @@ class NumberedSource(Source):
             frames[..., 0] = i
             frames[..., 1] = np.arange(self.frames)[:, None, None]
             t = np.arange(self.frames, dtype=np.float32)
-            yield Recording(
+            yield RawRecording(
                 f"r{i}", frames, np.stack([t * 0 + i, t], 1), np.stack([t * 0 + i, -t], 1)
             )
 

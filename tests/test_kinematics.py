@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from foreframe.data.recording import Sequence
+from foreframe.data.recording import Recording
 from foreframe.errors import ForeframeError
 from foreframe.runs.kinematics import Kinematics, fit_kinematics
 
@@ -18,7 +18,7 @@ def recordings(noise: float = 0.0, n: int = 20):
         for action in actions[:-1]:
             step = action @ gain + [0.01, 0.0, 0.0] + noise * draw.normal(size=3)
             positions.append(positions[-1] + step)
-        yield Sequence(np.zeros((15, 8, 8, 3), np.uint8), actions, np.array(positions, np.float32))
+        yield Recording(np.zeros((15, 8, 8, 3), np.uint8), actions, np.array(positions, np.float32))
 
 
 def test_an_exact_map_is_found():
@@ -54,5 +54,5 @@ def test_it_is_kept(tmp_path):
 
 def test_there_is_none_without_positions():
     frames = np.zeros((5, 8, 8, 3), np.uint8)
-    assert fit_kinematics([Sequence(frames, np.zeros((5, 2), np.float32))]) is None
+    assert fit_kinematics([Recording(frames, np.zeros((5, 2), np.float32))]) is None
     assert fit_kinematics([]) is None

@@ -12,7 +12,7 @@ from foreframe import ForeframeError, ModelConfig, VideoCVAE
 from foreframe.commands.app import main
 from foreframe.config.plain import to_dict
 from foreframe.config.recipes import recipe
-from foreframe.data.recording import Sequence
+from foreframe.data.recording import Recording
 from foreframe.data.statistics import Statistics
 from foreframe.data.store.opened import open_split
 from foreframe.data.store.writer import write_store
@@ -64,7 +64,7 @@ def world(tmp_path_factory):
                 start = random.integers(8, 17, 2)
                 corners = start + np.concatenate([np.zeros((1, 2)), actions[:-1, :2].cumsum(0)])
                 frames = drawn(torch.from_numpy(corners)).mul(255).round().byte()
-                out.add(Sequence(frames.permute(0, 2, 3, 1).numpy(), actions), str(n))
+                out.add(Recording(frames.permute(0, 2, 3, 1).numpy(), actions), str(n))
         stores[split] = open_split(root, split, size=SIZE)
     return stores
 

@@ -17,7 +17,7 @@ from foreframe.simulator.scene import (
     draw_scene,
     nominal_physics,
 )
-from foreframe.simulator.things import Paint, Part, Thing
+from foreframe.simulator.things import Paint, Primitive, Thing
 from foreframe.simulator.world import build_world
 
 CAMERA = Camera(np.array(POSITION), np.array(LOOK_AT), FIELD_OF_VIEW)
@@ -31,7 +31,7 @@ def episodes() -> list[Episode]:
 
 def _scene(gripper: tuple[float, float], box: tuple[float, float]) -> Scene:
     """A red box and the gripper, seen without jitter."""
-    part = Part("box", (0.04, 0.04, 0.04), Paint((1.0, 0.0, 0.0)))
+    part = Primitive("box", (0.04, 0.04, 0.04), Paint((1.0, 0.0, 0.0)))
     return Scene(
         things=(Thing("box", (part,), 0.06, 0.04),),
         places=np.array([box]),

@@ -15,7 +15,7 @@ from upath import UPath
 from foreframe.commands.app import main
 from foreframe.data.exports.lab import export_lab
 from foreframe.data.imports.importing import ImportOptions, import_dataset
-from foreframe.data.sources.source import Part, Recording, Source
+from foreframe.data.sources.source import Part, RawRecording, Source
 from foreframe.data.store import batches
 from foreframe.data.store.batches import evaluation_batches, prefetch, training_batch
 from foreframe.data.store.opened import read_recording
@@ -51,7 +51,7 @@ class Numbered(Source):
             frames[..., 0] = i
             frames[:, 0, 0, 1] = np.arange(FRAMES)
             rows = np.stack([np.full(FRAMES, i), np.arange(FRAMES)], 1).astype(np.float32)
-            yield Recording(name, frames, rows, -rows)
+            yield RawRecording(name, frames, rows, -rows)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from starlette.websockets import WebSocketDisconnect
 from foreframe import VideoCVAE
 from foreframe.commands.app import main
 from foreframe.data.lab import read_sequence, write_sequence
-from foreframe.data.recording import Sequence
+from foreframe.data.recording import Recording
 from foreframe.errors import ForeframeError
 from foreframe.serve import Limits, Served, listen, make_app
 from foreframe.serve.listen import is_local
@@ -703,7 +703,7 @@ def test_the_command_refuses_what_makes_no_sense(played, toy_data, tmp_path, cap
 def test_data_of_another_width_are_refused(played, tmp_path):
     for split in ("train", "validate", "test"):
         frames = np.zeros((14, 64, 64, 3), np.uint8)
-        sequence = Sequence(frames, np.ones((14, 2), np.float32), np.ones((14, 3), np.float32))
+        sequence = Recording(frames, np.ones((14, 2), np.float32), np.ones((14, 3), np.float32))
         write_sequence(
             tmp_path / "d" / split / "SHARD" / "0",
             sequence.frames,

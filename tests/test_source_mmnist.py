@@ -14,7 +14,7 @@ from foreframe.data.sources.moving_mnist import (
     read_digits,
     trajectory,
 )
-from foreframe.data.sources.source import Recording
+from foreframe.data.sources.source import RawRecording
 from foreframe.errors import ForeframeError
 
 TRAIN, TEST = "train-images-idx3-ubyte", "t10k-images-idx3-ubyte"
@@ -41,7 +41,7 @@ def made(source, split):
     for part in pickle.loads(pickle.dumps(source)).parts():
         if part.split == split:
             for recording in source.read(part):
-                assert isinstance(recording, Recording)
+                assert isinstance(recording, RawRecording)
                 assert recording.actions is None
                 assert recording.positions is None
                 found[recording.name] = np.stack(list(recording.frames))

@@ -10,7 +10,7 @@ import pytest
 from upath import UPath
 
 from foreframe.data.sources.npz import NpzSource
-from foreframe.data.sources.source import Recording, Skip
+from foreframe.data.sources.source import RawRecording, Skip
 from foreframe.errors import ForeframeError
 
 BAIR = Path(__file__).parents[2] / "shared" / "data" / "bair" / "bair_sample.npz"
@@ -282,7 +282,7 @@ def test_a_recording_larger_than_the_memory_is_streamed(tmp_path):
     try:
         for part in source.parts():
             for k, recording in enumerate(source.read(part)):
-                assert isinstance(recording, Recording)
+                assert isinstance(recording, RawRecording)
                 assert all((frame == k).all() for frame in recording.frames)
         _, peak = tracemalloc.get_traced_memory()
     finally:

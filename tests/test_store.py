@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from foreframe.data.lab import write_sequence
-from foreframe.data.recording import Sequence
+from foreframe.data.recording import Recording
 from foreframe.data.store import opened as dataset
 from foreframe.data.store.opened import open_split
 from foreframe.data.store.store import META, Store
@@ -27,7 +27,7 @@ def sequence(length=5, size=(8, 6), actions=4, positions=3, seed=0):
         return None if width is None else random.normal(size=(length, width)).astype(np.float32)
 
     frames = random.integers(0, 256, (length, *size, 3), np.uint8)
-    return Sequence(frames, rows(actions), rows(positions))
+    return Recording(frames, rows(actions), rows(positions))
 
 
 def same(a, b):
@@ -85,7 +85,7 @@ def test_a_store_travels_to_another_process_without_its_data(tmp_path):
 
 def test_double_precision_is_stored_as_float32(tmp_path):
     given = sequence()
-    double = Sequence(given.frames, given.actions.astype(float), given.positions.astype(float))
+    double = Recording(given.frames, given.actions.astype(float), given.positions.astype(float))
     assert same(packed(tmp_path / "store", [double])[0], given)
 
 
@@ -360,7 +360,7 @@ def test_a_full_disk_leaves_no_copy(lab, monkeypatch):
     def full(*args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(dataset, "fit_sequence", full)
+    monkeypatch.setattr(dataset, "fit_recording", full)
     with pytest.raises(ForeframeError, match=r"No space left on device.*Free some space"):
         dataset.open_split(lab, "train", log=quiet)
     assert not (lab / dataset.CACHE).exists()

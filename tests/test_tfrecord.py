@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from foreframe.data.sources.bair import BairSource
 from foreframe.data.sources.rlds import RldsSource
-from foreframe.data.sources.source import Recording
+from foreframe.data.sources.source import RawRecording
 from foreframe.data.sources.tfrecord import (
     BadExampleError,
     Damage,
@@ -162,7 +162,7 @@ def good(source):
     found = {}
     for part in source.parts():
         for item in source.read(part):
-            if isinstance(item, Recording):
+            if isinstance(item, RawRecording):
                 try:
                     frames = np.stack(list(item.frames))
                 except ForeframeError:
@@ -238,6 +238,6 @@ def test_mutated_messages_with_right_checksums_are_read_or_refused(tmp_path):
     for changed in mutations(payload, 400, 2):
         path.write_bytes(frame_record(changed))
         for item in source.read(source.parts()[0]):
-            if isinstance(item, Recording):
+            if isinstance(item, RawRecording):
                 assert item.frames.shape[1:] == (64, 64, 3)
                 assert item.actions.shape == (len(item.frames), 4)

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int, UInt8, UInt64
 
 from foreframe.check.motion import GRID, picture_motion, small_copies
-from foreframe.data.recording import Sequence
+from foreframe.data.recording import Recording
 
 MOTION_FRAMES = 1000
 """Frames of a sequence, from its start, whose motion is measured."""
@@ -70,7 +70,7 @@ class Look:
         return len(self.hashes) > 1 and bool(self.repeats.all())
 
 
-def look_at(sequence: Sequence, *, n_past: int, n_future: int, motion: bool) -> Look:
+def look_at(sequence: Recording, *, n_past: int, n_future: int, motion: bool) -> Look:
     """Go through a sequence once, a bounded number of frames at a time.
 
     Args:

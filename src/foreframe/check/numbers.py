@@ -1,4 +1,4 @@
-"""Columns of actions and positions: their ranges, and values that training would trip over."""
+"""ColumnScan of actions and positions: their ranges, and values that training would trip over."""
 
 from collections.abc import Iterator
 
@@ -19,7 +19,7 @@ _FEW_VALUES = 8
 _BATCH = 256
 
 
-class Columns:
+class ColumnScan:
     """Gathers the rows of one split's actions or positions, sequence by sequence.
 
     Args:
@@ -162,7 +162,7 @@ class Columns:
             )
 
 
-def compare_columns(train: Columns, other: Columns) -> Iterator[Finding]:
+def compare_columns(train: ColumnScan, other: ColumnScan) -> Iterator[Finding]:
     """Whether the other split's numbers are of the training split's kind."""
     first, second = train.statistics, other.statistics
     if first is None or second is None:

@@ -9,9 +9,9 @@ import numpy as np
 from foreframe.check.alignment import Excerpt
 from foreframe.check.findings import Finding, SplitSummary, some
 from foreframe.check.look import MOTION_FRAMES, Look, look_at
-from foreframe.check.numbers import Columns
+from foreframe.check.numbers import ColumnScan
 from foreframe.check.repeats import Seen
-from foreframe.data.recording import Sequence, finite
+from foreframe.data.recording import Recording, finite
 from foreframe.data.store.store import Store
 
 _STANDSTILL = 5
@@ -47,7 +47,7 @@ class Scan:
     store: Store
     split: str
     seen: Seen
-    columns: dict[str, Columns]
+    columns: dict[str, ColumnScan]
     excerpts: list[tuple[bytes, Excerpt]] = field(default_factory=list)
     noted: dict[str, list[int]] = field(default_factory=lambda: {name: [] for name in _FAULTS})
     blank_frames: int = 0
@@ -63,13 +63,13 @@ class Scan:
         """Nothing gathered yet."""
         widths = {"actions": store.action_dim, "positions": store.position_dim}
         columns = {
-            part: Columns(part, split, store.names, width)
+            part: ColumnScan(part, split, store.names, width)
             for part, width in widths.items()
             if width is not None
         }
         return cls(store, split, Seen(split, store.names, store.lengths), columns)
 
-    def add(self, index: int, sequence: Sequence, look: Look, excerpt: bool) -> None:
+    def add(self, index: int, sequence: Recording, look: Look, excerpt: bool) -> None:
         """Take a sequence, in order."""
         self.seen.add(look)
         self.low, self.high = min(self.low, look.low), max(self.high, look.high)
@@ -103,7 +103,7 @@ class Scan:
         if len(look.cuts):
             self.noted["cuts"].append(index)
 
-    def _excerpt(self, sequence: Sequence, look: Look) -> None:
+    def _excerpt(self, sequence: Recording, look: Look) -> None:
         assert look.motion is not None
         # Copies: the rows are views of what may be unloaded.
         actions, positions = (
@@ -229,7 +229,7 @@ def scan_split(
     """
     scan = Scan.of(store, split)
 
-    def look(index: int) -> tuple[Sequence, Look]:
+    def look(index: int) -> tuple[Recording, Look]:
         sequence = store[index]
         return sequence, look_at(
             sequence, n_past=n_past, n_future=n_future, motion=index in excerpts

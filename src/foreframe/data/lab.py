@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from PIL import Image
 
-from foreframe.data.recording import Sequence, finite
+from foreframe.data.recording import Recording, finite
 from foreframe.errors import ForeframeError
 from foreframe.system.files import whole_folder
 from foreframe.system.places import natural_key
@@ -63,7 +63,7 @@ def _folders(parent: Path) -> list[Path]:
     return [path for path in parent.iterdir() if path.is_dir() and not path.name.startswith(".")]
 
 
-def read_sequence(folder: Path) -> Sequence:
+def read_sequence(folder: Path) -> Recording:
     """Read and check one sequence.
 
     Raises:
@@ -88,7 +88,7 @@ def read_sequence(folder: Path) -> Sequence:
                 f"{file}: is {size} pixels, but {files[0].name} is {first}. "
                 "All frames of a sequence must have one size."
             )
-    return Sequence(np.stack(frames), actions, positions)
+    return Recording(np.stack(frames), actions, positions)
 
 
 def _frame_files(folder: Path) -> list[Path]:

@@ -11,7 +11,7 @@ from foreframe.errors import ForeframeError
 
 
 @dataclass(frozen=True)
-class Sequence:
+class Recording:
     """One recording of T frames.
 
     Attributes:
@@ -114,7 +114,7 @@ class Fit:
         return np.asarray(Image.fromarray(frame).resize((self.size, self.size), how, box))
 
 
-def fit_sequence(sequence: Sequence, fit: Fit) -> Sequence:
+def fit_recording(sequence: Recording, fit: Fit) -> Recording:
     """``sequence`` with every frame fitted; itself if nothing changes.
 
     Raises:

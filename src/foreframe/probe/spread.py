@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from foreframe.config.model import ModelConfig
-from foreframe.data.recording import Fit, Sequence
+from foreframe.data.recording import Fit, Recording
 from foreframe.data.store.store import Store
 from foreframe.errors import ForeframeError
 from foreframe.evaluation.sampling import AT_ONCE, Imagines, sequence_noise
@@ -291,7 +291,7 @@ def _sample(
 def _futures(
     model: Imagines,
     config: ModelConfig,
-    recorded: Sequence,
+    recorded: Recording,
     past: Tensor,
     noise: Tensor,
     n_future: int,
@@ -311,7 +311,7 @@ def _futures(
         yield t, frames[0]
 
 
-def _tensor(recorded: Sequence, n_past: int) -> Tensor:
+def _tensor(recorded: Recording, n_past: int) -> Tensor:
     frames = torch.from_numpy(recorded.frames[:n_past].copy())[None]
     return frames.permute(0, 1, 4, 2, 3).float().div_(255)
 

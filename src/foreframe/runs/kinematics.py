@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from foreframe.data.recording import Sequence
+from foreframe.data.recording import Recording
 from foreframe.errors import ForeframeError
 from foreframe.system.files import write_json
 
@@ -78,7 +78,7 @@ class Kinematics:
         write_json(run / KINEMATICS, self.to_json())
 
 
-def fit_kinematics(sequences: Iterable[Sequence]) -> Kinematics | None:
+def fit_kinematics(sequences: Iterable[Recording]) -> Kinematics | None:
     """The map that fits the recordings best; None if they have no actions or positions.
 
     The sums of the normal equations are gathered, not the rows: any number of recordings fits into

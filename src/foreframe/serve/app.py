@@ -22,8 +22,7 @@ from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
 import foreframe
-from foreframe.data.recording import Fit, fit_sequence
-from foreframe.data.recording import Sequence as Recording
+from foreframe.data.recording import Fit, Recording, fit_recording
 from foreframe.serve import exports, schemas
 from foreframe.serve.engine import Engine
 from foreframe.serve.gauges import Gauges
@@ -204,7 +203,7 @@ class _Service:
             return served.sequence(wanted.sequence)
         assert wanted.upload is not None
         # Decoded for another run perhaps, of another size.
-        return fit_sequence(self.uploads.get(wanted.upload), Fit(served.config.model.image_size))
+        return fit_recording(self.uploads.get(wanted.upload), Fit(served.config.model.image_size))
 
     # -- routes ---------------------------------------------------------------------------------
 

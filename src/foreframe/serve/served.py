@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Float32
 
-from foreframe.data.recording import Sequence
+from foreframe.data.recording import Recording
 from foreframe.data.statistics import Statistics
 from foreframe.data.store.opened import open_split, require_rows
 from foreframe.data.store.store import Store
@@ -231,7 +231,7 @@ class Served:
 
     # -- recordings -----------------------------------------------------------------------------
 
-    def sequence(self, number: int) -> Sequence:
+    def sequence(self, number: int) -> Recording:
         """A test sequence.
 
         Raises:

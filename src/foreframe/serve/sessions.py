@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float32, UInt8
 from torch import Tensor
 
-from foreframe.data.recording import Sequence
+from foreframe.data.recording import Recording
 from foreframe.model.imagination import Imagination
 from foreframe.runs.hub import VideoCVAE
 from foreframe.serve.engine import Engine, Step
@@ -201,7 +201,7 @@ class Sessions:
     async def begin(
         self,
         served: Served,
-        sequence: Sequence,
+        sequence: Recording,
         *,
         start: int = 0,
         samples: int = 1,
@@ -252,7 +252,7 @@ class Sessions:
         return session
 
     @staticmethod
-    def _given(served: Served, sequence: Sequence, part: str, start: int) -> np.ndarray | None:
+    def _given(served: Served, sequence: Recording, part: str, start: int) -> np.ndarray | None:
         """The rows of the given frames, where the model takes them: recorded, or at rest."""
         width = served.config.model.needs[part]
         if width is None:
@@ -268,7 +268,7 @@ class Sessions:
 
     @staticmethod
     def _first_position(
-        served: Served, sequence: Sequence, start: int, given: np.ndarray | None
+        served: Served, sequence: Recording, start: int, given: np.ndarray | None
     ) -> np.ndarray | None:
         if given is None:
             return None

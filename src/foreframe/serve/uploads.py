@@ -12,8 +12,7 @@ from PIL import Image, ImageSequence
 
 from foreframe.data import video_file
 from foreframe.data.lab import parse_rows
-from foreframe.data.recording import Fit
-from foreframe.data.recording import Sequence as Recording
+from foreframe.data.recording import Fit, Recording
 from foreframe.errors import ForeframeError
 from foreframe.serve.limits import Limits
 from foreframe.serve.refusal import Refusal

@@ -38,7 +38,7 @@ class Paint:
 
 
 @dataclass(frozen=True)
-class Part:
+class Primitive:
     """One MuJoCo primitive of an object; ``size`` as MuJoCo wants it for this ``shape``."""
 
     shape: str
@@ -61,7 +61,7 @@ class Thing:
     """
 
     name: str
-    parts: tuple[Part, ...]
+    parts: tuple[Primitive, ...]
     radius: float
     height: float
     rest: tuple[float, float, float, float] = UPRIGHT
@@ -84,12 +84,12 @@ def _paint(random: np.random.Generator) -> Paint:
 
 def _box(random: np.random.Generator) -> Thing:
     x, y, z = random.uniform((0.028, 0.028, 0.022), (0.046, 0.046, 0.042))
-    return Thing("box", (Part("box", (x, y, z), _paint(random)),), float(np.hypot(x, y)), z)
+    return Thing("box", (Primitive("box", (x, y, z), _paint(random)),), float(np.hypot(x, y)), z)
 
 
 def _cylinder(random: np.random.Generator) -> Thing:
     radius, half = random.uniform((0.028, 0.026), (0.040, 0.050))
-    part = Part("cylinder", (radius, half, 0.0), _paint(random))
+    part = Primitive("cylinder", (radius, half, 0.0), _paint(random))
     if random.random() < 0.5:
         return Thing("cylinder", (part,), radius, half)
     return Thing("cylinder", (part,), float(np.hypot(radius, half)), radius, LYING)
@@ -97,18 +97,20 @@ def _cylinder(random: np.random.Generator) -> Thing:
 
 def _sphere(random: np.random.Generator) -> Thing:
     radius = random.uniform(0.030, 0.042)
-    return Thing("sphere", (Part("sphere", (radius, 0.0, 0.0), _paint(random)),), radius, radius)
+    return Thing(
+        "sphere", (Primitive("sphere", (radius, 0.0, 0.0), _paint(random)),), radius, radius
+    )
 
 
 def _capsule(random: np.random.Generator) -> Thing:
     radius, half = random.uniform((0.022, 0.022), (0.030, 0.036))
-    part = Part("capsule", (radius, half, 0.0), _paint(random))
+    part = Primitive("capsule", (radius, half, 0.0), _paint(random))
     return Thing("capsule", (part,), radius + half, radius, LYING)
 
 
 def _ellipsoid(random: np.random.Generator) -> Thing:
     x, y, z = random.uniform((0.036, 0.028, 0.022), (0.052, 0.042, 0.030))
-    return Thing("ellipsoid", (Part("ellipsoid", (x, y, z), _paint(random)),), x, z)
+    return Thing("ellipsoid", (Primitive("ellipsoid", (x, y, z), _paint(random)),), x, z)
 
 
 def _mug(random: np.random.Generator) -> Thing:
@@ -116,16 +118,16 @@ def _mug(random: np.random.Generator) -> Thing:
     colour = _colour(random)
     inside = (0.35 * colour[0], 0.35 * colour[1], 0.35 * colour[2])
     body = Paint(colour, inside, HOLLOW, rim=(half, 0.82 * radius))
-    handle = Part("box", (0.010, 0.005, 0.6 * half), Paint(colour), (radius + 0.008, 0.0, 0.0))
-    cylinder = Part("cylinder", (radius, half, 0.0), body)
+    handle = Primitive("box", (0.010, 0.005, 0.6 * half), Paint(colour), (radius + 0.008, 0.0, 0.0))
+    cylinder = Primitive("cylinder", (radius, half, 0.0), body)
     return Thing("mug", (cylinder, handle), radius + 0.018, half)
 
 
 def _bottle(random: np.random.Generator) -> Thing:
     radius, half = random.uniform((0.025, 0.038), (0.032, 0.050))
-    body = Part("cylinder", (radius, half, 0.0), _paint(random))
+    body = Primitive("cylinder", (radius, half, 0.0), _paint(random))
     cap = Paint(_colour(random))
-    neck = Part("cylinder", (0.45 * radius, 0.014, 0.0), cap, (0.0, 0.0, half + 0.014))
+    neck = Primitive("cylinder", (0.45 * radius, 0.014, 0.0), cap, (0.0, 0.0, half + 0.014))
     if random.random() < 0.6:
         return Thing("bottle", (body, neck), radius, half)
     return Thing("bottle", (body, neck), float(np.hypot(half + 0.028, radius)), radius, LYING)
@@ -135,8 +137,8 @@ def _tee(random: np.random.Generator) -> Thing:
     bar, stem, thick = random.uniform((0.042, 0.026, 0.013), (0.052, 0.034, 0.017))
     paint = Paint(_colour(random))
     parts = (
-        Part("box", (thick, bar, 0.020), paint, (-stem, 0.0, 0.0)),
-        Part("box", (stem, thick, 0.020), paint, (thick, 0.0, 0.0)),
+        Primitive("box", (thick, bar, 0.020), paint, (-stem, 0.0, 0.0)),
+        Primitive("box", (stem, thick, 0.020), paint, (thick, 0.0, 0.0)),
     )
     return Thing("T", parts, float(np.hypot(stem + thick, bar)), 0.020)
 

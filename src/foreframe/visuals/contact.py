@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from foreframe.data.recording import Sequence as Recording
+from foreframe.data.recording import Recording
 from foreframe.system.files import whole_file
 from foreframe.visuals.frames import (
     CANVAS,

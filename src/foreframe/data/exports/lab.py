@@ -22,7 +22,7 @@ _BATCH = 64
 
 
 @dataclass(frozen=True)
-class _Job:
+class _Group:
     store: Store
     folder: Path
     record: Path
@@ -75,7 +75,7 @@ def export_lab(
         if target.is_complete():  # by another process, between the first look and the lock
             return counts
         jobs = [
-            _Job(
+            _Group(
                 store,
                 out / split,
                 target.record(f"{split}-{first:06d}"),
@@ -96,7 +96,7 @@ def export_lab(
     return counts
 
 
-def _export(job: _Job) -> None:
+def _export(job: _Group) -> None:
     for n in range(job.first, job.stop):
         first = n // SHARD * SHARD
         folder = job.folder / f"traj_{first}_to_{first + SHARD - 1}.tfrecords" / str(n)

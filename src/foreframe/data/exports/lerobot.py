@@ -12,7 +12,7 @@ import numpy as np
 
 from foreframe.data.exports.lerobot_files import (
     TASK,
-    Columns,
+    RowColumns,
     picture_feature,
     told,
     write_list,
@@ -22,11 +22,11 @@ from foreframe.data.exports.lerobot_files import (
 )
 from foreframe.data.exports.lerobot_plan import (
     FILES_PER_CHUNK,
-    Job,
+    EpisodeGroup,
     check_alike,
     files_of,
     find_rate,
-    plan_jobs,
+    plan_groups,
     source_of,
 )
 from foreframe.data.lab import SPLITS
@@ -90,7 +90,7 @@ def export_lerobot(
         "stores": {split: store.fingerprint() for split, store in stores.items()},
     }
     target = Resumable(out, "export", description, DESCRIPTION)
-    jobs = list(plan_jobs(stores, target, rate))
+    jobs = list(plan_groups(stores, target, rate))
     if target.is_complete():
         progress(len(jobs), len(jobs))
         return counts
@@ -110,7 +110,7 @@ def export_lerobot(
     return counts
 
 
-def _done(job: Job) -> bool:
+def _done(job: EpisodeGroup) -> bool:
     try:
         _read_record(job)
     except (OSError, ValueError, KeyError, TypeError):
@@ -118,7 +118,7 @@ def _done(job: Job) -> bool:
     return all(file.is_file() for file in files_of(job))
 
 
-def _read_record(job: Job) -> tuple[int, dict[str, Statistics]]:
+def _read_record(job: EpisodeGroup) -> tuple[int, dict[str, Statistics]]:
     """Frames of a job, and the statistics of its features."""
     record = json.loads(job.record.read_text(encoding="utf-8"))
     found = {name: Statistics.from_json(values) for name, values in record["statistics"].items()}
@@ -128,7 +128,7 @@ def _read_record(job: Job) -> tuple[int, dict[str, Statistics]]:
 # -- the work -----------------------------------------------------------------------------------
 
 
-def _export(job: Job) -> None:
+def _export(job: EpisodeGroup) -> None:
     store, numbers = job.store, range(job.first, job.stop)
     lengths = [int(store.lengths[n]) for n in numbers]
     ends = np.cumsum([0, *lengths]).tolist()
@@ -147,7 +147,7 @@ def _export(job: Job) -> None:
                 "task_index": np.zeros(len(steps), np.int64),
             }
 
-    statistics = write_rows(rows_path, Columns.of(store), rows())
+    statistics = write_rows(rows_path, RowColumns.of(store), rows())
     colours = write_video(video_path, store.size, job.rate, (store[n].frames for n in numbers))
     for own, colour in zip(statistics, colours, strict=True):
         own[job.camera] = colour
@@ -178,7 +178,7 @@ def _finish(
     out: Path,
     description: dict[str, Any],
     stores: dict[str, Store],
-    jobs: list[Job],
+    jobs: list[EpisodeGroup],
     rate: Fraction,
 ) -> None:
     frames = 0
@@ -215,7 +215,10 @@ def _finish(
             "splits": splits,
             "data_path": DATA_PATH,
             "video_path": VIDEO_PATH,
-            "features": {**Columns.of(store).features(), camera: picture_feature(store.size, fps)},
+            "features": {
+                **RowColumns.of(store).features(),
+                camera: picture_feature(store.size, fps),
+            },
         },
     )
     # Last: with it the dataset is complete.

@@ -31,7 +31,7 @@ _BT601, _LIMITED = 6, 1
 
 
 @dataclass(frozen=True)
-class Columns:
+class RowColumns:
     """What the rows hold besides their numbers and times.
 
     Attributes:
@@ -41,13 +41,13 @@ class Columns:
     widths: dict[str, int]
 
     @classmethod
-    def of(cls, store: Store) -> "Columns":
+    def of(cls, store: Store) -> "RowColumns":
         """Those for the actions and positions of a store."""
         widths = {"action": store.action_dim, "observation.state": store.position_dim}
         return cls({name: width for name, width in widths.items() if width is not None})
 
     def schema(self) -> Any:
-        """Columns and types of the parquet files."""
+        """RowColumns and types of the parquet files."""
         pa = import_parquet()
         found = [
             (name, pa.float32() if width == 1 else pa.list_(pa.float32(), width))
@@ -91,7 +91,7 @@ def picture_feature(size: tuple[int, int], fps: float) -> dict[str, Any]:
 
 
 def write_rows(
-    path: Path, columns: Columns, episodes: Iterable[dict[str, np.ndarray]]
+    path: Path, columns: RowColumns, episodes: Iterable[dict[str, np.ndarray]]
 ) -> list[dict[str, Statistics]]:
     """A parquet file with a group of rows for each episode.
 

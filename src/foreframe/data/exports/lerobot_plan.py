@@ -22,7 +22,7 @@ _RATES = (0.01, 1000.0)
 
 
 @dataclass(frozen=True)
-class Job:
+class EpisodeGroup:
     """Episodes that share their files.
 
     Attributes:
@@ -117,7 +117,9 @@ def _camera(store: Store) -> str:
     return IMAGES + (re.sub(r"[^A-Za-z0-9_.-]+", "_", name).strip("_.") or "camera")
 
 
-def plan_jobs(stores: dict[str, Store], target: Resumable, rate: Fraction) -> Iterator[Job]:
+def plan_groups(
+    stores: dict[str, Store], target: Resumable, rate: Fraction
+) -> Iterator[EpisodeGroup]:
     """All the jobs of an export, in the order of the episodes; none reaches over a shard."""
     number = episode = index = 0
     camera = _camera(next(iter(stores.values())))
@@ -135,12 +137,14 @@ def plan_jobs(stores: dict[str, Store], target: Resumable, rate: Fraction) -> It
                 frames += int(store.lengths[stop])
                 stop += 1
             record = target.record(f"{number:06d}")
-            yield Job(store, target.out, record, number, first, stop, episode, index, camera, rate)
+            yield EpisodeGroup(
+                store, target.out, record, number, first, stop, episode, index, camera, rate
+            )
             number, episode, index = number + 1, episode + stop - first, index + frames
             first = stop
 
 
-def files_of(job: Job) -> tuple[Path, Path, Path]:
+def files_of(job: EpisodeGroup) -> tuple[Path, Path, Path]:
     """Rows, pictures and list of the episodes of a job."""
     return (
         job.out / DATA_PATH.format(**job.where),

@@ -13,8 +13,8 @@ from typing import Any
 
 import foreframe
 from foreframe.data.imports.options import ImportOptions as ImportOptions
-from foreframe.data.imports.part import Job, import_part, record_of
-from foreframe.data.imports.plan import Plan, make_plan
+from foreframe.data.imports.part import PartJob, import_part, record_of
+from foreframe.data.imports.plan import ImportPlan, plan_import
 from foreframe.data.lab import SPLITS
 from foreframe.data.resumable import Resumable
 from foreframe.data.sources.source import Skip, Source
@@ -90,9 +90,9 @@ def import_dataset(
     with target.begun():
         if target.is_complete():  # by another process, between the first look and the lock
             return _summary(out)
-        plan = make_plan(source, parts, options)
+        plan = plan_import(source, parts, options)
         jobs = [
-            Job(
+            PartJob(
                 source,
                 part,
                 options,
@@ -146,7 +146,7 @@ def _finish(
     out: Path,
     description: dict[str, Any],
     told: dict[str, Any],
-    plan: Plan,
+    plan: ImportPlan,
     records: list[dict[str, Any]],
 ) -> None:
     skipped = [skip for record in records for skip in record["skipped"]]

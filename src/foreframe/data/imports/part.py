@@ -16,15 +16,15 @@ from filelock import FileLock
 from foreframe.data.imports.division import Piece
 from foreframe.data.imports.options import ImportOptions
 from foreframe.data.lab import SPLITS
-from foreframe.data.recording import Fit, Sequence, finite
-from foreframe.data.sources.source import Part, Recording, Skip, Source
+from foreframe.data.recording import Fit, Recording, finite
+from foreframe.data.sources.source import Part, RawRecording, Skip, Source
 from foreframe.data.store.writer import write_store
 from foreframe.errors import ForeframeError
 from foreframe.system.files import write_json
 
 
 @dataclass(frozen=True)
-class Job:
+class PartJob:
     """A part to import.
 
     Attributes:
@@ -48,7 +48,7 @@ class Job:
     widths: dict[str, int | None]
 
 
-def record_of(job: Job) -> dict[str, Any] | None:
+def record_of(job: PartJob) -> dict[str, Any] | None:
     """The record of a part that is done, if its input and its share are still the same."""
     with suppress(OSError, ValueError, KeyError, TypeError):
         record: dict[str, Any] = json.loads(job.record.read_text("utf-8"))
@@ -57,13 +57,13 @@ def record_of(job: Job) -> dict[str, Any] | None:
     return None
 
 
-def _plan(job: Job) -> dict[str, Any]:
+def _plan(job: PartJob) -> dict[str, Any]:
     """What was decided for a part from all that was there; more input may change it."""
     pieces = {name: [asdict(piece) for piece in own] for name, own in job.pieces.items()}
     return {"split": job.part.split, "pieces": pieces, "widths": job.widths}
 
 
-def _clear(job: Job) -> None:
+def _clear(job: PartJob) -> None:
     """Remove what an interrupted import has left of a part, or one of an input that has changed."""
     job.record.unlink(missing_ok=True)
     name = job.part.name
@@ -87,7 +87,7 @@ def _stamp(part: Part) -> list[Any]:
     return [[name, stat.st_size, getattr(stat, "st_mtime", 0)] for name, stat in stats]
 
 
-def import_part(job: Job) -> None:
+def import_part(job: PartJob) -> None:
     """Read a part and write its shards, then its record."""
     # A worker of an import that was killed may live a little longer than it, and write.
     with FileLock(job.record.with_name(f"{job.part.name}.lock")):
@@ -96,7 +96,7 @@ def import_part(job: Job) -> None:
             _write_part(job)
 
 
-def _write_part(job: Job) -> None:
+def _write_part(job: PartJob) -> None:
     skipped: list[Skip] = []
     counts: dict[str, int] = {}
 
@@ -141,7 +141,7 @@ class _FaultError(Exception):
     """A recording cannot be used; the message says why, without a full stop."""
 
 
-def fault(item: Recording, widths: dict[str, int | None] | None) -> str | None:
+def fault(item: RawRecording, widths: dict[str, int | None] | None) -> str | None:
     """What is wrong with a recording's numbers, if anything is."""
     for part, rows in (("actions", item.actions), ("positions", item.positions)):
         if rows is not None:
@@ -157,7 +157,7 @@ def fault(item: Recording, widths: dict[str, int | None] | None) -> str | None:
     return None
 
 
-def _sequences(item: Recording, job: Job) -> Iterator[tuple[str, str, Sequence]]:
+def _sequences(item: RawRecording, job: PartJob) -> Iterator[tuple[str, str, Recording]]:
     """The sequences that a recording becomes: split, name and content, frames taken one by one.
 
     Raises:
@@ -201,7 +201,7 @@ def _sequences(item: Recording, job: Job) -> Iterator[tuple[str, str, Sequence]]
         raise _FaultError(f"{found} frames, but {len(rows)} rows of numbers")
 
 
-def _with_actions(item: Recording, shift: int) -> tuple[int, int | None]:
+def _with_actions(item: RawRecording, shift: int) -> tuple[int, int | None]:
     """The frames of a recording that keep an action when the rows are shifted; None: to its end."""
     if item.actions is None or not shift:
         return 0, None
@@ -210,7 +210,7 @@ def _with_actions(item: Recording, shift: int) -> tuple[int, int | None]:
     return max(0, -shift), min(n, n - shift + 1)
 
 
-def _fitted(item: Recording, fit: Fit) -> Iterator[np.ndarray]:
+def _fitted(item: RawRecording, fit: Fit) -> Iterator[np.ndarray]:
     size: tuple[int, ...] | None = None
     for frame in item.frames:
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
@@ -225,7 +225,7 @@ def _fitted(item: Recording, fit: Fit) -> Iterator[np.ndarray]:
         yield fit(frame)
 
 
-def _with_rows(item: Recording, frames: np.ndarray, start: int, shift: int) -> Sequence:
+def _with_rows(item: RawRecording, frames: np.ndarray, start: int, shift: int) -> Recording:
     """Frames from ``start`` on, with their rows."""
     n = len(frames)
     actions, positions = item.actions, item.positions
@@ -236,4 +236,4 @@ def _with_rows(item: Recording, frames: np.ndarray, start: int, shift: int) -> S
         actions = actions[(np.arange(start, start + n) + shift).clip(0, len(actions) - 1)]
     if positions is not None:
         positions = positions[start : start + n]
-    return Sequence(frames, actions, positions)
+    return Recording(frames, actions, positions)

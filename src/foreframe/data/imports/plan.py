@@ -14,27 +14,27 @@ from foreframe.errors import ForeframeError
 
 
 @dataclass(frozen=True)
-class Plan:
+class ImportPlan:
     parts: list[Part]
     pieces: dict[str, dict[str, list[Piece]]]
     divided_by_time: bool
     widths: dict[str, int | None] = field(default_factory=dict)
 
 
-def make_plan(source: Source, parts: list[Part], options: ImportOptions) -> Plan:
+def plan_import(source: Source, parts: list[Part], options: ImportOptions) -> ImportPlan:
     repeated = [name for name, count in Counter(part.name for part in parts).items() if count > 1]
     if repeated:
         raise ForeframeError(f"{repeated[0]}: there are two parts of this name; rename one.")
     if options.split is not None:
         parts = [replace(part, split=options.split) for part in parts]
-        return Plan(parts, {}, False, _widths(source, parts, options))
+        return ImportPlan(parts, {}, False, _widths(source, parts, options))
     widths = _widths(source, parts, options)
     own = {part.split for part in parts if part.split is not None}
     fractions = {"validate": options.validate, "test": options.test}
     missing = [split for split in fractions if split not in own and fractions[split]]
     if not missing:
         parts = [replace(part, split=part.split or "train") for part in parts]
-        return Plan(parts, {}, False, widths)
+        return ImportPlan(parts, {}, False, widths)
     divided = [part for part in parts if part.split in (None, "train")]
     found = {part.name: source.lengths(part) for part in divided}
     # Views of several cameras have one name, and go to one split.
@@ -53,7 +53,7 @@ def make_plan(source: Source, parts: list[Part], options: ImportOptions) -> Plan
         for part in divided:
             pieces[part.name] = {name: [Piece(splits[name])] for name, _ in found[part.name]}
     parts = [replace(part, split=part.split or "train") for part in parts]
-    return Plan(parts, pieces, by_time, widths)
+    return ImportPlan(parts, pieces, by_time, widths)
 
 
 def _widths(source: Source, parts: list[Part], options: ImportOptions) -> dict[str, int | None]:

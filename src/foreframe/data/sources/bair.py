@@ -9,7 +9,7 @@ from typing import IO, Any, Literal
 import numpy as np
 
 from foreframe.data.lab import SPLITS
-from foreframe.data.sources.source import Part, Recording, Skip, Source
+from foreframe.data.sources.source import Part, RawRecording, Skip, Source
 from foreframe.data.sources.tfrecord import (
     BadExampleError,
     Damage,
@@ -124,7 +124,7 @@ class BairSource(Source):
             count = sum(1 for _ in record_offsets(file, part.select["start"], part.select["stop"]))
         return [(f"{part.select['file']}/{n}", FRAMES) for n in range(count)]
 
-    def read(self, part: Part) -> Iterator[Recording | Skip]:
+    def read(self, part: Part) -> Iterator[RawRecording | Skip]:
         if "damage" in part.select:
             yield Skip(str(self.input), part.select["damage"])
             return
@@ -141,7 +141,7 @@ class BairSource(Source):
                 except BadExampleError as error:
                     yield Skip(where, str(error))
 
-    def _recording(self, name: str, example: Example) -> Recording:
+    def _recording(self, name: str, example: Example) -> RawRecording:
         images = f"image_{self.camera}/encoded"
         steps: dict[str, list[int]] = {images: [], "action": [], "endeffector_pos": []}
         for key in example:
@@ -168,7 +168,7 @@ class BairSource(Source):
                     f"{frames[t].size:,} of {SIZE}x{SIZE} RGB pixels"
                 )
             frames[t] = np.frombuffer(values[0], np.uint8).reshape(frames[t].shape)
-        return Recording(
+        return RawRecording(
             name,
             frames,
             _rows(example, "action", n, ACTIONS),

@@ -11,7 +11,7 @@ _FORM = re.compile(r"(?P<name>[^\[\],]+)(?:\[(?P<first>\d*)(?P<colon>:?)(?P<stop
 
 
 @dataclass(frozen=True)
-class Columns:
+class FeatureColumns:
     """Some columns of a named feature.
 
     Attributes:
@@ -42,7 +42,7 @@ class Columns:
             return rows[:, self.first : stop].astype(np.float32)
 
 
-def parse_columns(text: str, option: str) -> tuple[Columns, ...]:
+def parse_columns(text: str, option: str) -> tuple[FeatureColumns, ...]:
     """What an option such as ``--position state[:3],gripper`` asks for; empty if ``text`` is.
 
     Raises:
@@ -50,7 +50,7 @@ def parse_columns(text: str, option: str) -> tuple[Columns, ...]:
     """
     if text in ("", "none"):
         return ()
-    found: list[Columns] = []
+    found: list[FeatureColumns] = []
     for word in text.split(","):
         match = _FORM.fullmatch(word.strip())
         first, stop = ("", "") if match is None else (match["first"] or "", match["stop"] or "")
@@ -62,11 +62,13 @@ def parse_columns(text: str, option: str) -> tuple[Columns, ...]:
             )
         begin = int(first or 0)
         end = int(stop) if stop else begin + 1 if first and not match["colon"] else None
-        found.append(Columns(match["name"], begin, end))
+        found.append(FeatureColumns(match["name"], begin, end))
     return tuple(found)
 
 
-def join_columns(wanted: tuple[Columns, ...], features: dict[str, np.ndarray]) -> np.ndarray | None:
+def join_columns(
+    wanted: tuple[FeatureColumns, ...], features: dict[str, np.ndarray]
+) -> np.ndarray | None:
     """The wanted columns side by side, float32 [T, columns]; None if none are wanted.
 
     Raises:

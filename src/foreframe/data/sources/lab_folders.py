@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from foreframe.data.lab import SPLITS, list_sequences, read_sequence
-from foreframe.data.sources.source import Part, Recording, Skip, Source
+from foreframe.data.sources.source import Part, RawRecording, Skip, Source
 from foreframe.errors import ForeframeError
 from foreframe.system.places import Place
 
@@ -54,7 +54,7 @@ class LabSource(Source):
             for name in part.select["names"]
         ]
 
-    def read(self, part: Part) -> Iterator[Recording | Skip]:
+    def read(self, part: Part) -> Iterator[RawRecording | Skip]:
         assert isinstance(part.place, Path)
         for name in part.select["names"]:
             folder = part.place / name
@@ -63,7 +63,7 @@ class LabSource(Source):
             except ForeframeError as error:
                 yield Skip(str(folder.relative_to(self._root())), str(error).rstrip("."))
                 continue
-            yield Recording(
+            yield RawRecording(
                 f"{part.place.name}/{name}", sequence.frames, sequence.actions, sequence.positions
             )
 

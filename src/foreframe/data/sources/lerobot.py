@@ -8,7 +8,7 @@ import numpy as np
 
 from foreframe.data.sources.feature import join_columns, parse_columns
 from foreframe.data.sources.lerobot_layout import (
-    Episode,
+    EpisodePlace,
     UnusableError,
     find_camera,
     find_splits,
@@ -18,7 +18,7 @@ from foreframe.data.sources.lerobot_layout import (
     read_table,
 )
 from foreframe.data.sources.lerobot_video import decode_pictures, frame_times, frames_at
-from foreframe.data.sources.source import Part, Recording, Skip, Source
+from foreframe.data.sources.source import Part, RawRecording, Skip, Source
 from foreframe.errors import ForeframeError
 from foreframe.system.places import Place
 
@@ -60,7 +60,7 @@ class LerobotSource(Source):
         self._wanted(info)
         splits = find_splits(info)
         # Episodes of one file belong together, but a file of v3.0 may hold thousands.
-        groups: list[tuple[tuple[str | None, str], list[Episode]]] = []
+        groups: list[tuple[tuple[str | None, str], list[EpisodePlace]]] = []
         for episode in list_episodes(self.input, info, *self._camera(info)):
             split = next((name for name, numbers in splits if episode.index in numbers), None)
             key = (split, episode.data if info["codebase_version"] == "v3.0" else "")
@@ -89,12 +89,12 @@ class LerobotSource(Source):
             for episode in part.select["episodes"]
         ]
 
-    def read(self, part: Part) -> Iterator[Recording | Skip]:
+    def read(self, part: Part) -> Iterator[RawRecording | Skip]:
         info = read_info(self.input)
         camera, in_video = self._camera(info)
         wanted = self._wanted(info)
         columns = ["episode_index", "timestamp", *wanted, *([] if in_video else [camera])]
-        episodes = [Episode(**given) for given in part.select["episodes"]]
+        episodes = [EpisodePlace(**given) for given in part.select["episodes"]]
         span = range(episodes[0].index, episodes[-1].index + 1)
         # Of the file that was last read; the next episode is mostly in the same.
         tables: dict[str, Any] = {}
@@ -119,7 +119,7 @@ class LerobotSource(Source):
                         films = {episode.video: frame_times(path)}
                     interval = 1 / float(info["fps"])
                     frames = frames_at(path, films[episode.video], times + episode.start, interval)
-                yield Recording(
+                yield RawRecording(
                     name,
                     frames,
                     join_columns(parse_columns(self.action, "--action"), features),
@@ -142,7 +142,7 @@ class LerobotSource(Source):
         }
 
 
-def _rows(table: Any, episode: Episode) -> Any:
+def _rows(table: Any, episode: EpisodePlace) -> Any:
     """The rows of an episode.
 
     Raises:

@@ -40,7 +40,7 @@ class UnusableError(Exception):
 
 
 @dataclass(frozen=True)
-class Episode:
+class EpisodePlace:
     """Where an episode's rows and pictures are.
 
     Attributes:
@@ -134,7 +134,9 @@ def find_splits(info: dict[str, Any]) -> list[tuple[str, range]]:
 # -- the list of episodes -----------------------------------------------------------------------
 
 
-def list_episodes(root: Place, info: dict[str, Any], camera: str, in_video: bool) -> list[Episode]:
+def list_episodes(
+    root: Place, info: dict[str, Any], camera: str, in_video: bool
+) -> list[EpisodePlace]:
     """All episodes in the order of their numbers.
 
     Raises:
@@ -163,9 +165,11 @@ def list_episodes(root: Place, info: dict[str, Any], camera: str, in_video: bool
     return _without_overlaps(found, float(info["fps"])) if in_video else found
 
 
-def _list_single(path: Place, info: dict[str, Any], camera: str, in_video: bool) -> list[Episode]:
+def _list_single(
+    path: Place, info: dict[str, Any], camera: str, in_video: bool
+) -> list[EpisodePlace]:
     size = int(info.get("chunks_size", 1000))
-    found: list[Episode] = []
+    found: list[EpisodePlace] = []
     for line in path.read_text(encoding="utf-8").splitlines():
         if not line.strip():
             continue
@@ -176,19 +180,19 @@ def _list_single(path: Place, info: dict[str, Any], camera: str, in_video: bool)
         where = {"episode_chunk": k // size, "episode_index": k, "video_key": camera}
         data = info["data_path"].format(**where)
         video = info["video_path"].format(**where) if in_video else None
-        found.append(Episode(k, int(row["length"]), data, video, 0.0))
+        found.append(EpisodePlace(k, int(row["length"]), data, video, 0.0))
     return found
 
 
 def _list_sharded(
     folder: Place, info: dict[str, Any], camera: str, in_video: bool
-) -> list[Episode]:
+) -> list[EpisodePlace]:
     video = f"videos/{camera}/"
     columns = ["episode_index", "length", "data/chunk_index", "data/file_index"]
     if in_video:
         names = ("chunk_index", "file_index", "from_timestamp", "to_timestamp")
         columns += [video + name for name in names]
-    found: list[Episode] = []
+    found: list[EpisodePlace] = []
     for file in files_below(folder, (".parquet",)):
         for row in read_table(file, columns).to_pylist():
             k, length = int(row["episode_index"]), int(row["length"])
@@ -198,7 +202,7 @@ def _list_sharded(
                 chunk_index=row["data/chunk_index"], file_index=row["data/file_index"]
             )
             if not in_video:
-                found.append(Episode(k, length, data, None, 0.0))
+                found.append(EpisodePlace(k, length, data, None, 0.0))
                 continue
             path = info["video_path"].format(
                 video_key=camera,
@@ -213,16 +217,16 @@ def _list_sharded(
                     f"its {length} frames last {seconds:.3f} s, but in {path} they are said to "
                     f"reach from {start:.3f} to {stop:.3f} s"
                 )
-            found.append(Episode(k, length, data, path, start, fault))
+            found.append(EpisodePlace(k, length, data, path, start, fault))
     return found
 
 
-def _without_overlaps(episodes: list[Episode], rate: float) -> list[Episode]:
+def _without_overlaps(episodes: list[EpisodePlace], rate: float) -> list[EpisodePlace]:
     """Two episodes cannot have the same pictures: where they would, neither is believed."""
     usable = [episode for episode in episodes if episode.fault is None]
     usable.sort(key=lambda episode: (episode.video or "", episode.start))
     faults: dict[int, str] = {}
-    last: Episode | None = None
+    last: EpisodePlace | None = None
     for episode in usable:
         if last is not None and last.video == episode.video:
             if episode.start < last.start + (last.length - 0.5) / rate:
@@ -234,7 +238,7 @@ def _without_overlaps(episodes: list[Episode], rate: float) -> list[Episode]:
                 continue  # the one that reaches farther
         last = episode
     return [
-        Episode(**{**episode.__dict__, "fault": faults.get(episode.index, episode.fault)})
+        EpisodePlace(**{**episode.__dict__, "fault": faults.get(episode.index, episode.fault)})
         for episode in episodes
     ]
 

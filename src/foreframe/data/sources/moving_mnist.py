@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from foreframe.data.lab import SPLITS
-from foreframe.data.sources.source import Part, Recording, Skip, Source
+from foreframe.data.sources.source import Part, RawRecording, Skip, Source
 from foreframe.errors import ForeframeError
 from foreframe.system.places import Place, open_binary, unreadable
 
@@ -133,7 +133,7 @@ class MovingMnistSource(Source):
         numbers = range(part.select["start"], part.select["stop"])
         return [(f"{part.split}/{k}", self.frames) for k in numbers]
 
-    def read(self, part: Part) -> Iterator[Recording | Skip]:
+    def read(self, part: Part) -> Iterator[RawRecording | Skip]:
         assert part.split is not None
         try:
             digits = self._digits(part.split)
@@ -142,7 +142,7 @@ class MovingMnistSource(Source):
             return
         for k in range(part.select["start"], part.select["stop"]):
             random = np.random.default_rng((self.seed, SPLITS.index(part.split), k))
-            yield Recording(f"{part.split}/{k}", self._sequence(digits, random))
+            yield RawRecording(f"{part.split}/{k}", self._sequence(digits, random))
 
     def _sequence(self, digits: np.ndarray, random: np.random.Generator) -> np.ndarray:
         size = self.digit_size

@@ -7,9 +7,9 @@ from typing import IO, Any
 
 import numpy as np
 
-from foreframe.data.sources.feature import Columns, join_columns, parse_columns
+from foreframe.data.sources.feature import FeatureColumns, join_columns, parse_columns
 from foreframe.data.sources.npz_file import BadNpzError, NpzArray, NpzFile, open_npz, rows
-from foreframe.data.sources.source import Part, Recording, Skip, Source
+from foreframe.data.sources.source import Part, RawRecording, Skip, Source
 from foreframe.errors import ForeframeError
 from foreframe.system.places import Place, natural_key, unreadable
 
@@ -130,7 +130,7 @@ class NpzSource(Source):
             found += [(label, b - a) for label, a, b in _selected(contents, part)]
         return found
 
-    def read(self, part: Part) -> Iterator[Recording | Skip]:
+    def read(self, part: Part) -> Iterator[RawRecording | Skip]:
         for name in part.select["files"]:
             place = self._place(name)
             try:
@@ -141,7 +141,9 @@ class NpzSource(Source):
             except ForeframeError as error:
                 yield Skip(name, str(error).removeprefix(f"{place}: ").rstrip("."))
 
-    def _read_file(self, place: Place, opened: NpzFile, part: Part) -> Iterator[Recording | Skip]:
+    def _read_file(
+        self, place: Place, opened: NpzFile, part: Part
+    ) -> Iterator[RawRecording | Skip]:
         contents = self._contents(place, opened, with_rows=True)
         opened.check_pixels(contents.frames)
         with opened.stream(contents.frames) as stream:
@@ -152,7 +154,7 @@ class NpzSource(Source):
                 except ValueError as error:
                     yield Skip(name, str(error))
                     continue
-                yield Recording(
+                yield RawRecording(
                     name,
                     _frames(place, stream, contents, start, stop),
                     rows.get("actions"),
@@ -189,7 +191,7 @@ class NpzSource(Source):
                     values[columns.name] = opened.load(array).reshape(total, -1)
         return _Contents(frames, shape, values, episodes, total - ends[-1])
 
-    def _wanted(self) -> dict[str, tuple[Columns, ...]]:
+    def _wanted(self) -> dict[str, tuple[FeatureColumns, ...]]:
         return {
             "actions": parse_columns(self.actions, "--actions"),
             "positions": parse_columns(self.positions, "--positions"),
@@ -255,7 +257,7 @@ def _ends(opened: NpzFile, array: NpzArray, total: int) -> list[int]:
     return ends
 
 
-def _check_rows(array: NpzArray, lead: tuple[int, ...], kind: str, columns: Columns) -> None:
+def _check_rows(array: NpzArray, lead: tuple[int, ...], kind: str, columns: FeatureColumns) -> None:
     shape = array.shape
     if len(shape) not in (len(lead), len(lead) + 1) or 0 in shape[len(lead) :]:
         expected = "[time, number]" if len(lead) == 1 else "[recording, time, number]"

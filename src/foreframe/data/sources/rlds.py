@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from foreframe.data.sources.feature import join_columns, parse_columns
-from foreframe.data.sources.source import Part, Recording, Skip, Source
+from foreframe.data.sources.source import Part, RawRecording, Skip, Source
 from foreframe.data.sources.tfrecord import (
     BadExampleError,
     Damage,
@@ -146,7 +146,7 @@ class RldsSource(Source):
                     found.append((name, 0))
         return found
 
-    def read(self, part: Part) -> Iterator[Recording | Skip]:
+    def read(self, part: Part) -> Iterator[RawRecording | Skip]:
         view = part.select.get("view", "")
         with open_binary(part.place) as file:
             for n, record in enumerate(read_records(file, 0, part.select["stop"])):
@@ -162,7 +162,7 @@ class RldsSource(Source):
                 except ForeframeError as error:  # the features of this episode are others
                     yield Skip(where, str(error).rstrip("."))
 
-    def _recording(self, name: str, where: str, example: Example, view: str) -> Recording:
+    def _recording(self, name: str, where: str, example: Example, view: str) -> RawRecording:
         image, keys = self._features(example, view or self.image)
         pictures = list(example.bytes_list(image))
         n = len(pictures)
@@ -177,7 +177,7 @@ class RldsSource(Source):
                     f"{n} steps"
                 )
             features[feature] = values.reshape(n, -1)
-        return Recording(
+        return RawRecording(
             name,
             _decoded(pictures, where),
             join_columns(parse_columns(self.action, "--action"), features),

@@ -36,7 +36,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Recording:
+class RawRecording:
     """One continuous recording on its way in.
 
     Attributes:
@@ -93,7 +93,7 @@ class Source(ABC):
         """
 
     @abstractmethod
-    def read(self, part: Part) -> Iterator[Recording | Skip]:
+    def read(self, part: Part) -> Iterator[RawRecording | Skip]:
         """The recordings of ``part`` in order; what cannot be read comes as a ``Skip``.
 
         Memory is bounded by one recording. Errors of single recordings are never raised here

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from foreframe.data.sources.source import Part, Recording, Skip, Source
+from foreframe.data.sources.source import Part, RawRecording, Skip, Source
 from foreframe.data.sources.video_packets import BadVideoError, frame_times
 from foreframe.data.sources.video_table import NONE, BadTableError, Table, choose, read_table
 from foreframe.data.video_file import frames as decode
@@ -174,7 +174,7 @@ class VideoSource(Source):
             found.append((video, len(taken)))
         return found
 
-    def read(self, part: Part) -> Iterator[Recording | Skip]:
+    def read(self, part: Part) -> Iterator[RawRecording | Skip]:
         like = _Like(**part.select["like"])
         for video, table in zip(part.select["videos"], part.select["tables"], strict=True):
             try:
@@ -184,7 +184,7 @@ class VideoSource(Source):
             except ForeframeError as error:
                 yield Skip(video, str(error).rstrip("."))
 
-    def _recording(self, video: str, table: str | None, like: _Like) -> Recording:
+    def _recording(self, video: str, table: str | None, like: _Like) -> RawRecording:
         times = self._times(video)
         taken = self._taken(times, like)
         rows: dict[str, np.ndarray | None] = {"actions": None, "positions": None}
@@ -204,7 +204,7 @@ class VideoSource(Source):
                 rows["actions"] = actions.astype(np.float32)
             if columns["positions"]:
                 rows["positions"] = values[taken][:, columns["positions"]].astype(np.float32)
-        return Recording(
+        return RawRecording(
             video, self._frames(video, times, taken), rows.get("actions"), rows.get("positions")
         )
 

@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from foreframe.data.sources.feature import Columns, join_columns, parse_columns
-from foreframe.data.sources.source import Part, Recording, Skip, Source
+from foreframe.data.sources.feature import FeatureColumns, join_columns, parse_columns
+from foreframe.data.sources.source import Part, RawRecording, Skip, Source
 from foreframe.errors import ForeframeError
 from foreframe.system.places import Place
 
@@ -87,7 +87,7 @@ class ZarrSource(Source):
             name = self.input.name
             return [(f"{name}/{k}", stop - start) for k, start, stop in buffer.episodes(part)]
 
-    def read(self, part: Part) -> Iterator[Recording | Skip]:
+    def read(self, part: Part) -> Iterator[RawRecording | Skip]:
         try:
             with _opened(self) as buffer:
                 yield from buffer.read(part)
@@ -174,7 +174,7 @@ class _Buffer:
         ]
         return ", ".join(arrays) or "no zarr arrays"
 
-    def _row_array(self, columns: Columns, option: str, total: int) -> Any:
+    def _row_array(self, columns: FeatureColumns, option: str, total: int) -> Any:
         """The array that has these columns."""
         array = self._array(columns.name, option)
         label = f"--{option} {columns.name}"
@@ -229,7 +229,7 @@ class _Buffer:
         starts = [0, *self.ends]
         return [(k, starts[k], self.ends[k]) for k in range(first, len(self.ends))[:_PER_PART]]
 
-    def read(self, part: Part) -> Iterator[Recording | Skip]:
+    def read(self, part: Part) -> Iterator[RawRecording | Skip]:
         for k, start, stop in self.episodes(part):
             name = f"{self._source.input.name}/{k}"
             try:
@@ -238,7 +238,7 @@ class _Buffer:
             except (_UnusableError, ValueError) as error:
                 yield Skip(name, str(error))
                 continue
-            yield Recording(
+            yield RawRecording(
                 name,
                 self._read_frames(name, start, stop),
                 rows.get("actions"),

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from foreframe.config.model import nets_for
 from foreframe.data.lab import list_sequences, read_sequence
-from foreframe.data.recording import Fit, Sequence, fit_sequence
+from foreframe.data.recording import Fit, Recording, fit_recording
 from foreframe.data.store.shard_cache import user_cache
 from foreframe.data.store.store import META, Store
 from foreframe.data.store.writer import write_store
@@ -100,7 +100,7 @@ def open_split(
     return Store(cache, root)
 
 
-def read_recording(place: Place, *, size: int | None = None) -> Sequence:
+def read_recording(place: Place, *, size: int | None = None) -> Recording:
     """One recording of a dataset: a folder in the lab's layout, or STORE/<split>/<its number>.
 
     Args:
@@ -122,7 +122,7 @@ def read_recording(place: Place, *, size: int | None = None) -> Sequence:
     if not isinstance(place, Path):
         raise ForeframeError(f"{place}: there is no store. Give STORE/<split>/<number>.")
     sequence = read_sequence(place)
-    return sequence if size is None else fit_sequence(sequence, Fit(size))
+    return sequence if size is None else fit_recording(sequence, Fit(size))
 
 
 def _require_size(store: Store, where: Place, size: int) -> None:
@@ -188,11 +188,11 @@ def _pack(
 ) -> None:
     resized_from: set[tuple[int, int]] = set()
 
-    def read(path: Path) -> Sequence:
+    def read(path: Path) -> Recording:
         sequence = read_sequence(path)
         if sequence.frames.shape[1:3] != (size, size):
             resized_from.add(sequence.frames.shape[1:3])
-        return fit_sequence(sequence, Fit(size))
+        return fit_recording(sequence, Fit(size))
 
     # Pillow releases the interpreter while it decodes. A bounded window keeps memory flat.
     workers = os.cpu_count() or 1

@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from foreframe.data.recording import Sequence
+from foreframe.data.recording import Recording
 from foreframe.data.statistics import Statistics
 from foreframe.data.store.shard_cache import ShardCache
 from foreframe.errors import ForeframeError
@@ -70,7 +70,7 @@ class _Arrays:
 
 
 class Store:
-    """A packed split: ``len(store)`` sequences, ``store[i]`` a ``Sequence`` of views into the maps.
+    """A packed split: ``store[i]`` is a ``Recording`` of views into its maps.
 
     Cheap to open and to send to another process: the arrays are mapped, not read. Those of a
     remote store are fetched shard by shard into a local cache of bounded size.
@@ -235,17 +235,17 @@ class Store:
     def __len__(self) -> int:
         return len(self.lengths)
 
-    def __getitem__(self, index: int) -> Sequence:
+    def __getitem__(self, index: int) -> Recording:
         if not -len(self) <= index < len(self):
             raise IndexError(index)
         return self.rows(index, 0, int(self.lengths[index]))
 
-    def rows(self, index: int, start: int, stop: int) -> Sequence:
+    def rows(self, index: int, start: int, stop: int) -> Recording:
         """Frames ``start`` to ``stop`` of a sequence, with their actions and positions: views."""
         arrays = self._arrays(int(self.shard_of[index]))
         first = int(self._starts[index])
         wanted = slice(first + start, first + stop)
-        return Sequence(
+        return Recording(
             arrays.frames[wanted],
             None if arrays.actions is None else arrays.actions[wanted],
             None if arrays.positions is None else arrays.positions[wanted],

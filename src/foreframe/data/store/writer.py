@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 import foreframe
-from foreframe.data.recording import Sequence
+from foreframe.data.recording import Recording
 from foreframe.data.statistics import Statistics
 from foreframe.data.store.store import FORMAT, FORMAT_SHARDS, META, Store
 from foreframe.errors import ForeframeError
@@ -35,7 +35,7 @@ class StoreWriter:
     def __len__(self) -> int:
         return len(self._lengths)
 
-    def add(self, sequence: Sequence, name: str) -> None:
+    def add(self, sequence: Recording, name: str) -> None:
         """Append a sequence.
 
         Args:
