@@ -8,11 +8,12 @@ import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 import torch
 
-from foreframe import VideoCVAE
+from foreframe import ForeframeError, VideoCVAE
 from foreframe.commands.app import main
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
@@ -163,3 +164,23 @@ def test_the_cards_program_runs(scored, monkeypatch):
     }
     exec(code, names)
     assert names["futures"].shape == (1, 8, 6, 3, 64, 64)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["runs/nope", "./nope", "a/b/c", "nope", "/nowhere/at/all", Path("owner/model"), "~/runs/demo"],
+)
+def test_what_can_only_be_a_folder_is_not_asked_for_on_the_hub(name, tmp_path, monkeypatch):
+    """Asking would take half a minute without a network, and with one find a stranger's model."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    monkeypatch.setattr("foreframe.runs.weights.hf_hub_download", pytest.fail)
+    monkeypatch.setattr("huggingface_hub.hub_mixin.hf_hub_download", pytest.fail)
+    with pytest.raises(ForeframeError, match=rf"^{re.escape(str(name))}: no such folder"):
+        VideoCVAE.from_pretrained(name)
+
+
+def test_a_name_of_the_hub_can_be_kept_from_it(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.hub_mixin.hf_hub_download", pytest.fail)
+    with pytest.raises(ForeframeError, match=r"^owner/model: no such folder"):
+        VideoCVAE.from_pretrained("owner/model", hub=False)

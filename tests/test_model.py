@@ -1,5 +1,8 @@
 """The networks, the rollout and the objective: figures, equations and who may influence whom."""
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -8,8 +11,9 @@ from torch.distributions import Normal, kl_divergence
 from benchmarks.plain import PlainModel
 from foreframe import Clip, ForeframeError, ModelConfig, VideoCVAE
 from foreframe.model.nets import conv
+from foreframe.model.nets.architectures import NETS
 from foreframe.model.nets.blend import DRAWN, blend
-from foreframe.model.nets.conv import NETS, upsampling_kernel
+from foreframe.model.nets.conv import upsampling_kernel
 from foreframe.model.nets.recurrent import LOGVAR_LIMIT, Gaussian, GaussianLSTM
 
 SMALL = {"net": "dcgan64", "width": 0.125, "g_dim": 16, "z_dim": 4, "rnn_size": 16}
@@ -570,3 +574,15 @@ def test_truncated_or_foreign_weights_are_refused(tmp_path):
     config.write_text(config.read_text().replace('"z_dim"', '"zdim"'))
     with pytest.raises(ForeframeError, match="unknown field zdim"):
         VideoCVAE.from_pretrained(tmp_path)
+
+
+def test_the_lines_that_the_documentation_quotes_stand_in_the_code():
+    root = Path(__file__).parents[1]
+    rows = re.findall(
+        r"^\|.*\| `([^`]+)` \| `(model/[\w/]+\.py)` \|$",
+        (root / "docs" / "model.md").read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
+    assert len(rows) >= 8
+    for line, file in rows:
+        assert line in (root / "src" / "foreframe" / file).read_text(encoding="utf-8"), line

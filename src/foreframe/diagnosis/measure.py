@@ -12,9 +12,9 @@ from foreframe.data.store.batches import evaluation_batches
 from foreframe.data.store.store import Store
 from foreframe.evaluation.sampling import sequence_noise
 from foreframe.metrics import psnr
-from foreframe.model.cvae import Observed, time_first
 from foreframe.model.latent import LatentNumbers, latent_numbers
 from foreframe.model.nets.recurrent import Gaussian
+from foreframe.model.recurrence import Observed, time_first
 from foreframe.runs.hub import VideoCVAE
 
 SOURCES = ("posterior", "prior", "prior-mean", "zero")
@@ -138,8 +138,7 @@ def _imagine(
         model.unroll(observed, condition, noise, n_past=n_past, z_from_posterior=from_posterior)
     )
     frames = torch.cat([span.x_pred for span in spans])[n_past - 1 :]
-    mu, logvar = (torch.cat([getattr(span.p, k) for span in spans]) for k in ("mu", "logvar"))
-    return frames, Gaussian(mu, logvar)
+    return frames, Gaussian.join([span.p for span in spans])
 
 
 def as_json(diagnosis: Diagnosis) -> dict[str, Any]:

@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from foreframe.model.cvae import Memory
 from foreframe.model.nets.conv import DecoderContext
 from foreframe.model.nets.recurrent import State
+from foreframe.model.recurrence import Memory
 
 
 class Imagination(NamedTuple):

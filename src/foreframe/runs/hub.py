@@ -11,15 +11,15 @@ from huggingface_hub import ModelCard, PyTorchModelHubMixin
 from foreframe.config.model import ModelConfig
 from foreframe.config.plain import from_dict
 from foreframe.errors import ForeframeError
-from foreframe.model.imagine import Imagining
+from foreframe.model.cvae import CVAE
 from foreframe.runs.folder import BEST, MODEL_CONFIG
 from foreframe.runs.model_card import TAGS, model_card
-from foreframe.runs.weights import load_into, local_or_hub, read_tensors
+from foreframe.runs.weights import load_into, local_or_hub, may_be_on_hub, read_tensors
 from foreframe.system.files import read_json
 
 
 class VideoCVAE(
-    Imagining,
+    CVAE,
     PyTorchModelHubMixin,
     library_name="foreframe",
     tags=TAGS,
@@ -64,6 +64,32 @@ class VideoCVAE(
         return url
 
     # -- weights --------------------------------------------------------------------------------
+
+    @classmethod
+    def from_pretrained(  # type: ignore[override]
+        cls, name: str | Path, *, hub: bool | None = None, **options: Any
+    ) -> "VideoCVAE":
+        """The trained model of a run folder, or of a repository on the Hub.
+
+        Args:
+            name: a run's folder; or owner/model on the Hub, if no folder of that name is there.
+            hub: True asks the Hub whatever ``name`` looks like, False never does. By default a name
+                that can only be a path (a ``Path``, ``./x``, ``a/b/c``, or one that begins with a
+                folder that is there) is looked for on this machine alone.
+            options: of ``PyTorchModelHubMixin.from_pretrained``: revision, token, map_location, ...
+
+        Raises:
+            ForeframeError: nothing of that name is there, or it is damaged.
+        """
+        if hub is None:
+            hub = may_be_on_hub(name)
+        if not hub and not Path(name).is_dir():
+            raise ForeframeError(
+                f"{name}: no such folder. Give the folder of a run (runs/demo), or a name on the "
+                "Hub (owner/model)."
+            )
+        model: VideoCVAE = super().from_pretrained(str(name), **options)
+        return model
 
     @classmethod
     def _from_pretrained(

@@ -1,5 +1,6 @@
 """Tensors in safetensors files: written whole, found, and read with a clear message."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,16 @@ def load_into(module: nn.Module, tensors: Mapping[str, Tensor], where: Path) -> 
             f"{'; '.join(sorted(wrong)[:3])}{more}. Use them with the config they were saved with."
         )
     module.load_state_dict(tensors)
+
+
+def may_be_on_hub(name: str | Path) -> bool:
+    """Whether ``name`` can be that of a model on the Hub, and is no path of this machine."""
+    if isinstance(name, Path) or Path(name).is_dir():
+        return False
+    owner, slash, _ = name.partition("/")
+    if slash and Path(owner).exists():  # runs/nope is a mistyped run, not the model of an owner
+        return False
+    return re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name, re.ASCII) is not None
 
 
 def local_or_hub(model_id: str, name: str, hub: dict[str, Any]) -> Path:

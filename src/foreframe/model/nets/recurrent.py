@@ -4,6 +4,7 @@ Both run over time-first sequences of any length, one step being a sequence of l
 no hidden state of their own: the state goes in and comes out.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -54,6 +55,20 @@ class Gaussian:
 
     def __getitem__(self, index: int | slice) -> "Gaussian":
         return Gaussian(self.mu[index], self.logvar[index])
+
+    def repeat(self, samples: int) -> "Gaussian":
+        """[time, B, z] for K samples of each sequence: [time, B * K, z], sample index fastest."""
+        if samples == 1:
+            return self
+        mu, logvar = (x.repeat_interleave(samples, 1) for x in (self.mu, self.logvar))
+        return Gaussian(mu, logvar)
+
+    @staticmethod
+    def join(parts: "Sequence[Gaussian]") -> "Gaussian":
+        """Several along their first axis."""
+        return Gaussian(
+            torch.cat([part.mu for part in parts]), torch.cat([part.logvar for part in parts])
+        )
 
 
 class Prior(Protocol):
