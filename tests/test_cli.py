@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from foreframe import VideoCVAE
-from foreframe.commands.app import COMMANDS, main
+from foreframe.commands.app import COMMANDS, main, parse
 from foreframe.config.recipes import RECIPES
 from foreframe.data.lab import SPLITS, list_sequences
 from foreframe.runs.folder import saved_config
@@ -48,6 +48,68 @@ def test_train_help_explains_every_field_with_the_recipes_defaults(capsys):
     assert "Adam's learning rate" in text
     assert "(default: learned)" in text
     assert "(default: 0.0001)" in text
+
+
+def test_the_programs_help_fits_one_screen(capsys):
+    with pytest.raises(SystemExit):
+        run("--help")
+    assert len(capsys.readouterr().out.splitlines()) <= 40
+
+
+@pytest.mark.parametrize("words", [(), ("import",), ("export",)])
+def test_too_few_words_print_the_help_and_end_with_status_2(words, capsys):
+    with pytest.raises(SystemExit) as stop:
+        run(*words)
+    assert stop.value.code == 2
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in (COMMANDS[words[0]] if words else COMMANDS))
+
+
+def test_a_switch_is_explained_as_what_it_switches_on(capsys):
+    """--no-standardise alone, before the words "bring each number to mean 0", said the opposite."""
+    for recipe in ("demo", "lab-fp-cyclical"):
+        with pytest.raises(SystemExit):
+            run("train", recipe, "--help")
+        text = " ".join(capsys.readouterr().out.replace("│", " ").split())
+        assert "--standardise, --no-standardise Bring each number" in text
+    words = ("--data", "x", "--out", "y")
+    assert not parse(["train", "demo", *words, "--no-standardise"]).model.standardise
+    assert parse(["train", "lab-fp-cyclical", *words, "--standardise"]).model.standardise
+
+
+COMPLETE = """
+source "$1"
+shift
+COMP_WORDS=("$@")
+COMP_CWORD=$(($# - 1))
+_tyro_foreframe foreframe
+echo "${COMPREPLY[@]}"
+"""
+
+
+@pytest.fixture(scope="module")
+def completions(tmp_path_factory):
+    """The script that the documentation tells bash users to write."""
+    script = tmp_path_factory.mktemp("bash") / "foreframe"
+    with pytest.raises(SystemExit) as stop:
+        run("--tyro-write-completion", "bash", script)
+    assert not stop.value.code
+    return script
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        ("tr", "train"),
+        ("import le", "lerobot"),
+        ("train demo --kl-s", "--kl-schedule"),
+        ("evaluate run --split t", "test train"),
+    ],
+)
+def test_tab_completes_commands_options_and_choices(completions, typed, completed):
+    words = ["bash", "-c", COMPLETE, "bash", str(completions), "foreframe", *typed.split()]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() == completed.split()
 
 
 def test_the_whole_way_by_hand(toy_data, tmp_path, capsys):

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from foreframe import ForeframeError
-from foreframe.commands.app import _parse
+from foreframe.commands.app import parse
 from foreframe.config.recipes import recipe
 from foreframe.config.training import RunConfig
 from foreframe.runs.folder import named_config, saved_config
@@ -71,7 +71,7 @@ def test_what_cannot_be_scheduled_is_refused_before_anything_is_trained():
 def reread(config):
     """The configuration that the printed command stands for, as the command line reads it."""
     words = shlex.split(commands(config, "the data", 3)[0])
-    command = _parse(words[1:])
+    command = parse(words[1:])
     return replace(
         RunConfig(named_config(command.recipe).recipe, command.model, command.train),
         recipe=config.recipe,

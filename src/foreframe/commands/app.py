@@ -1,19 +1,22 @@
-"""The command line: nothing but wiring."""
+"""The command line: the table of commands, how words become one, and how a command ends."""
 
 import os
+import re
 import shlex
 import sys
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext, redirect_stderr, redirect_stdout, suppress
 from dataclasses import replace
-from typing import Any
+from difflib import get_close_matches
+from functools import partial
+from io import StringIO
+from typing import Annotated, Any, Union
 
 import tyro
-from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes
+from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, subcommand
 
 import foreframe
-from foreframe.commands.console import PATIENCE, console, leave, say
+from foreframe.commands.console import console, leave, say
 from foreframe.commands.data import GROUPS, Check
 from foreframe.commands.demo import Demo
 from foreframe.commands.diagnose import Diagnose
@@ -29,7 +32,7 @@ from foreframe.errors import ForeframeError
 from foreframe.runs.folder import named_config
 from foreframe.training.listener import Interrupted, is_first
 
-COMMANDS = {
+COMMANDS: dict[str, Any] = {
     "demo": Demo,
     "simulate": Simulate,
     "check": Check,
@@ -42,50 +45,118 @@ COMMANDS = {
     "serve": Serve,
     "study": Study,
     "schedules": Schedules,
+    **GROUPS,
+}
+"""Every command by its name; a dictionary is a group of commands of two words."""
+
+_GROUP_HELP = {
+    "import": "Turn data of another form into a store: foreframe import lab IN OUT.",
+    "export": "Write a store in another form: foreframe export lab STORE OUT.",
 }
 
 
-def _parse(words: Sequence[str]) -> Any:
-    names = (*COMMANDS, *GROUPS)
-    usage = f"foreframe {{{','.join(names)}}}"
-    if not words or words[0] in ("-h", "--help"):
-        say(f"usage: {usage} [--help]\n\n{foreframe.__doc__}\n")
-        for name, command in COMMANDS.items():
-            say(f"  {name:10s} {(command.__doc__ or '').strip()}")
-        for name, group in GROUPS.items():
-            say(f"  {name:10s} {{{','.join(group)}}}: foreframe {name} {next(iter(group))} --help")
-        raise SystemExit(0 if words else 2)
-    if words[0] == "--version":
+def parse(words: Sequence[str]) -> Any:
+    """The command that ``words`` ask for, ready to run.
+
+    Raises:
+        ForeframeError: the words cannot be understood.
+        SystemExit: they asked for help, the version or a completion script, which was printed.
+    """
+    words = list(words)
+    if words[:1] == ["--version"]:
         say(f"foreframe {foreframe.__version__}")
         raise SystemExit(0)
-    if words[0] in GROUPS:
-        return _parse_group(words[0], list(words[1:]))
-    if words[0] not in COMMANDS:
-        raise ForeframeError(f"{words[0]}: unknown command; known: {', '.join(names)}.")
-    command, rest = COMMANDS[words[0]], list(words[1:])
-    default: dict[str, object] = {}
-    if command in (Train, Schedules):
-        # The recipe comes first: its values are the defaults that the other words change.
-        named = bool(rest) and not rest[0].startswith("-")
-        if not named and command is Train and not {"-h", "--help"} & set(rest):
+    name, command = _find(words)
+    if words == name and isinstance(command, dict):
+        with suppress(SystemExit):
+            _tyro([*words, "--help"], {})
+        raise SystemExit(2)
+    try:
+        # Of several processes the first alone prints the help.
+        silence = redirect_stdout(StringIO()) if console.quiet else nullcontext()
+        with redirect_stderr(StringIO()) as problem, silence:
+            return _tyro(words, _defaults(words))
+    except SystemExit as end:
+        if not end.code:
+            raise
+    raise ForeframeError(_explain(name, words, problem.getvalue()))
+
+
+def _tyro(words: Sequence[str], defaults: dict[str, Any]) -> Any:
+    return tyro.cli(
+        _union(COMMANDS, defaults),
+        prog="foreframe",
+        description=foreframe.__doc__,
+        args=words,
+        config=(OmitArgPrefixes, OmitSubcommandPrefixes),
+    )
+
+
+def _union(commands: dict[str, Any], defaults: dict[str, Any]) -> Any:
+    """The type that tyro makes subcommands of: a union with a member for each command."""
+    members = []
+    for name, command in commands.items():
+        if isinstance(command, dict):
+            group = partial(_union, command, {})
+            about = subcommand(name, description=_GROUP_HELP[name], constructor_factory=group)
+            members.append(Annotated[object, about])
+        elif name in defaults:
+            members.append(Annotated[command, subcommand(name, default=defaults[name])])
+        else:
+            members.append(Annotated[command, subcommand(name)])
+    return Union[tuple(members)]  # noqa: UP007  (made of a list)
+
+
+def _find(words: Sequence[str]) -> tuple[list[str], Any]:
+    """The words that name a command, and the command; of a group alone, the group."""
+    name: list[str] = []
+    command: Any = COMMANDS
+    for word in words:
+        if not isinstance(command, dict) or word.startswith("-"):
+            break
+        if word not in command:
+            raise ForeframeError(
+                f"{' '.join([*name, word])}: unknown command; known: {', '.join(command)}."
+                f"{_nearest(word, command)}"
+            )
+        name.append(word)
+        command = command[word]
+    return name, command
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    """A question after the one of ``known`` that is most like ``word``, if any is."""
+    like = get_close_matches(word, known, 1)
+    return f" Did you mean {like[0]}?" if like else ""
+
+
+def _defaults(words: Sequence[str]) -> dict[str, Any]:
+    """Values of a recipe, where a command starts from one and the other words change them.
+
+    tyro reads all words at once, but the recipe must be known before.
+
+    Raises:
+        ForeframeError: there is no such recipe, or the recipe does not come first.
+    """
+    command, rest = words[:1], words[1:]
+    recipe_first = bool(rest) and not rest[0].startswith("-")
+    if command == ["train"]:
+        if not recipe_first and not {"-h", "--help"} & set(rest):
             raise ForeframeError(
                 "train: the recipe comes first: foreframe train RECIPE --data DIR --out RUN; "
                 f"known recipes: {', '.join(RECIPES)}."
             )
-        config = named_config(rest[0]) if named else recipe("demo")
-        default = {"train": config.train}
-        if command is Train:
-            default["model"] = config.model
-    if command is Study:
-        config = named_config(_option(rest, "--base") or "lab-small")
-        default = {"model": config.model, "train": config.train}
-    annotated = OmitArgPrefixes[FlagCreatePairsOff[command]]  # type: ignore[valid-type]
-    return tyro.cli(
-        annotated,
-        prog=f"foreframe {words[0]}",
-        args=rest,
-        default=_with_defaults(command, default) if default else None,
-    )
+        base = named_config(rest[0]) if recipe_first else recipe("demo")
+        train = Train(tyro.MISSING, tyro.MISSING, tyro.MISSING)
+        return {"train": replace(train, model=base.model, train=base.train)}
+    if command == ["schedules"]:
+        base = named_config(rest[0]) if recipe_first else recipe("demo")
+        return {"schedules": Schedules(train=base.train)}
+    if command == ["study"]:
+        base = named_config(_option(rest, "--base") or "lab-small")
+        study = Study(tyro.MISSING, tyro.MISSING, tyro.MISSING)
+        return {"study": replace(study, model=base.model, train=base.train)}
+    return {}
 
 
 def _option(words: Sequence[str], name: str) -> str | None:
@@ -98,27 +169,30 @@ def _option(words: Sequence[str], name: str) -> str | None:
     return None
 
 
-def _parse_group(name: str, words: list[str]) -> Any:
-    group = GROUPS[name]
-    if not words or words[0] in ("-h", "--help"):
-        say(f"usage: foreframe {name} {{{','.join(group)}}} IN OUT [--help]\n")
-        for kind, listed in group.items():
-            say(f"  {kind:10s} {(listed.__doc__ or '').strip()}")
-        raise SystemExit(0 if words else 2)
-    if words[0] not in group:
-        raise ForeframeError(f"{name} {words[0]}: unknown; known: {', '.join(group)}.")
-    command: Any = group[words[0]]
-    annotated = OmitArgPrefixes[FlagCreatePairsOff[command]]
-    return tyro.cli(annotated, prog=f"foreframe {name} {words[0]}", args=words[1:])
+def _explain(name: Sequence[str], words: Sequence[str], problem: str) -> str:
+    """In one line, what is wrong with ``words``, which tyro explains in a box of several."""
+    with redirect_stdout(StringIO()) as help_, suppress(SystemExit):
+        _tyro([*name, "--help"], {})
+    options = set(re.findall(r"(?<!\S)--\w[\w-]*", help_.getvalue()))
+    where = shlex.join(["foreframe", *name, "--help"])
+    for word in words[len(name) :]:
+        option = word.partition("=")[0].replace("_", "-")
+        if option.startswith("--") and option not in options:
+            return f"{option}: unknown option.{_nearest(option, options)} All options: {where}"
+    return f"{_unboxed(problem)}. All options: {where}"
 
 
-def _with_defaults(command: type, values: dict[str, object]) -> object:
-    blank = {
-        Train: {"recipe": tyro.MISSING, "data": tyro.MISSING, "out": tyro.MISSING},
-        Schedules: {},
-        Study: {"study": tyro.MISSING, "data": tyro.MISSING, "out": tyro.MISSING},
-    }[command]
-    return replace(command(**blank), **values)
+def _unboxed(text: str) -> str:
+    """The first sentence of a box that tyro drew: what is under its title, above the next rule."""
+    sentence: list[str] = []
+    for row in re.sub(r"\x1b\[[\d;]*m", "", text).splitlines()[1:]:
+        inside = row.strip("│|")
+        if not inside.strip("─- "):
+            if sentence:
+                break
+        elif not inside.startswith(" " * 8):  # so far in is the help of an option that is missing
+            sentence.append(inside.strip())
+    return " ".join(sentence).rstrip(".")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -127,9 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Of the processes that train together the first alone speaks.
     console.quiet = words[:1] == ["train"] and not is_first()
     try:
-        with _one_speaks():
-            command = _parse(words)
-        command.run(words)
+        parse(words).run(words)
     except ForeframeError as error:
         _fail(str(error))
     except Interrupted:
@@ -161,18 +233,3 @@ def _fail(message: str) -> None:
         if not console.quiet:
             leave()
     raise SystemExit(2)
-
-
-@contextmanager
-def _one_speaks() -> Iterator[None]:
-    """What tyro prints about the words, it prints once."""
-    if not console.quiet:
-        yield
-        return
-    try:
-        with open(os.devnull, "w") as nobody, redirect_stdout(nobody), redirect_stderr(nobody):
-            yield
-    except SystemExit as end:
-        if end.code:
-            time.sleep(PATIENCE)  # the launcher ends this process once the first has spoken
-        raise
