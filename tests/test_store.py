@@ -6,6 +6,7 @@ import pickle
 import shutil
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,9 +14,10 @@ from PIL import Image
 
 from foreframe.data.lab import write_sequence
 from foreframe.data.recording import Recording
-from foreframe.data.store import opened as dataset
+from foreframe.data.store import packed as copies
+from foreframe.data.store.meta import META
 from foreframe.data.store.opened import open_split
-from foreframe.data.store.store import META, Store
+from foreframe.data.store.store import Store
 from foreframe.data.store.writer import write_store
 from foreframe.errors import ForeframeError
 
@@ -99,7 +101,7 @@ def test_double_precision_is_stored_as_float32(tmp_path):
 )
 def test_sequences_that_do_not_fit_together_leave_no_store(tmp_path, odd, message):
     with pytest.raises(ForeframeError, match=message):
-        packed(tmp_path / "store", [sequence(), sequence(**odd)], source=dataset.Path("DATA"))
+        packed(tmp_path / "store", [sequence(), sequence(**odd)], source=Path("DATA"))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -197,17 +199,17 @@ def quiet(text):
 
 
 def caches(root):
-    return sorted(path.name for path in (root / dataset.CACHE).iterdir())
+    return sorted(path.name for path in (root / copies.CACHE).iterdir())
 
 
 def test_the_second_opening_decodes_nothing(lab, decoded):
     said = []
-    first = dataset.open_split(lab, "train", log=said.append)
+    first = open_split(lab, "train", log=said.append)
     assert len(decoded) == 4 + 5 + 6
     assert len(said) == 1
     assert "packing 3 sequences" in said[0]
     decoded.clear()
-    second = dataset.open_split(lab, "train", log=said.append)
+    second = open_split(lab, "train", log=said.append)
     assert (decoded, len(said)) == ([], 1)
     assert second.folder == first.folder
     assert all(same(second[n], sequence(4 + n, size=(64, 64), seed=n)) for n in range(3))
@@ -215,76 +217,76 @@ def test_the_second_opening_decodes_nothing(lab, decoded):
 
 
 def test_a_changed_picture_of_the_same_size_is_noticed(lab):
-    before = dataset.open_split(lab, "train", log=quiet)
+    before = open_split(lab, "train", log=quiet)
     path = lab / "train" / "s" / "1" / "3.png"
     size = path.stat().st_size
     Image.fromarray(255 - before[1].frames[3]).save(path, compress_level=1)
     content = path.read_bytes()
     path.write_bytes(content[:size].ljust(size, b"\0"))  # bytes after the end of a PNG are ignored
     assert path.stat().st_size == size
-    after = dataset.open_split(lab, "train", log=quiet)
+    after = open_split(lab, "train", log=quiet)
     assert np.array_equal(after[1].frames[3], 255 - sequence(5, (64, 64), seed=1).frames[3])
     assert len(caches(lab)) == 1  # the outdated copy is gone
 
 
 def test_a_changed_number_is_noticed(lab):
-    dataset.open_split(lab, "train", log=quiet)
+    open_split(lab, "train", log=quiet)
     path = lab / "train" / "s" / "0" / "actions.csv"
     path.write_text("7,7,7,7\n" * 4)
-    assert (dataset.open_split(lab, "train", log=quiet)[0].actions == 7).all()
+    assert (open_split(lab, "train", log=quiet)[0].actions == 7).all()
 
 
 def test_an_added_and_a_removed_sequence_are_noticed(lab):
-    dataset.open_split(lab, "train", log=quiet)
+    open_split(lab, "train", log=quiet)
     part = sequence(9, size=(64, 64))
     write_sequence(lab / "train" / "s" / "10", part.frames, part.actions, part.positions)
-    assert dataset.open_split(lab, "train", log=quiet).lengths.tolist() == [4, 5, 6, 9]
+    assert open_split(lab, "train", log=quiet).lengths.tolist() == [4, 5, 6, 9]
     for path in (lab / "train" / "s" / "0").iterdir():
         path.unlink()
     (lab / "train" / "s" / "0").rmdir()
-    store = dataset.open_split(lab, "train", log=quiet)
+    store = open_split(lab, "train", log=quiet)
     assert store.names == ["train/s/1", "train/s/2", "train/s/10"]
     assert len(caches(lab)) == 1
 
 
 def test_a_copy_for_each_size_of_frames(lab, decoded):
     """Models of both sizes may be in use: neither's data are packed again and again."""
-    small, large = (dataset.open_split(lab, "train", size=size, log=quiet) for size in (64, 128))
+    small, large = (open_split(lab, "train", size=size, log=quiet) for size in (64, 128))
     assert small.size == (64, 64)
     assert large.size == (128, 128)
     assert len(caches(lab)) == 2
     decoded.clear()
     for size in (64, 128):
-        assert dataset.open_split(lab, "train", size=size, log=quiet).size == (size, size)
+        assert open_split(lab, "train", size=size, log=quiet).size == (size, size)
     assert decoded == []
     part = sequence(4, size=(64, 64))
     write_sequence(lab / "train" / "s" / "10", part.frames, part.actions, part.positions)
-    dataset.open_split(lab, "train", log=quiet)
+    open_split(lab, "train", log=quiet)
     assert len(caches(lab)) == 1  # of data that are no more, none is kept
 
 
 def test_another_split_changes_nothing(lab, decoded):
     part = sequence(4, size=(64, 64))
     write_sequence(lab / "test" / "s" / "0", part.frames, part.actions, part.positions)
-    dataset.open_split(lab, "train", log=quiet)
-    dataset.open_split(lab, "test", log=quiet)
+    open_split(lab, "train", log=quiet)
+    open_split(lab, "test", log=quiet)
     decoded.clear()
-    dataset.open_split(lab, "train", log=quiet)
+    open_split(lab, "train", log=quiet)
     assert decoded == []
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
 def test_a_damaged_copy_is_made_anew(lab, damage):
-    damage(dataset.open_split(lab, "train", log=quiet).folder)
+    damage(open_split(lab, "train", log=quiet).folder)
     said = []
-    store = dataset.open_split(lab, "train", log=said.append)
+    store = open_split(lab, "train", log=said.append)
     assert "packing" in said[0]
     assert all(same(store[n], sequence(4 + n, size=(64, 64), seed=n)) for n in range(3))
 
 
 def test_a_store_in_place_of_a_split_is_opened_as_it_is(tmp_path, decoded):
     packed(tmp_path / "train", [sequence(size=(64, 64))])
-    store = dataset.open_split(tmp_path, "train", log=quiet)
+    store = open_split(tmp_path, "train", log=quiet)
     assert same(store[0], sequence(size=(64, 64)))
     assert decoded == []
 
@@ -293,91 +295,91 @@ def test_a_store_of_another_image_size_is_refused(tmp_path):
     """Its pictures are gone: resizing what was resized already would only blur."""
     packed(tmp_path / "train", [sequence(size=(8, 6))])
     with pytest.raises(ForeframeError, match=r"/train: .*6x8 pixels, .*64x64.*--size 64"):
-        dataset.open_split(tmp_path, "train", log=quiet)
+        open_split(tmp_path, "train", log=quiet)
 
 
 def test_a_damaged_store_that_is_no_copy_is_not_said_to_come_back(tmp_path):
     packed(tmp_path / "train", [sequence(size=(64, 64))])
     (tmp_path / "train" / "frames.bin").write_bytes(b"123")
     with pytest.raises(ForeframeError, match=r"/train: .*damaged.*make it again") as refused:
-        dataset.open_split(tmp_path, "train", log=quiet)
+        open_split(tmp_path, "train", log=quiet)
     assert "is made anew" not in str(refused.value)
 
 
 def test_what_killed_packers_left_is_removed_and_live_ones_are_spared(lab):
-    name = dataset.open_split(lab, "train", log=quiet).folder.name
-    dead, live = (lab / dataset.CACHE / f".{name}.{key}.part" for key in ("dead", "live"))
+    name = open_split(lab, "train", log=quiet).folder.name
+    dead, live = (lab / copies.CACHE / f".{name}.{key}.part" for key in ("dead", "live"))
     for folder in (dead, live):
         folder.mkdir()
         (folder / "frames.bin").write_bytes(b"half")
     day = time.time() - 25 * 3600
     os.utime(dead / "frames.bin", (day, day))
     os.utime(lab / "train" / "s" / "1" / "3.png", (1, 1))
-    new = dataset.open_split(lab, "train", log=quiet).folder
+    new = open_split(lab, "train", log=quiet).folder
     assert caches(lab) == sorted([live.name, new.name])
 
 
 def test_a_store_in_use_outlives_the_removal_of_its_copy(lab):
     """Another command may pack changed data, and remove the outdated copy, at any moment."""
-    store = dataset.open_split(lab, "train", log=quiet)
+    store = open_split(lab, "train", log=quiet)
     os.utime(lab / "train" / "s" / "1" / "3.png", (1, 1))
-    dataset.open_split(lab, "train", log=quiet)
+    open_split(lab, "train", log=quiet)
     assert not store.folder.exists()
     assert same(store[0], sequence(4, size=(64, 64)))
 
 
 def test_a_folder_inside_a_sequence_is_not_followed(lab, decoded):
     (lab / "train" / "s" / "0" / "up").symlink_to(lab / "train")
-    dataset.open_split(lab, "train", log=quiet)
+    open_split(lab, "train", log=quiet)
     decoded.clear()
-    assert len(dataset.open_split(lab, "train", log=quiet)) == 3
+    assert len(open_split(lab, "train", log=quiet)) == 3
     assert decoded == []
 
 
 def test_data_that_cannot_be_written_beside_are_packed_at_home(lab, tmp_path, monkeypatch, decoded):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home-cache"))
-    original = dataset._can_write
+    original = copies._can_write
     monkeypatch.setattr(
-        dataset, "_can_write", lambda folder: lab not in folder.parents and original(folder)
+        copies, "_can_write", lambda folder: lab not in folder.parents and original(folder)
     )
     said = []
-    store = dataset.open_split(lab, "train", log=said.append)
+    store = open_split(lab, "train", log=said.append)
     assert store.folder.is_relative_to(tmp_path / "home-cache" / "foreframe")
     assert str(tmp_path / "home-cache") in said[0]
-    assert not (lab / dataset.CACHE).exists()
+    assert not (lab / copies.CACHE).exists()
     decoded.clear()
-    assert dataset.open_split(lab, "train", log=quiet).folder == store.folder
+    assert open_split(lab, "train", log=quiet).folder == store.folder
     assert decoded == []
 
 
 def test_nowhere_to_pack_names_the_remedy(lab, monkeypatch):
-    monkeypatch.setattr(dataset.os, "access", lambda *args: False)
+    monkeypatch.setattr(copies.os, "access", lambda *args: False)
     with pytest.raises(ForeframeError, match=r"data: .*XDG_CACHE_HOME"):
-        dataset.open_split(lab, "train", log=quiet)
+        open_split(lab, "train", log=quiet)
 
 
 def test_a_full_disk_leaves_no_copy(lab, monkeypatch):
     def full(*args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(dataset, "fit_recording", full)
+    monkeypatch.setattr(copies, "fit_recording", full)
     with pytest.raises(ForeframeError, match=r"No space left on device.*Free some space"):
-        dataset.open_split(lab, "train", log=quiet)
-    assert not (lab / dataset.CACHE).exists()
+        open_split(lab, "train", log=quiet)
+    assert not (lab / copies.CACHE).exists()
 
 
 def test_two_packers_at_once_both_succeed(lab, monkeypatch):
     meeting = threading.Barrier(2, timeout=20)
-    original = dataset._pack
+    original = copies._pack
 
     def pack_together(*args):
         meeting.wait()
         original(*args)
 
-    monkeypatch.setattr(dataset, "_pack", pack_together)
+    monkeypatch.setattr(copies, "_pack", pack_together)
     stores = []
     threads = [
-        threading.Thread(target=lambda: stores.append(dataset.open_split(lab, "train", log=quiet)))
+        threading.Thread(target=lambda: stores.append(open_split(lab, "train", log=quiet)))
         for _ in range(2)
     ]
     for thread in threads:
@@ -392,17 +394,17 @@ def test_two_packers_at_once_both_succeed(lab, monkeypatch):
 
 def test_who_packs_second_takes_the_copy_of_the_first(lab, monkeypatch):
     """The worst moment: the copy appears just before one's own is renamed into its place."""
-    original = dataset._pack
-    monkeypatch.setattr(dataset, "_pack", lambda *args: (original(*args), original(*args)))
-    assert len(dataset.open_split(lab, "train", log=quiet)) == 3
+    original = copies._pack
+    monkeypatch.setattr(copies, "_pack", lambda *args: (original(*args), original(*args)))
+    assert len(open_split(lab, "train", log=quiet)) == 3
     assert len(caches(lab)) == 1
 
 
 def test_a_dataset_that_moved_keeps_its_copy(lab, decoded):
-    dataset.open_split(lab, "train", log=quiet)
+    open_split(lab, "train", log=quiet)
     decoded.clear()
     moved = lab.rename(lab.with_name("moved"))
-    store = dataset.open_split(moved, "train", log=quiet)
+    store = open_split(moved, "train", log=quiet)
     assert decoded == []
     assert store.source == moved
 

@@ -57,9 +57,9 @@ def test_equal_contents_have_one_fingerprint(toy_data, tmp_path):
 
 def store(folder: Path, source: dict) -> Store:
     with write_store(folder / "train", {"source": source}) as out:
-        from foreframe.data.recording import Sequence
+        from foreframe.data.recording import Recording
 
-        out.add(Sequence(np.zeros((4, 8, 8, 3), np.uint8), np.ones((4, 2), np.float32)), "0")
+        out.add(Recording(np.zeros((4, 8, 8, 3), np.uint8), np.ones((4, 2), np.float32)), "0")
     return Store(folder / "train")
 
 

@@ -17,8 +17,9 @@ from foreframe.check.repeats import repeats_across, repeats_within
 from foreframe.check.scan import Scan, scan_split
 from foreframe.config.model import IMAGE_SIZES, NetName, nets_for
 from foreframe.data.lab import SPLITS, list_sequences
+from foreframe.data.store.meta import META
 from foreframe.data.store.opened import open_split
-from foreframe.data.store.store import META, Store
+from foreframe.data.store.store import Store
 from foreframe.errors import ForeframeError, at_least
 from foreframe.system.places import Place, unreadable
 from foreframe.visuals.contact import Shown, contact_gif, contact_sheet

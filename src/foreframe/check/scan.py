@@ -1,7 +1,6 @@
 """One pass over a split: every frame is read once, and little is kept of it."""
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,6 +12,7 @@ from foreframe.check.numbers import ColumnScan
 from foreframe.check.repeats import Seen
 from foreframe.data.recording import Recording, finite
 from foreframe.data.store.store import Store
+from foreframe.system.workers import in_threads
 
 _STANDSTILL = 5
 """Equal frames in a row that are pointed at, if they are a quarter of the sequence."""
@@ -230,25 +230,15 @@ def scan_split(
     scan = Scan.of(store, split)
 
     def look(index: int) -> tuple[Recording, Look]:
-        sequence = store[index]
-        return sequence, look_at(
-            sequence, n_past=n_past, n_future=n_future, motion=index in excerpts
+        recording = store[index]
+        return recording, look_at(
+            recording, n_past=n_past, n_future=n_future, motion=index in excerpts
         )
 
-    # A bounded window keeps memory flat.
-    with ThreadPoolExecutor(workers) as pool:
-        window = 4 * workers
-        pending = [pool.submit(look, k) for k in range(min(window, len(store)))]
-        try:
-            for index in range(len(store)):
-                sequence, found = pending.pop(0).result()
-                if index + window < len(store):
-                    pending.append(pool.submit(look, index + window))
-                scan.add(index, sequence, found, index in excerpts)
-                step()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    looks = in_threads(look, range(len(store)), workers)
+    for index, (recording, seen) in enumerate(looks):
+        scan.add(index, recording, seen, index in excerpts)
+        step()
     return scan
 
 

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from foreframe.data.lab import SPLITS, write_sequence
+from foreframe.data.lab import write_sequence
 from foreframe.data.resumable import Resumable
-from foreframe.data.store.store import META, Store
-from foreframe.errors import ForeframeError
+from foreframe.data.store.opened import open_stores
+from foreframe.data.store.store import Store
 from foreframe.system.files import write_json
 from foreframe.system.places import Place
 from foreframe.system.workers import side_by_side
@@ -56,12 +56,7 @@ def export_lab(
         ForeframeError: there are no stores, ``out`` holds something else, or a file could not be
             written.
     """
-    stores = {split: Store(root / split) for split in SPLITS if (root / split / META).is_file()}
-    if not stores:
-        raise ForeframeError(
-            f"{root}: holds no stores ({', '.join(SPLITS)}). Give a folder that foreframe import "
-            "has made."
-        )
+    stores = open_stores(root)
     out = Path(out)
     counts = {split: len(store) for split, store in stores.items()}
     description = {

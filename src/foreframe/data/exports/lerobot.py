@@ -23,18 +23,15 @@ from foreframe.data.exports.lerobot_files import (
 from foreframe.data.exports.lerobot_plan import (
     FILES_PER_CHUNK,
     EpisodeGroup,
-    check_alike,
     files_of,
     find_rate,
     plan_groups,
-    source_of,
 )
-from foreframe.data.lab import SPLITS
 from foreframe.data.resumable import Resumable
 from foreframe.data.sources.lerobot_layout import DATA_PATH, INFO, VIDEO_PATH
 from foreframe.data.statistics import Statistics
-from foreframe.data.store.store import META, Store
-from foreframe.errors import ForeframeError
+from foreframe.data.store.opened import open_stores
+from foreframe.data.store.store import Store, require_alike
 from foreframe.system.files import write_json
 from foreframe.system.places import Place
 from foreframe.system.workers import side_by_side
@@ -74,13 +71,11 @@ def export_lerobot(
             ``out`` holds something else, or a file could not be written.
         KeyboardInterrupt: after the workers have ended; the same call goes on.
     """
-    stores = {split: Store(root / split) for split in SPLITS if (root / split / META).is_file()}
-    if not stores:
-        raise ForeframeError(
-            f"{root}: holds no stores ({', '.join(SPLITS)}). Give a folder that foreframe import "
-            "has made."
-        )
-    check_alike(stores)
+    stores = open_stores(root)
+    require_alike(
+        stores.values(),
+        "A LeRobotDataset has the same in all its episodes: import the splits alike.",
+    )
     rate = find_rate(root, stores, frame_rate)
     out = Path(out)
     counts = {split: len(store) for split, store in stores.items()}
@@ -199,7 +194,7 @@ def _finish(
         splits[_SPLIT_NAMES[split]] = f"{first}:{first + len(own_store)}"
         first += len(own_store)
     fps = int(rate) if rate.denominator == 1 else float(rate)
-    robot = source_of(store).get("robot")
+    robot = store.origin.get("robot")
     write_json(
         out / INFO,
         {

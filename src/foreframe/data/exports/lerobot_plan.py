@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 from foreframe.data.resumable import Resumable
 from foreframe.data.sources.lerobot_layout import DATA_PATH, EPISODES_PATH, IMAGES, VIDEO_PATH
@@ -56,32 +55,6 @@ class EpisodeGroup:
         return {"chunk_index": chunk, "file_index": file}
 
 
-def check_alike(stores: dict[str, Store]) -> None:
-    """Refuse splits that one dataset cannot hold.
-
-    Raises:
-        ForeframeError: says in what they differ.
-    """
-    first, *others = stores.values()
-    for other in others:
-        for what, one, two in (
-            ("frames of (height, width)", first.size, other.size),
-            ("numbers in an action", first.action_dim, other.action_dim),
-            ("numbers in a position", first.position_dim, other.position_dim),
-        ):
-            if one != two:
-                raise ForeframeError(
-                    f"{other.folder}: {what}: {two}, but {one} in {first.folder.name}. A "
-                    "LeRobotDataset has the same in all its episodes: import the splits alike."
-                )
-
-
-def source_of(store: Store) -> dict[str, Any]:
-    """What the importer has noted of the source."""
-    found = store.meta.get("source")
-    return found if isinstance(found, dict) else {}
-
-
 def find_rate(root: Place, stores: dict[str, Store], given: float | None) -> Fraction:
     """Frames in a second, as the stores know it or else as ``given``.
 
@@ -112,7 +85,7 @@ def find_rate(root: Place, stores: dict[str, Store], given: float | None) -> Fra
 
 
 def _camera(store: Store) -> str:
-    name = str(source_of(store).get("camera") or "camera")
+    name = str(store.origin.get("camera") or "camera")
     name = name.removeprefix(IMAGES).removeprefix("observation.")
     return IMAGES + (re.sub(r"[^A-Za-z0-9_.-]+", "_", name).strip("_.") or "camera")
 

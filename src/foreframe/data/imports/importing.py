@@ -18,7 +18,7 @@ from foreframe.data.imports.plan import ImportPlan, plan_import
 from foreframe.data.lab import SPLITS
 from foreframe.data.resumable import Resumable
 from foreframe.data.sources.source import Skip, Source
-from foreframe.data.store.store import META, Store
+from foreframe.data.store.opened import open_stores
 from foreframe.data.store.writer import join_shards
 from foreframe.errors import ForeframeError
 from foreframe.system.files import write_json
@@ -166,7 +166,7 @@ def _finish(
 
 
 def _summary(out: Path) -> Imported:
-    stores = {split: Store(out / split) for split in SPLITS if (out / split / META).is_file()}
+    stores = open_stores(out)
     description = json.loads((out / DESCRIPTION).read_text(encoding="utf-8"))
     shown = stores.get("train") or next(iter(stores.values()))
     return Imported(

@@ -1,31 +1,16 @@
-"""Splits opened: stores as they are, folders of PNG and CSV by way of a packed copy.
+"""Splits opened: stores as they are, folders of PNG and CSV by way of a packed copy."""
 
-A lab-layout split is decoded once and kept packed (``Store``) in ``ROOT/.foreframe``, a copy for
-each size of frames that is asked for; it is made anew when any file of the split has changed.
-"""
-
-import hashlib
-import os
-import shutil
-import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 
 from foreframe.config.model import nets_for
-from foreframe.data.lab import list_sequences, read_sequence
+from foreframe.data.lab import SPLITS, read_sequence
 from foreframe.data.recording import Fit, Recording, fit_recording
-from foreframe.data.store.shard_cache import user_cache
-from foreframe.data.store.store import META, Store
-from foreframe.data.store.writer import write_store
+from foreframe.data.store.meta import META
+from foreframe.data.store.packed import packed_copy
+from foreframe.data.store.store import Store
 from foreframe.errors import ForeframeError
 from foreframe.system.places import Place, unreadable
-
-CACHE = ".foreframe"
-
-_ABANDONED = 24 * 3600.0
-"""Seconds without a write after which a half-made packed copy is a killed process's."""
 
 
 def open_split(
@@ -50,10 +35,10 @@ def open_split(
         ForeframeError: the data are missing, damaged or a store of another size; names the file.
     """
     try:
-        packed = (root / split / META).is_file()
+        is_store = (root / split / META).is_file()
     except OSError as error:
         raise unreadable(root / split, error) from error
-    if packed:
+    if is_store:
         store = Store(root / split)
         _require_size(store, root / split, size)
         return store
@@ -62,42 +47,22 @@ def open_split(
             f"{root / split / META}: no such file. Only stores can be used where they lie; import "
             "the data first, and copy the store there."
         )
-    sequences = list_sequences(root, split)
-    fingerprint = _fingerprint(root / split)
-    name = f"{split}-{size}x{size}-{fingerprint}"
-    parents = _cache_parents(root)
-    for parent in parents:
-        cache = parent / name
-        if cache.exists():
-            try:
-                return Store(cache, root)
-            except ForeframeError:
-                # A damaged packed copy is only a copy: it is made anew.
-                shutil.rmtree(cache, ignore_errors=True)
-    writable = next((parent for parent in parents if _can_write(parent)), None)
-    if writable is None:
+    return packed_copy(root, split, size, log, progress)
+
+
+def open_stores(root: Place) -> dict[str, Store]:
+    """The stores of an imported dataset by their splits: train, validate and test, or some of them.
+
+    Raises:
+        ForeframeError: there are none, or one is damaged.
+    """
+    stores = {split: Store(root / split) for split in SPLITS if (root / split / META).is_file()}
+    if not stores:
         raise ForeframeError(
-            f"{root}: the packed copy of the data can be written neither there nor in the home "
-            "folder's cache. Set XDG_CACHE_HOME to a folder that you may write to."
+            f"{root}: holds no stores ({', '.join(SPLITS)}). Give a folder that foreframe import "
+            "has made."
         )
-    log(f"{root / split}: packing {len(sequences)} sequences into {writable} (once)")
-    cache = writable / name
-    try:
-        _pack(root, split, sequences, size, cache, log, progress)
-    except ForeframeError:
-        # Two processes may pack at once; whoever comes second finds the copy made.
-        if not (cache / META).is_file():
-            with suppress(OSError):  # the folder was made for this copy, unless it holds others
-                writable.rmdir()
-            raise
-    # Copies of the data as they are now stay, of whatever size: models of both may be in use.
-    for copy in writable.glob(f"{split}-*x*-*"):
-        if not copy.name.endswith(f"-{fingerprint}"):
-            shutil.rmtree(copy, ignore_errors=True)
-    for part in writable.glob(f".{split}-*x*-*.part"):
-        if _last_write(part) < time.time() - _ABANDONED:
-            shutil.rmtree(part, ignore_errors=True)
-    return Store(cache, root)
+    return stores
 
 
 def read_recording(place: Place, *, size: int | None = None) -> Recording:
@@ -140,83 +105,6 @@ def _require_size(store: Store, where: Place, size: int) -> None:
         f"Import the data again (foreframe import ... --size {size})"
         + (f", or train a model for this size (--net {nets})." if nets else ".")
     )
-
-
-def _last_write(folder: Path) -> float:
-    try:
-        return max(path.stat().st_mtime for path in folder.iterdir())
-    except (OSError, ValueError):  # its owner has just begun, or renamed it
-        return time.time()
-
-
-def _cache_parents(root: Path) -> list[Path]:
-    """Where packed copies may lie: beside the data, or, if that cannot be written, at home."""
-    label = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]
-    return [root / CACHE, user_cache() / label]
-
-
-def _fingerprint(folder: Path) -> str:
-    """A digest of every file's path, size and time of change under ``folder``."""
-    digest = hashlib.sha256()
-    pending = [(str(folder), "")]
-    while pending:
-        path, relative = pending.pop()
-        with os.scandir(path) as entries:
-            for entry in sorted(entries, key=lambda entry: entry.name):
-                name = f"{relative}/{entry.name}"
-                if entry.is_dir():
-                    # SHARD and N; nothing deeper is read, and a link there may lead back up.
-                    if name.count("/") <= 2:
-                        pending.append((entry.path, name))
-                else:
-                    try:
-                        stat = entry.stat()
-                    except FileNotFoundError:  # a link to nothing: reading will name it
-                        stat = entry.stat(follow_symlinks=False)
-                    digest.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
-    return digest.hexdigest()[:16]
-
-
-def _pack(
-    root: Path,
-    split: str,
-    sequences: list[Path],
-    size: int,
-    folder: Path,
-    log: Callable[[str], None],
-    progress: Callable[[int, int], None],
-) -> None:
-    resized_from: set[tuple[int, int]] = set()
-
-    def read(path: Path) -> Recording:
-        sequence = read_sequence(path)
-        if sequence.frames.shape[1:3] != (size, size):
-            resized_from.add(sequence.frames.shape[1:3])
-        return fit_recording(sequence, Fit(size))
-
-    # Pillow releases the interpreter while it decodes. A bounded window keeps memory flat.
-    workers = os.cpu_count() or 1
-    with ThreadPoolExecutor(workers) as pool, write_store(folder, source=root) as out:
-        window = 4 * workers
-        pending = [pool.submit(read, path) for path in sequences[:window]]
-        for i, path in enumerate(sequences):
-            out.add(pending.pop(0).result(), str(path.relative_to(root)))
-            progress(i + 1, len(sequences))
-            if i + window < len(sequences):
-                pending.append(pool.submit(read, sequences[i + window]))
-    for height, width in sorted(resized_from):
-        crop = "" if height == width else "cropped to the middle square and "
-        log(
-            f"{root / split}: frames of {width}x{height} pixels were {crop}resized to {size}x{size}"
-        )
-
-
-def _can_write(folder: Path) -> bool:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return False
-    return os.access(folder, os.W_OK)
 
 
 def require(store: Store, *, n_frames: int, needs: Mapping[str, int | None]) -> None:

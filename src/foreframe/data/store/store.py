@@ -18,7 +18,7 @@ import hashlib
 import json
 import math
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
@@ -30,36 +30,19 @@ import numpy as np
 
 from foreframe.data.recording import Recording
 from foreframe.data.statistics import Statistics
+from foreframe.data.store.meta import FORMAT, FORMAT_SHARDS, META, ROWS, Meta, Shard
 from foreframe.data.store.shard_cache import ShardCache
 from foreframe.errors import ForeframeError
 from foreframe.system.places import Place, is_remote
 
-FORMAT = 1
-FORMAT_SHARDS = 2
-META = "meta.json"
-
-PARTS = ("frames", "actions", "positions")
+PARTS = ("frames", *ROWS)
+"""The arrays of a store; each is a file with the ending .bin."""
 
 OPEN_SHARDS = 256
 """Shards that are mapped at a time; each holds a file descriptor, of which 1,024 are usual."""
 
 OPEN_REMOTE_SHARDS = 8
 """The same for a remote store: what is mapped takes room on the disk even after it was removed."""
-
-
-@dataclass(frozen=True)
-class Shard:
-    """A run of sequences whose arrays lie in one folder.
-
-    Attributes:
-        folder: that holds the arrays.
-        lengths: frames of each sequence.
-        sha256: checksum of each array's file, by its name; empty for stores of old.
-    """
-
-    folder: Place
-    lengths: tuple[int, ...]
-    sha256: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -94,41 +77,21 @@ class Store:
 
     def __init__(self, folder: Place, source: Place | None = None) -> None:
         self.folder, self.source = folder, source or folder
+        self.meta: dict[str, Any] = self._read_meta()
         try:
-            self.meta: dict[str, Any] = json.loads((folder / META).read_text(encoding="utf-8"))
-            found = self.meta["format"]
-            if found not in (FORMAT, FORMAT_SHARDS):
-                raise ForeframeError(
-                    f"{folder}: store format {found}; this version reads {FORMAT} and "
-                    f"{FORMAT_SHARDS}. {self._remedy()}"
-                )
-            height, width = (int(edge) for edge in self.meta["size"])
-            self.size = (height, width)
-            self._widths: dict[str, int | None] = {
-                name: None if self.meta["widths"][name] is None else int(self.meta["widths"][name])
-                for name in ("actions", "positions")
-            }
-            entries = self.meta["shards"] if found == FORMAT_SHARDS else [self.meta]
-            self.shards = [
-                Shard(
-                    folder / shard["folder"] if found == FORMAT_SHARDS else folder,
-                    tuple(shard["lengths"]),
-                    shard.get("sha256", {}),
-                )
-                for shard in entries
-            ]
-            self.names: list[str] = [name for shard in entries for name in shard["names"]]
-            counts = [len(shard.lengths) for shard in self.shards]
-            self.lengths = np.array([n for s in self.shards for n in s.lengths], np.int64)
-            self.shard_of = np.repeat(np.arange(len(counts)), counts)
-            # Where each sequence begins in the arrays of its shard.
-            self._starts = np.concatenate(
-                [np.cumsum([0, *shard.lengths[:-1]], dtype=np.int64) for shard in self.shards]
-            )
-            if len(self.names) != len(self.lengths) or not len(self.names):
-                raise ValueError(f"{len(self.names)} names, {len(self.lengths)} lengths")
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            parsed = Meta.from_json(self.meta, folder)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise self._damaged(f"{META} cannot be read: {error}") from error
+        self.size, self._widths, self.shards = parsed.size, parsed.widths, parsed.shards
+        self._statistics = parsed.statistics
+        self.names = [name for shard in self.shards for name in shard.names]
+        self.lengths = np.array([n for shard in self.shards for n in shard.lengths], np.int64)
+        counts = [len(shard.lengths) for shard in self.shards]
+        self.shard_of = np.repeat(np.arange(len(counts)), counts)
+        # Where each recording begins in the arrays of its shard.
+        self._starts = np.concatenate(
+            [np.cumsum([0, *shard.lengths[:-1]], dtype=np.int64) for shard in self.shards]
+        )
         self.remote = is_remote(folder)
         self._cache = ShardCache() if self.remote else None
         self._open: OrderedDict[int, _Arrays] = OrderedDict()
@@ -141,6 +104,19 @@ class Store:
                     self._arrays(k)
                 else:
                     self._check_files(k, self.shards[k].folder)
+
+    def _read_meta(self) -> dict[str, Any]:
+        try:
+            meta: dict[str, Any] = json.loads((self.folder / META).read_text(encoding="utf-8"))
+            version = meta["format"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise self._damaged(f"{META} cannot be read: {error}") from error
+        if version not in (FORMAT, FORMAT_SHARDS):
+            raise ForeframeError(
+                f"{self.folder}: store format {version}; this version reads {FORMAT} and "
+                f"{FORMAT_SHARDS}. {self._remedy()}"
+            )
+        return meta
 
     def _damaged(self, what: str) -> ForeframeError:
         return ForeframeError(
@@ -167,10 +143,10 @@ class Store:
                 continue
             expected = math.prod(shape) * (1 if part == "frames" else 4)
             path = folder / f"{part}.bin"
-            found = path.stat().st_size if path.is_file() else None
-            if found != expected:
+            size = path.stat().st_size if path.is_file() else None
+            if size != expected:
                 where = path.name if folder == self.folder else f"{folder.name}/{path.name}"
-                raise self._damaged(f"{where}: {found or 'no'} bytes, {expected} expected")
+                raise self._damaged(f"{where}: {size or 'no'} bytes, {expected} expected")
 
     def _arrays(self, k: int) -> _Arrays:
         with self._lock:
@@ -264,28 +240,26 @@ class Store:
         return self._widths["positions"]
 
     @property
+    def origin(self) -> dict[str, Any]:
+        """What the import noted of its source: "dataset", "camera", "units" ...; may be empty."""
+        source = self.meta.get("source")
+        return source if isinstance(source, dict) else {}
+
+    @property
     def frame_rate(self) -> float | None:
         """Frames a second, as the import noted it; None where that is not known."""
-        source = self.meta.get("source")
-        rate = source.get("frame_rate") if isinstance(source, dict) else None
+        rate = self.origin.get("frame_rate")
         return float(rate) if isinstance(rate, int | float) and 0 < rate < math.inf else None
 
     def statistics(self) -> dict[str, Statistics | None]:
-        """Those of "actions" and "positions"; None where there are none.
-
-        Raises:
-            ForeframeError: what meta.json says of them is damaged.
-        """
-        if "statistics" in self.meta:
-            try:
-                return _statistics_from(self.meta)
-            except (KeyError, TypeError, ValueError) as error:
-                raise self._damaged(f"{META}: no statistics: {error}") from error
-        found: dict[str, Statistics | None] = {}
+        """Statistics of the "actions" and "positions"; None where there are none."""
+        if self._statistics:
+            return self._statistics
+        statistics: dict[str, Statistics | None] = {}
         for part, width in self._widths.items():
             of_shards = (getattr(self._arrays(k), part) for k in range(len(self.shards)))
-            found[part] = None if width is None else reduce(add, map(Statistics.of, of_shards))
-        return found
+            statistics[part] = None if width is None else reduce(add, map(Statistics.of, of_shards))
+        return statistics
 
     def fingerprint(self) -> str:
         """What changes when the store does: its metadata have the checksums of all else."""
@@ -300,14 +274,31 @@ class Store:
                     yield f"{shard.folder / f'{part}.bin'}: has changed since it was made"
 
 
+def require_alike(stores: Iterable[Store], remedy: str) -> None:
+    """Refuse stores whose recordings could not lie in one store.
+
+    Args:
+        stores: at least one.
+        remedy: what to do about it, a sentence.
+
+    Raises:
+        ForeframeError: says what differs in which store.
+    """
+    first, *others = stores
+    for other in others:
+        for what, theirs, expected in (
+            ("frames of (height, width)", other.size, first.size),
+            ("numbers in an action", other.action_dim, first.action_dim),
+            ("numbers in a position", other.position_dim, first.position_dim),
+        ):
+            if theirs != expected:
+                raise ForeframeError(
+                    f"{other.folder}: {what}: {theirs}, but {expected} in {first.folder.name}. "
+                    f"{remedy}"
+                )
+
+
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, as hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _statistics_from(meta: Mapping[str, Any]) -> dict[str, Statistics | None]:
-    return {
-        part: None if values is None else Statistics.from_json(values)
-        for part, values in meta["statistics"].items()
-    }

@@ -1,117 +1,114 @@
-"""Stores written: sequence by sequence into a small one, shard by shard into a large one."""
+"""Stores written: recording by recording into a small one, shard by shard into a large one."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import reduce
 from operator import add
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
-import foreframe
 from foreframe.data.recording import Recording
 from foreframe.data.statistics import Statistics
-from foreframe.data.store.store import FORMAT, FORMAT_SHARDS, META, Store
+from foreframe.data.store.meta import META, ROWS, Meta, Shard
+from foreframe.data.store.store import PARTS, Store, require_alike
 from foreframe.errors import ForeframeError
 from foreframe.system.files import whole_folder, write_json
 from foreframe.system.places import Place
 
 
+class _ArrayFile:
+    """An array on its way to the disk: its file, its checksum, the statistics of its rows."""
+
+    def __init__(self, path: Path, part: str) -> None:
+        self._file = open(path, "wb")  # noqa: SIM115 (closed by write_store)
+        self._dtype = "u1" if part == "frames" else "<f4"
+        self.sha256 = hashlib.sha256()
+        self.statistics: Statistics | None = None
+
+    def append(self, array: np.ndarray) -> None:
+        packed = np.ascontiguousarray(array, self._dtype)
+        self._file.write(packed.data)
+        self.sha256.update(packed.data)
+        if self._dtype != "u1":
+            own = Statistics.of(packed)
+            self.statistics = own if self.statistics is None else self.statistics + own
+
+    def close(self) -> None:
+        self._file.close()
+
+
 class StoreWriter:
-    """Takes sequences one at a time; use through ``write_store``."""
+    """Takes recordings one at a time; use through ``write_store``."""
 
     def __init__(self, folder: Path, source: Place) -> None:
         self._folder, self._source = folder, source
-        self._files: dict[str, BinaryIO] = {}
-        self._sums: dict[str, Any] = {}
-        self._statistics: dict[str, Statistics | None] = {}
+        self._arrays: dict[str, _ArrayFile] = {}
         self._widths: dict[str, int | None] = {}
-        self._size: tuple[int, int] | None = None
+        self._size = (0, 0)
         self._lengths: list[int] = []
         self._names: list[str] = []
 
     def __len__(self) -> int:
         return len(self._lengths)
 
-    def add(self, sequence: Recording, name: str) -> None:
-        """Append a sequence.
+    def add(self, recording: Recording, name: str) -> None:
+        """Append a recording.
 
         Args:
-            sequence: the recording.
+            recording: its frames, actions and positions.
             name: where it came from, relative to the source.
 
         Raises:
             ForeframeError: its size, or the width of its actions or positions, is not the others'.
         """
-        widths = sequence.widths
-        size = sequence.frames.shape[1:3]
-        if self._size is None:
-            self._size, self._widths = size, widths
-            self._statistics = dict.fromkeys(widths)
-            for part in ("frames", *(part for part in widths if widths[part] is not None)):
-                # Closed by write_store.
-                self._files[part] = open(self._folder / f"{part}.bin", "wb")  # noqa: SIM115
-                self._sums[part] = hashlib.sha256()
+        height, width = recording.frames.shape[1:3]
+        if not self._arrays:
+            self._size, self._widths = (height, width), recording.widths
+            for part in PARTS:
+                if getattr(recording, part) is not None:
+                    self._arrays[part] = _ArrayFile(self._folder / f"{part}.bin", part)
+        self._check_widths(recording.widths, name)
+        if (height, width) != self._size:
+            raise ForeframeError(
+                f"{self._source / name}: frames of {width}x{height} pixels, but "
+                f"{self._names[0]} has {self._size[1]}x{self._size[0]}. Resize one of them."
+            )
+        for part, array in self._arrays.items():
+            array.append(getattr(recording, part))
+        self._lengths.append(len(recording.frames))
+        self._names.append(name)
+
+    def _check_widths(self, widths: dict[str, int | None], name: str) -> None:
         for part, width in widths.items():
             if width != self._widths[part]:
-                others, own = (
-                    "none" if w is None else f"{w} numbers a row"
-                    for w in (self._widths[part], width)
+                own, others = (
+                    "none" if numbers is None else f"{numbers} numbers a row"
+                    for numbers in (width, self._widths[part])
                 )
                 raise ForeframeError(
                     f"{self._source / name}: {part}: {own}, but {self._names[0]} has {others}. "
                     "All sequences of a split must have the same columns: "
                     "bring them into line, or remove the sequence."
                 )
-        if size != self._size:
-            raise ForeframeError(
-                f"{self._source / name}: frames of {size[1]}x{size[0]} pixels, but "
-                f"{self._names[0]} has {self._size[1]}x{self._size[0]}. Resize one of them."
-            )
-        for part, array in (
-            ("frames", sequence.frames),
-            ("actions", sequence.actions),
-            ("positions", sequence.positions),
-        ):
-            if array is None:
-                continue
-            packed = np.ascontiguousarray(array, "u1" if part == "frames" else "<f4")
-            self._files[part].write(packed.data)
-            self._sums[part].update(packed.data)
-            if part != "frames":
-                before, own_rows = self._statistics[part], Statistics.of(packed)
-                self._statistics[part] = own_rows if before is None else before + own_rows
-        self._lengths.append(len(sequence.frames))
-        self._names.append(name)
 
-    def _finish(self, meta: dict[str, Any]) -> None:
+    def _finish(self, notes: dict[str, Any]) -> None:
         self._close()
-        if self._size is None:
+        if not self._arrays:
             raise ForeframeError("a store needs at least one sequence, and none was added.")
-        write_json(
-            self._folder / META,
-            {
-                "format": FORMAT,
-                "foreframe": foreframe.__version__,
-                "size": list(self._size),
-                "widths": self._widths,
-                "lengths": self._lengths,
-                "names": self._names,
-                "sha256": {part: total.hexdigest() for part, total in self._sums.items()},
-                "statistics": _to_json(self._statistics),
-                **meta,
-            },
-        )
+        sums = {part: array.sha256.hexdigest() for part, array in self._arrays.items()}
+        shard = Shard(self._folder, tuple(self._lengths), tuple(self._names), sums)
+        statistics = {
+            part: self._arrays[part].statistics if part in self._arrays else None for part in ROWS
+        }
+        meta = Meta(self._size, self._widths, (shard,), statistics, notes)
+        write_json(self._folder / META, meta.to_json(sharded=False))
 
     def _close(self) -> None:
-        for file in self._files.values():
-            file.close()
-
-
-def _to_json(statistics: Mapping[str, Statistics | None]) -> dict[str, Any]:
-    return {part: None if found is None else found.to_json() for part, found in statistics.items()}
+        for array in self._arrays.values():
+            array.close()
 
 
 @contextmanager
@@ -121,12 +118,12 @@ def write_store(
     """Yield a writer; the store appears under ``folder`` whole when the block ends, or not at all.
 
     Args:
-        folder: of the new store.
+        folder: folder of the new store.
         meta: more entries for its metadata.
-        source: what the names of the sequences are relative to, for messages.
+        source: place that the names of the recordings are relative to, for messages.
 
     Raises:
-        ForeframeError: the sequences do not fit together, none was added, or the folder exists or
+        ForeframeError: the recordings do not fit together, none was added, or the folder exists or
             cannot be written.
     """
     with whole_folder(folder) as aside:
@@ -143,47 +140,24 @@ def join_shards(folder: Path, shards: list[str], meta: dict[str, Any]) -> None:
 
     Args:
         folder: of the new store.
-        shards: names of the folders in it, in the order that the sequences are to have.
+        shards: names of the folders in it, in the order that the recordings are to have.
         meta: more entries for its metadata.
 
     Raises:
         ForeframeError: a shard is damaged, or the shards do not fit together.
     """
     opened = [Store(folder / name) for name in shards]
+    require_alike(opened, "All recordings of a dataset must have the same: import them separately.")
+    statistics: dict[str, Statistics | None] = {}
+    for part in ROWS:
+        own = [values for store in opened if (values := store.statistics()[part]) is not None]
+        statistics[part] = reduce(add, own) if own else None
     first = opened[0]
-    for shard in opened:
-        for what, own, others in (
-            ("frames of (height, width)", shard.size, first.size),
-            ("numbers in an action", shard.action_dim, first.action_dim),
-            ("numbers in a position", shard.position_dim, first.position_dim),
-        ):
-            if own != others:
-                raise ForeframeError(
-                    f"{shard.folder}: {what}: {own}, but {others} in {first.folder.name}. "
-                    "All recordings of a dataset must have the same: import them separately."
-                )
-    totals: dict[str, Statistics | None] = {}
-    for part in ("actions", "positions"):
-        found = [shard.statistics()[part] for shard in opened]
-        present = [statistics for statistics in found if statistics is not None]
-        totals[part] = reduce(add, present) if present else None
-    write_json(
-        folder / META,
-        {
-            "format": FORMAT_SHARDS,
-            "foreframe": foreframe.__version__,
-            "size": list(first.size),
-            "widths": {"actions": first.action_dim, "positions": first.position_dim},
-            "statistics": _to_json(totals),
-            **meta,
-            "shards": [
-                {
-                    "folder": name,
-                    "lengths": shard.lengths.tolist(),
-                    "names": shard.names,
-                    "sha256": dict(shard.shards[0].sha256),
-                }
-                for name, shard in zip(shards, opened, strict=True)
-            ],
-        },
+    joined = Meta(
+        first.size,
+        {"actions": first.action_dim, "positions": first.position_dim},
+        tuple(shard for store in opened for shard in store.shards),
+        statistics,
+        meta,
     )
+    write_json(folder / META, joined.to_json(sharded=True))

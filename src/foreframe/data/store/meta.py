@@ -1,0 +1,121 @@
+"""The metadata of a store, meta.json: what is in the arrays, and where it came from.
+
+A small store, or a shard of a large one, is of format 1; a large store is of format 2 and repeats
+the metadata of its shards, so that opening it reads one file.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import foreframe
+from foreframe.data.statistics import Statistics
+from foreframe.system.places import Place
+
+META = "meta.json"
+FORMAT = 1
+FORMAT_SHARDS = 2
+
+ROWS = ("actions", "positions")
+"""The arrays of numbers that a recording may have beside its frames."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A run of recordings whose arrays lie in one folder.
+
+    Attributes:
+        folder: the folder with the arrays.
+        lengths: frames of each recording.
+        names: names of the recordings, relative to the source of the store.
+        sha256: checksum of each array's file, by its name; empty for stores of old.
+    """
+
+    folder: Place
+    lengths: tuple[int, ...]
+    names: tuple[str, ...]
+    sha256: Mapping[str, str]
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any], folder: Place) -> "Shard":
+        """The reverse of ``to_json``.
+
+        Raises:
+            KeyError, TypeError, ValueError, AttributeError: these are no metadata of a shard.
+        """
+        lengths = tuple(int(length) for length in values["lengths"])
+        return cls(folder, lengths, tuple(values["names"]), values.get("sha256", {}))
+
+    def to_json(self) -> dict[str, Any]:
+        """Lengths, names and checksums as plain values."""
+        return {
+            "lengths": list(self.lengths),
+            "names": list(self.names),
+            "sha256": dict(self.sha256),
+        }
+
+
+@dataclass(frozen=True)
+class Meta:
+    """What meta.json says.
+
+    Attributes:
+        size: height and width of the frames.
+        widths: numbers in each of the "actions" and "positions"; None where there are none.
+        shards: the shards in the order of the recordings; one, the store itself, in format 1.
+        statistics: of the actions and positions, None where there are none; empty for stores of
+            old.
+        notes: more entries; an import writes what it read as "source".
+    """
+
+    size: tuple[int, int]
+    widths: dict[str, int | None]
+    shards: tuple[Shard, ...]
+    statistics: dict[str, Statistics | None]
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any], folder: Place) -> "Meta":
+        """The reverse of ``to_json``, for the store in ``folder``; ``notes`` are left out.
+
+        Raises:
+            KeyError, TypeError, ValueError, AttributeError: these are no metadata of a store.
+        """
+        height, width = (int(edge) for edge in values["size"])
+        widths = {part: values["widths"][part] for part in ROWS}
+        if values["format"] == FORMAT:
+            shards: tuple[Shard, ...] = (Shard.from_json(values, folder),)
+        else:
+            shards = tuple(
+                Shard.from_json(shard, folder / shard["folder"]) for shard in values["shards"]
+            )
+        names = sum(len(shard.names) for shard in shards)
+        lengths = sum(len(shard.lengths) for shard in shards)
+        if names != lengths or not names:
+            raise ValueError(f"{names} names, {lengths} lengths")
+        return cls(
+            (height, width),
+            {part: None if number is None else int(number) for part, number in widths.items()},
+            shards,
+            {
+                part: None if numbers is None else Statistics.from_json(numbers)
+                for part, numbers in values.get("statistics", {}).items()
+            },
+        )
+
+    def to_json(self, *, sharded: bool) -> dict[str, Any]:
+        """As plain values: of format 2 if ``sharded``, else of format 1, which has one shard."""
+        head = {
+            "format": FORMAT_SHARDS if sharded else FORMAT,
+            "foreframe": foreframe.__version__,
+            "size": list(self.size),
+            "widths": self.widths,
+        }
+        statistics = {
+            part: None if values is None else values.to_json()
+            for part, values in self.statistics.items()
+        }
+        if not sharded:
+            return {**head, **self.shards[0].to_json(), "statistics": statistics, **self.notes}
+        shards = [{"folder": shard.folder.name, **shard.to_json()} for shard in self.shards]
+        return {**head, "statistics": statistics, **self.notes, "shards": shards}
