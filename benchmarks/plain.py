@@ -158,6 +158,7 @@ class PlainModel(nn.Module):
         self.prior = (
             Recurrent(c.g_dim, c.z_dim, r, c.prior_layers, True) if c.prior == "learned" else None
         )
+        self.latent = c.recurrence == "latent"
         for name, module in self.named_children():
             theirs = getattr(model, name)
             values = chain(module.parameters(), module.buffers())
@@ -190,7 +191,12 @@ class PlainModel(nn.Module):
         x_pred = frames[0]
         for i in range(1, len(frames)):
             true = i <= n_past or teacher_forcing
-            h = encoded[i - 1][0] if true else self.encoder(x_pred)[0]
+            if true:
+                h = encoded[i - 1][0]
+            elif not self.latent:
+                h = self.encoder(x_pred)[0]
+            else:
+                h = h_pred
             if i <= n_past:
                 skips = encoded[i - 1][1]
             mu, logvar = self.posterior(encoded[i][0])
@@ -201,7 +207,8 @@ class PlainModel(nn.Module):
                 else self.prior(h)
             )
             known = [h, z] if condition is None else [condition[i - 1], h, z]
-            drawn = self.decoder(self.frame_predictor(torch.cat(known, 1)), skips)
+            h_pred = self.frame_predictor(torch.cat(known, 1))
+            drawn = self.decoder(h_pred, skips)
             before = frames[i - 1] if true else x_pred
             x_pred = finish(drawn, before, frames[min(i, n_past) - 1])
             total = total + F.mse_loss(x_pred, frames[i]) + beta * kl(mu, logvar, *p)
@@ -214,7 +221,10 @@ class PlainModel(nn.Module):
         made: list[Tensor] = []
         x = past[0]
         for i in range(1, len(noise) + 1):
-            h, found = self.encoder(x)
+            if i <= len(past) or not self.latent:
+                h, found = self.encoder(x)
+            else:
+                h = h_pred
             if i <= len(past):
                 skips = found
             if i < len(past):

@@ -13,6 +13,8 @@ CASES = {
     "svg": {"skips_from": "svg", "timing": "target", "condition": "both"},
     "vgg": {"net": "vgg64", "width": 0.125},
     "unconditional": {"condition": "none"},
+    "latent": {"recurrence": "latent", "prior": "learned"},
+    "latent, blended": {"recurrence": "latent", "output": "blend"},
 }
 N_FUTURE = 4
 

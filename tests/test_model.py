@@ -117,8 +117,19 @@ def test_loss_gradients_and_statistics_are_those_of_the_plain_program(
     if portions == "one step at a time":
         monkeypatch.setattr(conv, "_CACHE", 0)
     model, plain = both(net=net, prior=prior, output=output)
+    same_function(model, plain, 128 if net.endswith("128") else 64, teacher_forcing)
+
+
+@pytest.mark.parametrize("prior", ["fixed", "learned"])
+@pytest.mark.parametrize(("net", "output"), [("dcgan64", "frame"), ("vgg64", "blend")])
+def test_in_latent_space_too_it_is_the_plain_program(net, output, prior):
+    """All frames after the past decoded together, against one after another."""
+    model, plain = both(net=net, prior=prior, output=output, recurrence="latent")
+    same_function(model, plain, 64, False)
+
+
+def same_function(model, plain, size, teacher_forcing):
     model, plain = model.double(), plain.double()
-    size = 128 if net.endswith("128") else 64
     random = {"dtype": torch.float64}
     frames, actions = torch.rand(3, 6, 3, size, size, **random), torch.randn(3, 6, 4, **random)
     noise = torch.randn(5, 3, 4, **random)
@@ -137,8 +148,9 @@ def test_loss_gradients_and_statistics_are_those_of_the_plain_program(
 
 @pytest.mark.parametrize("output", ["frame", "blend"])
 @pytest.mark.parametrize("net", ["vgg64", "dcgan64"])
-def test_futures_are_those_of_the_plain_program(net, output):
-    model, plain = both(net=net, prior="learned", output=output)
+@pytest.mark.parametrize("recurrence", ["pixels", "latent"])
+def test_futures_are_those_of_the_plain_program(net, output, recurrence):
+    model, plain = both(net=net, prior="learned", output=output, recurrence=recurrence)
     plain.eval()
     past, actions, noise = (
         torch.rand(3, 2, 3, 64, 64),
@@ -153,12 +165,14 @@ def test_futures_are_those_of_the_plain_program(net, output):
         torch.testing.assert_close(futures[:, k], torch.stack(made, 1), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("output", ["frame", "blend"])
+@pytest.mark.parametrize(
+    ("output", "recurrence"), [("frame", "pixels"), ("blend", "pixels"), ("blend", "latent")]
+)
 @pytest.mark.parametrize("teacher_forcing", [True, False])
-def test_recomputed_activations_change_nothing_but_the_memory(teacher_forcing, output):
+def test_recomputed_activations_change_nothing_but_the_memory(teacher_forcing, output, recurrence):
     held, found = [], []
     for recompute in (False, True):
-        model, _ = both(net="dcgan64", prior="learned", output=output)
+        model, _ = both(net="dcgan64", prior="learned", output=output, recurrence=recurrence)
         model.double()
         random = {"dtype": torch.float64, "generator": torch.Generator().manual_seed(1)}
         frames, actions = torch.rand(3, 6, 3, 64, 64, **random), torch.randn(3, 6, 4, **random)

@@ -66,7 +66,9 @@ class ModelConfig:
     skips_from: Literal["last-past", "svg"] = "last-past"
     """Frame whose skips serve all later ones: the last given frame, or the one before it, where
     SVG's public code freezes them (to reproduce its numbers)."""
-
+    recurrence: Literal["pixels", "latent"] = "pixels"
+    """What is fed back after the given frames: each prediction, encoded again (SVG, the report), or
+    the predicted features themselves, whose frames are then decoded together."""
     output: Literal["frame", "blend"] = "frame"
     """What the decoder draws: the frame (SVG), or new content and how it is blended, pixel by
     pixel, with the frame before and the last given one, so that still background stays sharp."""

@@ -253,10 +253,11 @@ class CVAE(Recurrence):
                 z_from_posterior=recorded is not None,
                 first=n_past,
             )
+            frames = (frame for span in spans for frame in span.x_pred)
             for t in range(n_future):
                 with self._imagining():  # only here: whoever takes the frames has their own mode
-                    frames = next(spans).x_pred[0]
-                yield group, t, frames.unflatten(0, own.shape[:2])
+                    frame = next(frames)
+                yield group, t, frame.unflatten(0, own.shape[:2])
 
     # -- step by step ---------------------------------------------------------------------------
 
@@ -354,7 +355,8 @@ class CVAE(Recurrence):
             )
         assert made.x_pred is not None
         x = made.x_pred[0]
-        after = now._replace(memory=made.memory, x=x, h=None)
+        fed_back = made.h_pred[0] if self.config.recurrence == "latent" else None
+        after = now._replace(memory=made.memory, x=x, h=fed_back)
         return x.unflatten(0, (now.batch, samples)), after
 
     def _known(

@@ -5,7 +5,7 @@ Training, reconstruction, sampling, stepping and the page in the browser all cal
 SVG-LP differ in one object.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
@@ -72,12 +72,13 @@ class Sources(NamedTuple):
     """Frames that a blend copies from.
 
     Attributes:
-        before: the frame before each predicted one.
-        past: the last given frame that each has behind it.
+        before: the frame before each predicted one; or only that before the first, where the others
+            are predicted in the same go.
+        past: the last given frame that each has behind it; one, if all have the same.
     """
 
-    before: Float[Tensor, "steps batch 3 height width"]
-    past: Float[Tensor, "steps batch 3 height width"]
+    before: Float[Tensor, "some_steps batch 3 height width"]
+    past: Float[Tensor, "some_steps batch 3 height width"]
 
 
 class Prediction(NamedTuple):
@@ -85,11 +86,13 @@ class Prediction(NamedTuple):
 
     Attributes:
         x_pred: the frames; None where they were not asked for.
+        h_pred: the same as features.
         p: the prior of each z.
         memory: the state after the last step.
     """
 
     x_pred: Float[Tensor, "steps batch 3 height width"] | None
+    h_pred: Float[Tensor, "steps batch g"]
     p: Gaussian
     memory: Memory
 
@@ -209,7 +212,7 @@ class Recurrence(Conditioned):
         inputs = [h, z] if condition is None else [condition, h, z]
         h_pred, state = self.frame_predictor(torch.cat(inputs, -1), memory.predictor)
         x_pred = self._decode(h_pred, context, sources, recompute) if draw else None
-        return Prediction(x_pred, p, Memory(state, prior_state))
+        return Prediction(x_pred, h_pred, p, Memory(state, prior_state))
 
     def _encode(self, x: Tensor, steps: int, recompute: bool) -> tuple[Tensor, Skips]:
         if not recompute:
@@ -233,7 +236,13 @@ class Recurrence(Conditioned):
         drawn = self.decoder(h, context, steps)
         if sources is None:
             return drawn
-        return blend(drawn, sources.before.flatten(0, 1), sources.past.flatten(0, 1))
+        if len(sources.before) == steps:
+            return blend(drawn, sources.before.flatten(0, 1), sources.past.flatten(0, 1))
+        # The frames before are themselves among those that are drawn here.
+        frames = [sources.before[0]]
+        for one in drawn.unflatten(0, (steps, -1)):
+            frames.append(blend(one, frames[-1], sources.past[0]))
+        return torch.cat(frames[1:])
 
     # -- many steps -------------------------------------------------------------------------------
 
@@ -252,8 +261,8 @@ class Recurrence(Conditioned):
         """Predict frames ``first`` .. T-1, T - 1 being the length of ``noise``, span by span.
 
         A span is one step, or all those that need nothing from one another: in teacher forcing, the
-        inputs being known, all that come after the past. Nothing of a span is kept here but its
-        last frame and the recurrent state.
+        inputs being known, all that come after the past; in latent space, whose frames are decoded
+        together, likewise. Nothing of a span is kept here but its last frame and the state.
 
         Args:
             observed: of ``observe``.
@@ -273,21 +282,13 @@ class Recurrence(Conditioned):
         steps, last_skip = len(noise), len(observed.contexts)
         known = steps if teacher_forcing else n_past
         blends = self.config.output == "blend"
-        last = observed.frames[n_past - 1 : n_past]
-        memory, x_pred = Memory(), noise
-        i = 1
-        while i <= steps:
-            together = last_skip < i <= known and not recompute
-            now = slice(i - 1, known if together else i)
-            if i <= known:
-                h = observed.h[now]
-                sources = observed.sources(now) if blends else None
-            else:
-                h = self._encode(x_pred[-1], 1, recompute)[0][None]
-                sources = Sources(x_pred[-1:], last) if blends else None
-            q = observed.q if z_from_posterior or i < n_past else None
-            i = now.stop + 1
-            made = self.predict(
+        made = Prediction(None, observed.h[:0], Gaussian(noise, noise), Memory())
+
+        def predict(
+            now: slice, h: Tensor, memory: Memory, sources: Sources | None, draw: bool
+        ) -> Prediction:
+            q = observed.q if z_from_posterior or now.stop < n_past else None
+            return self.predict(
                 h,
                 None if condition is None else condition[now],
                 memory,
@@ -295,13 +296,73 @@ class Recurrence(Conditioned):
                 observed.context(now.start),
                 sources,
                 q=None if q is None else q[now],
-                draw=i > first,
+                draw=draw,
                 recompute=recompute,
             )
-            memory = made.memory
+
+        i = 1
+        while i <= known:
+            together = last_skip < i and not recompute
+            now = slice(i - 1, known if together else i)
+            sources = observed.sources(now) if blends else None
+            made = predict(now, observed.h[now], made.memory, sources, now.stop >= first)
+            i = now.stop + 1
             if made.x_pred is not None:
-                x_pred = made.x_pred
-                yield Span(x_pred, made.p)
+                yield Span(made.x_pred, made.p)
+        if i <= steps:
+            beyond = self._in_latent if self.config.recurrence == "latent" else self._through_pixels
+            yield from beyond(predict, range(i, steps + 1), made, observed, recompute)
+
+    def _through_pixels(
+        self,
+        predict: "_Predict",
+        steps: range,
+        made: Prediction,
+        observed: Observed,
+        recompute: bool,
+    ) -> Iterator[Span]:
+        """Each prediction is encoded again and fed back: Denton & Fergus 2018, section 3."""
+        for i in steps:
+            assert made.x_pred is not None
+            h, _ = self._encode(made.x_pred[-1], 1, recompute)
+            sources = self._fed_back(made, observed)
+            made = predict(slice(i - 1, i), h[None], made.memory, sources, True)
+            assert made.x_pred is not None
+            yield Span(made.x_pred, made.p)
+
+    def _in_latent(
+        self,
+        predict: "_Predict",
+        steps: range,
+        made: Prediction,
+        observed: Observed,
+        recompute: bool,
+    ) -> Iterator[Span]:
+        """h_pred itself is fed back, and all frames are decoded together.
+
+        What is learnt one step ahead is used as it stands ten steps ahead: there is no picture in
+        between whose errors add up. Source: the open-loop rollout of recurrent state-space models
+        (Hafner et al. 2019, PlaNet, section 2.2).
+        """
+        sources = self._fed_back(made, observed)
+        parts: list[Prediction] = []
+        for i in steps:
+            made = predict(slice(i - 1, i), made.h_pred[-1:], made.memory, None, False)
+            parts.append(made)
+        h_pred = torch.cat([part.h_pred for part in parts])
+        x_pred = self._decode(h_pred, observed.contexts[-1], sources, recompute)
+        yield Span(x_pred, Gaussian.join([part.p for part in parts]))
+
+    def _fed_back(self, made: Prediction, observed: Observed) -> Sources | None:
+        """What a blend copies from after a prediction."""
+        if self.config.output != "blend":
+            return None
+        last = observed.frames[observed.n_past - 1 : observed.n_past]
+        return Sources(last if made.x_pred is None else made.x_pred[-1:], last)
+
+
+_Predict = Callable[[slice, Tensor, Memory, Sources | None, bool], Prediction]
+"""Of which steps, from which h and state, copying from where, and whether frames are asked for."""
 
 
 def _once_more() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
