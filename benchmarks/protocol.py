@@ -22,7 +22,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks import results
 from foreframe.data.store.batches import evaluation_batches
 from foreframe.data.store.opened import open_split
-from foreframe.evaluation import protocol_named
+from foreframe.evaluation.options import EvaluateOptions
+from foreframe.evaluation.protocols import protocol_of
 from foreframe.evaluation.sampling import score_futures, sequence_noise
 from foreframe.metrics import METRICS
 from foreframe.runs.hub import load_model
@@ -45,7 +46,7 @@ def measure(given: argparse.Namespace, device: torch.device) -> dict[str, Any]:
     """Score all sequences with ``given.samples`` futures each; then a few one by one."""
     model = load_model(given.run, device)
     store = open_split(given.data, "test", size=model.config.image_size)
-    protocol = protocol_named(given.protocol, samples=given.samples)
+    protocol = protocol_of(EvaluateOptions(protocol=given.protocol, samples=given.samples))
     metrics = [METRICS[name] for name in protocol.metrics]
     n_past, n_frames = protocol.n_past, protocol.n_past + protocol.n_future
     count = min(given.sequences, len(store))
@@ -99,7 +100,7 @@ def main() -> None:
     if given.samples:
         print(json.dumps(measure(given, device)))
         return
-    samples = protocol_named(given.protocol).samples
+    samples = protocol_of(EvaluateOptions(protocol=given.protocol)).samples
     found = {}
     for n in (max(1, samples // 10), samples):
         words = [sys.executable, *sys.argv, "--samples", str(n)]

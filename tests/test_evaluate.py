@@ -1,6 +1,8 @@
 """Evaluation and prediction: baselines against hand computation, protocol, and what is written."""
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +11,19 @@ import torch
 from PIL import Image
 
 from foreframe import ForeframeError, ModelConfig, VideoCVAE
+from foreframe.config.plain import to_dict
+from foreframe.config.recipes import recipe
 from foreframe.data.lab import list_sequences, read_sequence, write_sequence
-from foreframe.evaluation import Protocol, evaluate
+from foreframe.evaluation.card import Card
+from foreframe.evaluation.conditions import permutation_without_fixed_points
+from foreframe.evaluation.evaluate import evaluate
+from foreframe.evaluation.options import EvaluateOptions
 from foreframe.evaluation.predict import predict
-from foreframe.evaluation.score import permutation_without_fixed_points
+from foreframe.report import write_report
+from foreframe.system.files import write_json
 from foreframe.training.checkpoint import save_best
 
-SHORT = Protocol(n_future=4)
+SHORT = EvaluateOptions(n_future=4)
 BAIR = Path(__file__).parents[2] / "shared" / "data" / "bair" / "bair_sample.npz"
 
 
@@ -32,7 +40,7 @@ def make_run(folder: Path, **settings) -> Path:
 
 
 def rows_of(card) -> dict:
-    return {row["name"]: row for row in card["rows"]}
+    return {row.name: row for row in card.rows}
 
 
 def quiet(text: str) -> None:
@@ -47,23 +55,23 @@ def test_copy_last_is_what_one_computes_by_hand(toy_data, tmp_path):
         mse = ((frames[2:] - frames[1]) ** 2).mean(axis=(1, 2))  # [4, 3]
         with np.errstate(divide="ignore"):
             values.append(np.minimum(-10 * np.log10(mse), 100).mean())
-    assert rows_of(card)["copy-last"]["psnr"] == pytest.approx(np.mean(values), abs=1e-3)
+    assert rows_of(card)["copy-last"].psnr == pytest.approx(np.mean(values), abs=1e-3)
 
 
 def test_the_card_says_how_each_number_was_measured(toy_data, tmp_path):
     run = make_run(tmp_path / "run")
     card = evaluate(run, toy_data, SHORT, command="foreframe evaluate ...", log=quiet)
-    assert json.loads((run / "evaluation.json").read_text()) == card
-    assert card["protocol"]["sequences"] == 3
-    assert card["protocol"]["condition"] == "actions"
-    assert card["protocol"]["timing"] == "source"
+    assert Card.read(run / "evaluation.json") == card
+    assert card.protocol.sequences == 3
+    assert card.protocol.condition == "actions"
+    assert card.protocol.timing == "source"
     rows = rows_of(card)
-    assert rows["model"]["condition"] == "actions, source-time"
-    assert rows["permuted"]["condition"] == "actions, source-time, another sequence's"
-    for row in card["rows"]:
-        assert len(row["psnr_per_step"]) == 4
-        assert row["psnr"] == pytest.approx(np.mean(row["psnr_per_step"]))
-        assert row["ssim"] == pytest.approx(np.mean(row["ssim_per_step"]))
+    assert rows["model"].condition == "actions, source-time"
+    assert rows["permuted"].condition == "actions, source-time, another sequence's"
+    for row in card.rows:
+        assert len(row.psnr_per_step) == 4
+        assert row.psnr == pytest.approx(np.mean(row.psnr_per_step))
+        assert row.ssim == pytest.approx(np.mean(row.ssim_per_step))
     kept = np.load(run / "evaluation.npz")
     assert kept["truth"].shape == kept["prediction"].shape == (3, 6, 64, 64, 3)
     assert (kept["truth"][:, :2] == kept["prediction"][:, :2]).all()
@@ -72,22 +80,22 @@ def test_the_card_says_how_each_number_was_measured(toy_data, tmp_path):
 
 def test_neither_batch_size_nor_a_limit_changes_a_sequence(toy_data, tmp_path):
     run = make_run(tmp_path / "run")
-    one = evaluate(run, toy_data, SHORT, batch_size=1, log=quiet)
-    three = evaluate(run, toy_data, SHORT, batch_size=3, log=quiet)
-    assert rows_of(one)["model"]["psnr"] == pytest.approx(rows_of(three)["model"]["psnr"], abs=1e-4)
+    one = evaluate(run, toy_data, replace(SHORT, batch_size=1), log=quiet)
+    three = evaluate(run, toy_data, replace(SHORT, batch_size=3), log=quiet)
+    assert rows_of(one)["model"].psnr == pytest.approx(rows_of(three)["model"].psnr, abs=1e-4)
     frames = np.load(run / "evaluation.npz")["prediction"][:2].copy()
-    evaluate(run, toy_data, SHORT, limit=2, log=quiet)
-    again = np.load(run / "evaluation.npz")["prediction"]
+    evaluate(run, toy_data, replace(SHORT, limit=2), log=quiet)
+    again = np.load(run / "evaluation-partial.npz")["prediction"]
     assert np.abs(again.astype(int) - frames.astype(int)).max() <= 1
 
 
 def test_a_model_that_listens_scores_differently_with_permuted_conditions(toy_data, tmp_path):
     hears = rows_of(evaluate(make_run(tmp_path / "hears"), toy_data, SHORT, log=quiet))
-    assert abs(hears["model"]["psnr"] - hears["permuted"]["psnr"]) > 1e-6
+    assert abs(hears["model"].psnr - hears["permuted"].psnr) > 1e-6
     deaf = make_run(tmp_path / "deaf", condition="none")
     rows = rows_of(evaluate(deaf, toy_data, SHORT, log=quiet))
-    assert rows["permuted"]["psnr"] is None
-    assert "no condition" in rows["permuted"]["why_none"]
+    assert rows["permuted"].psnr is None
+    assert "no condition" in rows["permuted"].why_none
 
 
 def test_the_permuted_row_uses_the_same_noise(toy_data, tmp_path):
@@ -98,12 +106,60 @@ def test_the_permuted_row_uses_the_same_noise(toy_data, tmp_path):
         model.frame_predictor.embed.weight[:, :4] = 0
     save_best(run, model)
     rows = rows_of(evaluate(run, toy_data, SHORT, log=quiet))
-    assert rows["model"]["psnr"] == rows["permuted"]["psnr"]
+    assert rows["model"].psnr == rows["permuted"].psnr
 
 
 def test_a_single_sequence_has_no_permuted_score(toy_data, tmp_path):
-    card = evaluate(make_run(tmp_path / "run"), toy_data, SHORT, limit=1, log=quiet)
-    assert rows_of(card)["permuted"]["psnr"] is None
+    card = evaluate(make_run(tmp_path / "run"), toy_data, replace(SHORT, limit=1), log=quiet)
+    assert rows_of(card)["permuted"].psnr is None
+
+
+def test_a_card_of_a_part_of_the_split_never_takes_the_place_of_the_runs(toy_data, tmp_path):
+    run = make_run(tmp_path / "run")
+    whole = evaluate(run, toy_data, SHORT, log=quiet)
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    part = evaluate(run, toy_data, replace(SHORT, limit=2), log=quiet)
+    assert part.is_partial
+    assert not whole.is_partial
+    assert {name: (run / name).read_bytes() for name in before} == before
+    assert Card.read(run / "evaluation-partial.json") == part
+    assert "part of the split" in (run / "evaluation-partial.md").read_text()
+    # A limit that leaves nothing out is none.
+    assert not evaluate(run, toy_data, replace(SHORT, limit=3), log=quiet).is_partial
+
+
+def test_a_partial_card_that_version_0_1_wrote_counts_neither_for_hub_nor_report(
+    toy_data, tmp_path
+):
+    run = make_run(tmp_path / "run")
+    write_json(run / "run.json", to_dict(recipe("demo")))
+    evaluate(run, toy_data, SHORT, log=quiet)
+    path = run / "evaluation.json"
+    values = json.loads(path.read_text())
+    assert "## Scores" in str(VideoCVAE.from_pretrained(run).generate_model_card())
+    assert "has not been evaluated" not in write_report(run).read_text()
+    del values["partial"]
+    for command in (
+        "foreframe evaluate run --data d --limit 2",
+        "foreframe evaluate --limit=2 run",
+    ):
+        path.write_text(json.dumps({**values, "command": command}))
+        assert Card.read(path).is_partial
+        assert "## Scores" not in str(VideoCVAE.from_pretrained(run).generate_model_card())
+        assert "has not been evaluated" in write_report(run).read_text()
+
+
+def test_opposed_is_mirrored_about_the_mean_of_the_training_split(toy_data, tmp_path):
+    run = make_run(tmp_path / "run")
+    card = evaluate(run, toy_data, SHORT, log=quiet)
+    assert card.protocol.mirrored_about == "train"
+    assert "mirrored about the mean of the train split" in card.row("opposed").condition
+    shutil.copytree(toy_data / "test", tmp_path / "alone" / "test")
+    alone = evaluate(run, tmp_path / "alone", SHORT, log=quiet)
+    assert alone.protocol.mirrored_about == "test"
+    for name in ("model", "permuted", "zeroed"):
+        assert alone.row(name).psnr == card.row(name).psnr
+    assert alone.row("opposed").psnr != card.row("opposed").psnr
 
 
 @pytest.mark.parametrize("n", [2, 3, 10, 101])
@@ -116,7 +172,7 @@ def test_the_permutation_leaves_nothing_in_its_place(n):
 
 def test_more_frames_than_there_are_is_refused_by_name(toy_data, tmp_path):
     with pytest.raises(ForeframeError, match="14 frames"):
-        evaluate(make_run(tmp_path / "run"), toy_data, Protocol(n_future=20), log=quiet)
+        evaluate(make_run(tmp_path / "run"), toy_data, EvaluateOptions(n_future=20), log=quiet)
 
 
 # -- predict ------------------------------------------------------------------------------------
@@ -166,8 +222,8 @@ def test_the_main_job_runs_on_a_real_bair_sequence(tmp_path):
     run = make_run(tmp_path / "run")
     card = evaluate(run, tmp_path / "bair", log=quiet)
     rows = rows_of(card)
-    assert rows["copy-last"]["psnr"] == pytest.approx(14.8, abs=0.05)
-    assert rows["permuted"]["psnr"] is None
-    assert np.isfinite(rows["model"]["psnr"])
+    assert rows["copy-last"].psnr == pytest.approx(14.8, abs=0.05)
+    assert rows["permuted"].psnr is None
+    assert np.isfinite(rows["model"].psnr)
     predict(run, folder, tmp_path / "out", samples=2)
     assert len(list((tmp_path / "out" / "sample-1").iterdir())) == 30

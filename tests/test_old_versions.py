@@ -4,7 +4,6 @@
 a new folder is added beside them; none is ever made anew.
 """
 
-import json
 import shutil
 from pathlib import Path
 
@@ -13,7 +12,10 @@ import torch
 
 from foreframe import Clip, VideoCVAE
 from foreframe.data.store.store import Store
-from foreframe.evaluation import evaluate, protocol_named
+from foreframe.evaluation.card import Card
+from foreframe.evaluation.compare import compare
+from foreframe.evaluation.evaluate import evaluate
+from foreframe.evaluation.options import EvaluateOptions
 from foreframe.report import write_report
 from foreframe.runs.folder import saved_config
 from foreframe.training.checkpoint import load_last
@@ -39,14 +41,15 @@ def test_a_store_of_an_earlier_version_is_read(old):
 
 
 def test_a_run_of_an_earlier_version_scores_what_its_card_says(old):
-    before = json.loads((old / "run" / "evaluation.json").read_text())
-    now = evaluate(
-        old / "run", old / "store", protocol_named("lab", n_future=3), device="cpu", out=old / "now"
-    )
-    for name in ("foreframe", "copy the last given frame"):
-        rows = [next(row for row in card["rows"] if row["label"] == name) for card in (before, now)]
-        assert rows[1]["psnr"] == pytest.approx(rows[0]["psnr"], abs=1e-3)
-        assert rows[1]["ssim"] == pytest.approx(rows[0]["ssim"], abs=1e-4)
+    before = Card.read(old / "run" / "evaluation.json")
+    options = EvaluateOptions(n_future=3, device="cpu")
+    now = evaluate(old / "run", old / "store", options, out=old / "now")
+    for name in ("model", "copy-last", "posterior", "permuted", "zeroed"):
+        rows = [card.row(name) for card in (before, now)]
+        assert rows[1].psnr == pytest.approx(rows[0].psnr, abs=1e-3)
+        assert rows[1].ssim == pytest.approx(rows[0].ssim, abs=1e-4)
+    for difference in compare([before, now]).differences:
+        assert difference.difference == pytest.approx(0, abs=1e-3)
 
 
 def test_a_learned_prior_of_an_earlier_version_imagines(old):

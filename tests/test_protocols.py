@@ -10,10 +10,12 @@ import torch
 from foreframe import ForeframeError, ModelConfig
 from foreframe.data.lab import write_sequence
 from foreframe.data.store.opened import open_split
-from foreframe.evaluation import PROTOCOLS, compare, comparison_markdown, markdown, protocol_named
-from foreframe.evaluation.card import make_card
+from foreframe.evaluation.compare import compare
+from foreframe.evaluation.options import EvaluateOptions
+from foreframe.evaluation.protocols import PROTOCOLS, protocol_of
 from foreframe.evaluation.score import score_rows
-from foreframe.evaluation.summary import best_of, summarise
+from foreframe.evaluation.summary import best_of, make_card, summarise
+from foreframe.evaluation.words import comparison_markdown, markdown
 from foreframe.metrics import METRICS
 
 CONFIG = ModelConfig(condition="actions", action_dim=2, z_dim=2)
@@ -131,6 +133,10 @@ def card_of(model, store, protocol, config=CONFIG, batch_size=2):
     )
 
 
+def protocol_named(name, **settings):
+    return protocol_of(EvaluateOptions(protocol=name, **settings))
+
+
 def few(name, samples=None):
     """A protocol with few samples, where it has many."""
     many = PROTOCOLS[name].samples > 1
@@ -138,7 +144,7 @@ def few(name, samples=None):
 
 
 def rows_of(card):
-    return {row["name"]: row for row in card["rows"]}
+    return {row.name: row for row in card.rows}
 
 
 every_protocol = pytest.mark.parametrize("name", PROTOCOLS)
@@ -148,46 +154,46 @@ every_protocol = pytest.mark.parametrize("name", PROTOCOLS)
 def test_a_copier_scores_what_copying_scores(store, name):
     rows = rows_of(card_of(Copier(), store, few(name)))
     for other in ("posterior", "permuted", "zeroed", "opposed"):
-        assert rows[other]["psnr"] == rows["model"]["psnr"]
-    for metric, score in rows["model"]["scores"].items():
-        copied = rows["copy-last"]["scores"][metric]
-        assert score["per_sequence"] == copied["per_sequence"]
-        assert score["per_step"] == copied["per_step"]
-        if "worst" in score:
-            assert score["worst"] == score["value"] == pytest.approx(score["mean"])
+        assert rows[other].psnr == rows["model"].psnr
+    for metric, score in rows["model"].scores.items():
+        copied = rows["copy-last"].scores[metric]
+        assert score.per_sequence == copied.per_sequence
+        assert score.per_step == copied.per_step
+        if score.worst is not None:
+            assert score.worst == score.value == pytest.approx(score.mean)
 
 
 @every_protocol
 def test_the_truth_scores_what_is_perfect(store, name):
-    for metric in rows_of(card_of(Oracle(store), store, few(name)))["model"]["scores"].items():
+    for metric in rows_of(card_of(Oracle(store), store, few(name)))["model"].scores.items():
         expected = 100.0 if metric[0].startswith("psnr") else 1.0
-        assert metric[1]["value"] == pytest.approx(expected, abs=1e-3)
-        assert metric[1]["interval"] == pytest.approx([expected, expected], abs=1e-3)
-        assert metric[1]["per_step"] == pytest.approx([expected] * PROTOCOLS[name].n_future, 1e-3)
+        assert metric[1].value == pytest.approx(expected, abs=1e-3)
+        assert metric[1].interval == pytest.approx([expected, expected], abs=1e-3)
+        assert metric[1].per_step == pytest.approx([expected] * PROTOCOLS[name].n_future, 1e-3)
 
 
 def test_who_ignores_actions_loses_nothing_without_them_and_who_listens_does(store):
     deaf = rows_of(card_of(Deaf(), store, few("lab")))
     for other in ("permuted", "zeroed", "opposed"):
-        assert deaf[other]["scores"]["psnr"] == deaf["model"]["scores"]["psnr"]
+        assert deaf[other].scores["psnr"] == deaf["model"].scores["psnr"]
     hears = rows_of(card_of(Listener(), store, few("lab")))
     for other in ("permuted", "zeroed", "opposed"):
-        assert hears[other]["psnr"] < hears["model"]["psnr"] - 1
+        assert hears[other].psnr < hears["model"].psnr - 1
     # Told zeros, it stands still; mirrored actions are worse than none.
-    assert hears["zeroed"]["psnr"] == pytest.approx(hears["copy-last"]["psnr"], abs=1e-3)
-    assert hears["opposed"]["psnr"] < hears["zeroed"]["psnr"]
+    assert hears["zeroed"].psnr == pytest.approx(hears["copy-last"].psnr, abs=1e-3)
+    assert hears["opposed"].psnr < hears["zeroed"].psnr
 
 
 def test_best_mean_and_worst_of_samples_are_apart_and_the_posterior_is_the_ceiling(store):
     protocol = protocol_named("srvp", samples=20)
     rows = rows_of(card_of(Gambler(), store, protocol))
-    score = rows["model"]["scores"]["psnr-frame"]
-    assert score["worst"] < score["mean"] - 0.1 < score["value"] - 0.2
-    assert score["best_of"][0] == [1.0, pytest.approx(score["mean"])]
-    assert score["best_of"][-1] == [20.0, pytest.approx(score["value"])]
-    curve = [value for _, value in score["best_of"]]
+    score = rows["model"].scores["psnr-frame"]
+    assert score.worst < score.mean - 0.1 < score.value - 0.2
+    assert score.best_of[0] == (1.0, pytest.approx(score.mean))
+    assert score.best_of[-1] == (20.0, pytest.approx(score.value))
+    curve = [value for _, value in score.best_of]
     assert curve == sorted(curve)
-    assert rows["posterior"]["psnr"] == pytest.approx(100)
+    assert rows["posterior"].psnr == pytest.approx(100)
 
 
 def test_the_sample_is_chosen_by_the_protocols_metric(store):
@@ -199,12 +205,12 @@ def test_the_sample_is_chosen_by_the_protocols_metric(store):
     found = summarise(values, metrics, protocol)
     chosen = values["ssim-svg"].mean(2).argmax(1)
     expected = values["psnr"].mean(2)[np.arange(5), chosen]
-    assert found["psnr"]["per_sequence"] == pytest.approx(expected)
+    assert found["psnr"].per_sequence == pytest.approx(expected)
     each = summarise(values, metrics, replace(protocol, select="each"))
-    assert each["psnr"]["per_sequence"] == pytest.approx(values["psnr"].mean(2).max(1))
-    assert each["psnr"]["value"] > found["psnr"]["value"]
+    assert each["psnr"].per_sequence == pytest.approx(values["psnr"].mean(2).max(1))
+    assert each["psnr"].value > found["psnr"].value
     first = summarise(values, metrics, replace(protocol, select="first"))
-    assert first["psnr"]["per_sequence"] == pytest.approx(values["psnr"].mean(2)[:, 0])
+    assert first["psnr"].per_sequence == pytest.approx(values["psnr"].mean(2)[:, 0])
 
 
 def test_the_best_of_n_is_the_mean_over_all_subsets():
@@ -222,10 +228,10 @@ def test_the_best_of_n_is_the_mean_over_all_subsets():
 
 def test_given_frames_count_where_the_protocol_counts_them(store):
     protocol = few("ivideogpt")
-    score = rows_of(card_of(Copier(), store, protocol))["copy-last"]["scores"]["psnr-frame"]
-    alone = score["without_context"]
-    assert alone == pytest.approx(np.mean(score["per_step"]))
-    assert score["value"] == pytest.approx((100 + 15 * alone) / 16)
+    score = rows_of(card_of(Copier(), store, protocol))["copy-last"].scores["psnr-frame"]
+    alone = score.without_context
+    assert alone == pytest.approx(np.mean(score.per_step))
+    assert score.value == pytest.approx((100 + 15 * alone) / 16)
 
 
 def test_the_protocols_differ_on_the_same_frames(store):
@@ -233,7 +239,7 @@ def test_the_protocols_differ_on_the_same_frames(store):
     for name in PROTOCOLS:
         card = card_of(Tinted(), store, replace(few(name), n_past=2, n_future=10))
         row = rows_of(card)["model"]
-        values[name] = (round(row["psnr"], 3), row["ssim"])
+        values[name] = (round(row.psnr, 3), row.ssim)
     assert len({psnr for psnr, _ in values.values()}) == 4  # lab and svg share theirs
     assert values["lab"][0] == values["svg"][0]
     assert values["svg"][1] > values["lab"][1]  # the data range of 2 inflates
@@ -242,18 +248,16 @@ def test_the_protocols_differ_on_the_same_frames(store):
 def test_neither_the_batch_nor_other_samples_change_a_score(store):
     protocol = protocol_named("srvp", samples=5)
     one, four = (card_of(Gambler(), store, protocol, batch_size=b) for b in (1, 4))
-    a, b = (rows_of(card)["model"]["scores"]["ssim"]["per_sequence"] for card in (one, four))
+    a, b = (rows_of(card)["model"].scores["ssim"].per_sequence for card in (one, four))
     assert a == pytest.approx(b, abs=1e-6)
     more = card_of(Gambler(), store, protocol_named("srvp", samples=9))
-    assert rows_of(more)["model"]["psnr"] >= rows_of(one)["model"]["psnr"]
+    assert rows_of(more)["model"].psnr >= rows_of(one)["model"].psnr
 
 
 def test_a_comparison_tells_what_is_real(store):
     cards = [card_of(model, store, few("lab")) for model in (Copier(), Listener(), Copier())]
     found = compare(cards)
-    verdicts = {
-        (one["metric"], one["a"], one["b"]): one["separable"] for one in found["differences"]
-    }
+    verdicts = {(one.metric, one.a, one.b): one.separable for one in found.differences}
     assert verdicts["psnr", "Copier", "Listener"]
     assert not verdicts["psnr", "Copier", "Copier"]
     text = comparison_markdown(found)
@@ -267,16 +271,16 @@ def test_a_comparison_tells_what_is_real(store):
 @every_protocol
 def test_the_card_says_how(store, name):
     card = card_of(Gambler(), store, few(name))
-    json.dumps(card, allow_nan=False)
+    json.dumps(card.to_json(), allow_nan=False)
     text = markdown(card)
-    protocol = card["protocol"]
-    for metric in protocol["metrics"].values():
-        assert metric["definition"] in text
-    for doubt in protocol["doubts"]:
+    protocol = card.protocol
+    for metric in protocol.metrics.values():
+        assert metric.definition in text
+    for doubt in protocol.doubts:
         assert doubt in text
-    assert f"{protocol['n_past']} given, {protocol['n_future']} predicted" in text
+    assert f"{protocol.n_past} given, {protocol.n_future} predicted" in text
     assert ("samples 6 instead of 100" in text) == (PROTOCOLS[name].samples > 1)
-    assert all(row["label"] in text for row in card["rows"])
+    assert all(row.label in text for row in card.rows)
 
 
 def test_a_protocol_with_other_numbers_says_so_and_nonsense_is_refused():

@@ -14,9 +14,8 @@ from foreframe.config.recipes import recipe
 from foreframe.config.training import RunConfig, TrainConfig
 from foreframe.data.lab import list_sequences
 from foreframe.errors import ForeframeError
-from foreframe.runs.folder import BEST, RUN_CONFIG, saved_config
+from foreframe.runs.folder import BEST, EVALUATION, RUN_CONFIG, saved_config
 from foreframe.system.device import DeviceName
-from foreframe.system.files import read_json
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ def run_demo(
     sequences: int,
     workers: int,
     seed: int = 0,
-    device: str = "auto",
+    device: DeviceName = "auto",
     fresh: bool = False,
 ) -> Path:
     """Simulate a dataset, train on it, evaluate, predict and write the report.
@@ -83,7 +82,9 @@ def run_demo(
         ForeframeError: ``data`` or ``out`` hold something else, or a step fails.
     """
     # PyTorch and MuJoCo take a second to import, which the other commands are spared.
-    from foreframe.evaluation import EVALUATION, evaluate
+    from foreframe.evaluation.card import Card
+    from foreframe.evaluation.evaluate import evaluate
+    from foreframe.evaluation.options import EvaluateOptions
     from foreframe.evaluation.predict import predict
     from foreframe.report import write_report
     from foreframe.simulator.simulate import simulate
@@ -122,14 +123,15 @@ def run_demo(
     say("3/5 evaluate on the test split")
     best = (out / BEST).stat().st_mtime_ns
     card_path = out / EVALUATION
+    card = None
     if card_path.exists() and card_path.stat().st_mtime_ns > best:
-        card = read_json(card_path)
-    else:
+        card = Card.read(card_path)
+    if card is None or card.is_partial:
         with counting("evaluating") as progress:
             card = evaluate(
                 out,
                 data,
-                device=device,
+                EvaluateOptions(device=device),
                 command=f"foreframe evaluate {out} --data {data}",
                 log=say,
                 progress=progress,

@@ -1,21 +1,13 @@
-"""Evaluation: named protocols, the model beside its baselines, result cards, comparisons."""
+"""Evaluation: named protocols, the model beside its baselines, result cards, comparisons.
 
-from foreframe.evaluation.card import markdown, protocol_words, select_words
-from foreframe.evaluation.compare import compare, comparison_markdown
-from foreframe.evaluation.evaluate import EVALUATION, EVALUATION_FRAMES, card_path, evaluate
-from foreframe.evaluation.protocols import PROTOCOLS, Protocol, protocol_named
-
-__all__ = [
-    "EVALUATION",
-    "EVALUATION_FRAMES",
-    "PROTOCOLS",
-    "Protocol",
-    "card_path",
-    "compare",
-    "comparison_markdown",
-    "evaluate",
-    "markdown",
-    "protocol_named",
-    "protocol_words",
-    "select_words",
-]
+options       what one may choose
+protocols     what a number needs beside it to mean something
+conditions    the false conditions, each defined once
+sampling      many futures, scored as they are imagined
+score         every row on the same sequences, with the same noise
+summary       from raw scores to the card
+card          the result as a dataclass and as JSON; words puts it into Markdown
+evaluate      all of this for a run folder
+compare       paired differences between runs
+predict       one recording, as pictures
+"""

@@ -1,200 +1,195 @@
-"""The result card: what was measured, how, on what, by which command; as JSON and as Markdown."""
+"""The result card: what was measured, how, on what, by which command."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-import torch
+from foreframe.config.results import Interval, result_from_json, result_to_json
+from foreframe.runs.folder import has_limit
+from foreframe.system.files import read_json
 
-import foreframe
-from foreframe.config.model import ModelConfig
-from foreframe.evaluation.protocols import Protocol
-from foreframe.evaluation.score import ROWS, Scored
-from foreframe.evaluation.summary import summarise
-from foreframe.metrics import METRICS, Metric
+CARD = 3
+"""Version of the card.
 
-CARD = 2
-"""Version of the card; the first had the PSNR and SSIM of three rows alone."""
-
-
-def make_card(
-    scored: dict[str, Scored],
-    metrics: Sequence[Metric],
-    protocol: Protocol,
-    config: ModelConfig,
-    *,
-    sequences: int,
-    hashes: dict[str, str],
-    run: str,
-    data: str,
-    command: str,
-) -> dict[str, Any]:
-    """The card as plain values for JSON; every row of ``ROWS``, absent ones with the reason."""
-    headlines = {
-        kind: next(m.name for m in metrics if m.name.startswith(kind)) for kind in ("psnr", "ssim")
-    }
-    rows = []
-    for name, (label, condition) in _labels(config).items():
-        row: dict[str, Any] = {"name": name, "label": label, "condition": condition}
-        if name in scored:
-            scores = summarise(scored[name].values, metrics, protocol)
-            for kind, metric in headlines.items():
-                row[kind] = scores[metric]["value"]
-                row[f"{kind}_per_step"] = scores[metric]["per_step"]
-            row["scores"] = scores
-            if scored[name].fvd is not None:
-                row["fvd"] = scored[name].fvd
-        else:
-            for kind in headlines:
-                row[kind], row[f"{kind}_per_step"] = None, None
-            row["why_none"] = (
-                "the model has no condition"
-                if config.condition == "none"
-                else "a single sequence has no other condition to be given"
-            )
-        rows.append(row)
-    return {
-        "card": CARD,
-        "protocol": {
-            **asdict(protocol),
-            "doubts": list(protocol.doubts),
-            "changed": list(protocol.changed),
-            "metrics": {
-                m.name: {
-                    "label": m.label,
-                    "unit": m.unit,
-                    "definition": m.definition,
-                    "digits": m.digits,
-                    "higher_is_better": m.higher_is_better,
-                }
-                for m in metrics
-            },
-            "sequences": sequences,
-            "condition": config.condition,
-            "needs_condition": protocol.condition,
-            "timing": config.timing,
-            "psnr": METRICS[headlines["psnr"]].definition,
-            "ssim": METRICS[headlines["ssim"]].definition,
-        },
-        "run": run,
-        "data": data,
-        "command": command,
-        "hashes": hashes,
-        "foreframe": foreframe.__version__,
-        "torch": torch.__version__,
-        "rows": rows,
-    }
+1: the PSNR and SSIM of three rows alone. 2: any metrics, intervals, six rows. 3: the opposed
+condition is mirrored about the training split's mean, no longer about the scored split's; all other
+rows have the numbers of version 2.
+"""
 
 
-def _labels(config: ModelConfig) -> dict[str, tuple[str, str]]:
-    told = config.condition_name
-    labels = {
-        "model": ("foreframe", told),
-        "copy-last": ("copy the last given frame", "no condition"),
-        "posterior": ("foreframe, z from the posterior", f"{told}; z has seen the future"),
-        "permuted": ("foreframe, permuted condition", f"{told}, another sequence's"),
-        "zeroed": ("foreframe, zeroed condition", f"{told}, all zero"),
-        "opposed": ("foreframe, opposed condition", f"{told}, mirrored about the mean"),
-    }
-    return {name: labels[name] for name in ROWS}
+@dataclass(frozen=True)
+class MetricNote:
+    """A metric in words; see ``foreframe.metrics.Metric``."""
+
+    label: str
+    unit: str
+    definition: str
+    digits: int
+    higher_is_better: bool
 
 
-# -- in words -----------------------------------------------------------------------------------
+@dataclass(frozen=True, kw_only=True)
+class CardProtocol:
+    """How the rows were scored: the fields of ``Protocol``, and what the run and the data add.
+
+    What a card of version 1 does not say has the value that was in force then.
+
+    Attributes:
+        metrics: by name, in the order of the tables.
+        condition: what the model is conditioned on.
+        sequences: that were scored.
+        needs_condition: the condition that the protocol demands of a model, if any.
+        timing: of the condition, "source" or "target".
+        mirrored_about: split whose mean the opposed condition is mirrored about.
+        psnr: definition of the first PSNR, the headline.
+        ssim: definition of the first SSIM.
+    """
+
+    name: str = "unknown"
+    n_past: int = 0
+    n_future: int = 0
+    samples: int = 1
+    metrics: dict[str, MetricNote] = field(default_factory=dict)
+    select: str = "first"
+    counts_context: bool = False
+    condition: str = "unknown"
+    interval: str = "bootstrap"
+    split: str = "unknown"
+    seed: int = 0
+    published: str = ""
+    doubts: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    sequences: int = 0
+    needs_condition: str | None = None
+    timing: str = "unknown"
+    mirrored_about: str | None = None
+    psnr: str = "unknown"
+    ssim: str = "unknown"
 
 
-def select_words(protocol: dict[str, Any]) -> str:
-    """Which sample counts: "1 prior sample", "best of 100 prior samples by SSIM (SVG's)"."""
-    samples, select = protocol.get("samples", 1), protocol.get("select", "first")
-    if samples == 1:
-        return "1 prior sample"
-    if select == "first":
-        return f"the first of {samples} prior samples"
-    by = "each metric by itself" if select == "each" else protocol["metrics"][select]["label"]
-    return f"best of {samples} prior samples by {by}"
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """One metric of one row.
+
+    Attributes:
+        value: mean over the sequences.
+        interval: 95 % of it.
+        per_step: of each predicted frame.
+        per_sequence: of each sequence.
+        without_context: value over the predicted frames alone, where the given ones count.
+        mean: over all samples, where there are several; likewise the rest.
+        mean_per_step: its curve.
+        worst: of the worst sample of each sequence.
+        worst_per_step: its curve.
+        best_of: pairs [n, expected value of the best of n samples].
+    """
+
+    value: float
+    interval: Interval
+    per_step: list[float]
+    per_sequence: list[float]
+    without_context: float | None = None
+    mean: float | None = None
+    mean_per_step: list[float] | None = None
+    worst: float | None = None
+    worst_per_step: list[float] | None = None
+    best_of: list[tuple[float, float]] | None = None
 
 
-def protocol_words(protocol: dict[str, Any]) -> str:
-    """The protocol in a line."""
-    words = (
-        f"{protocol['n_past']} given, {protocol['n_future']} predicted frames, "
-        f"{protocol['split']} sequences: {protocol['sequences']}, {select_words(protocol)}"
-    )
-    if protocol.get("counts_context"):
-        words += ", given frames counted"
-    return words
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """The model or one of its baselines.
+
+    Attributes:
+        name: one of ``score.ROWS``.
+        label: for tables.
+        condition: what the model was told.
+        psnr: the headline PSNR in dB; None for a row that makes no sense for the model.
+        psnr_per_step: its curve.
+        ssim: the headline SSIM, likewise.
+        ssim_per_step: its curve.
+        scores: every metric by its name; none in cards of version 1.
+        fvd: of all samples, where an extractor was given.
+        why_none: why the row has no scores.
+    """
+
+    name: str
+    label: str
+    condition: str = ""
+    psnr: float | None = None
+    psnr_per_step: list[float] | None = None
+    ssim: float | None = None
+    ssim_per_step: list[float] | None = None
+    scores: dict[str, Score] = field(default_factory=dict)
+    fvd: float | None = None
+    why_none: str | None = None
 
 
-def markdown(card: dict[str, Any]) -> str:
-    """The card for a reader."""
-    return "\n".join(_lines(card)) + "\n"
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """The result of an evaluation.
+
+    Attributes:
+        card: version; see ``CARD``.
+        protocol: how the rows were scored.
+        partial: whether the split holds more sequences than were scored; None in older cards.
+        run: the run folder, as it was named.
+        data: root of the dataset, likewise.
+        command: that was run.
+        hashes: SHA-256 of the weights, of the data as scored and of the program.
+        foreframe: version that scored.
+        torch: version of PyTorch.
+        rows: in the order of ``score.ROWS``.
+    """
+
+    card: int = 1
+    protocol: CardProtocol
+    partial: bool | None = None
+    run: str = ""
+    data: str = "unknown"
+    command: str = ""
+    hashes: dict[str, str] = field(default_factory=dict)
+    foreframe: str = "unknown"
+    torch: str = "unknown"
+    rows: list[Row]
+
+    def row(self, name: str) -> Row | None:
+        """The row of that name, if there is one."""
+        return next((row for row in self.rows if row.name == name), None)
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether only the first sequences of the split were scored, as far as the card tells."""
+        return has_limit(self.command) if self.partial is None else self.partial
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for JSON; what a row does not have is left out."""
+        return result_to_json(self, _OPTIONAL)
+
+    @classmethod
+    def from_json(cls, values: Any, where: str) -> "Card":
+        """Build the card of plain values, of this or an earlier version.
+
+        Args:
+            values: as ``to_json`` gives them.
+            where: what they were read from, for the message.
+
+        Raises:
+            ForeframeError: these are not the values of a card.
+        """
+        return result_from_json(cls, values, where, "an evaluation")
+
+    @classmethod
+    def read(cls, path: Path) -> "Card":
+        """The card in a file.
+
+        Raises:
+            ForeframeError: the file is missing or damaged.
+        """
+        return cls.from_json(read_json(path), str(path))
 
 
-def _lines(card: dict[str, Any]) -> Iterator[str]:
-    protocol = card["protocol"]
-    metrics = protocol["metrics"]
-    yield f"# {card['run']}: protocol {protocol['name']}"
-    yield ""
-    yield protocol_words(protocol)[0].upper() + protocol_words(protocol)[1:] + "."
-    if protocol["changed"]:
-        yield f"Not the protocol as it is named: {'; '.join(protocol['changed'])}."
-    yield ""
-    heads = [m["label"] + (f" ({m['unit']})" if m["unit"] else "") for m in metrics.values()]
-    fvd = any("fvd" in row for row in card["rows"])
-    yield f"| prediction | condition | {' | '.join(heads + (['FVD'] if fvd else []))} |"
-    yield f"| --- | --- |{' ---: |' * (len(heads) + fvd)}"
-    for row in card["rows"]:
-        cells = [
-            _cell(row["scores"][name], m["digits"]) if "scores" in row else "n/a"
-            for name, m in metrics.items()
-        ]
-        if fvd:
-            cells.append(f"{row['fvd']:.1f}" if "fvd" in row else "n/a")
-        yield f"| {row['label']} | {row['condition']} | {' | '.join(cells)} |"
-    yield ""
-    which = "normal approximation" if protocol["interval"] == "normal" else "bootstrap"
-    yield f"In brackets: 95 % interval of the mean over sequences ({which})."
-    yield ""
-    yield from _samples_table(card)
-    for name, m in metrics.items():
-        yield f"- **{m['label']}** (`{name}`): {m['definition']}."
-    if fvd:
-        yield (
-            "- **FVD**: squared Fréchet distance between the features of all true and all "
-            "predicted videos, by the extractor that the command names"
-            + (", given frames included." if protocol["counts_context"] else ", predicted frames.")
-        )
-    if protocol["published"]:
-        yield f"- Published: {protocol['published']}."
-    for doubt in protocol["doubts"]:
-        yield f"- Mind: {doubt}"
-    yield ""
-    yield f"Data: `{card['data']}`. Command: `{card['command'] or 'not recorded'}`."
-    yield ""
-    yield f"foreframe {card['foreframe']}, PyTorch {card['torch']}. SHA-256:"
-    yield ", ".join(f"{name} `{value[:16]}`" for name, value in card["hashes"].items()) + "."
-
-
-def _cell(score: dict[str, Any], digits: int) -> str:
-    low, high = score["interval"]
-    text = f"{score['value']:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
-    if "without_context" in score:
-        text += f"; {score['without_context']:.{digits}f} without given frames"
-    return text
-
-
-def _samples_table(card: dict[str, Any]) -> Iterator[str]:
-    """Best, mean and worst sample of the model, and the best of fewer samples."""
-    protocol, model = card["protocol"], card["rows"][0]
-    scores = {k: v for k, v in model.get("scores", {}).items() if "best_of" in v}
-    if not scores:
-        return
-    counts = [int(n) for n, _ in next(iter(scores.values()))["best_of"]]
-    heads = ["mean", "worst", *(f"best of {n}" for n in counts)]
-    yield f"| foreframe | {' | '.join(heads)} |"
-    yield f"| --- |{' ---: |' * len(heads)}"
-    for name, score in scores.items():
-        digits = protocol["metrics"][name]["digits"]
-        values = [score["mean"], score["worst"], *(value for _, value in score["best_of"])]
-        label = protocol["metrics"][name]["label"]
-        yield f"| {label} | {' | '.join(f'{value:.{digits}f}' for value in values)} |"
-    yield ""
+_OPTIONAL = {
+    *("without_context", "mean", "mean_per_step", "worst", "worst_per_step", "best_of"),
+    *("scores", "fvd", "why_none"),
+}

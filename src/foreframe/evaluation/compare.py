@@ -1,124 +1,158 @@
 """Several runs on the same sequences: which difference is real."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
+from foreframe.config.results import Interval, result_from_json, result_to_json
 from foreframe.errors import ForeframeError
-from foreframe.evaluation.card import protocol_words
+from foreframe.evaluation.card import Card, CardProtocol
 from foreframe.metrics.intervals import paired
 
 _SAME = ("n_past", "n_future", "samples", "select", "counts_context", "split", "seed", "sequences")
 
 
-def compare(cards: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Paired differences between runs, for each metric.
+@dataclass(frozen=True)
+class ComparedScore:
+    """Mean over the sequences, and 95 % of it."""
+
+    value: float
+    interval: Interval
+
+
+@dataclass(frozen=True)
+class ComparedRun:
+    """A run in a comparison: its name, the hashes of its card, its condition and its scores."""
+
+    run: str
+    hashes: dict[str, str]
+    condition: str
+    scores: dict[str, ComparedScore]
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """The mean of b - a by one metric.
+
+    Attributes:
+        metric: its name.
+        a: a run.
+        b: another one.
+        difference: the mean over the sequences.
+        interval: 95 % of it.
+        separable: whether the interval excludes zero.
+    """
+
+    metric: str
+    a: str
+    b: str
+    difference: float
+    interval: Interval
+    separable: bool
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs on the same sequences.
+
+    Attributes:
+        protocol: that all were scored by.
+        data: root of the dataset.
+        runs: in the order that they were given.
+        differences: of each metric and each pair.
+    """
+
+    protocol: CardProtocol
+    data: str
+    runs: list[ComparedRun]
+    differences: list[PairedDifference]
+
+    def table(self) -> Iterator[list[str]]:
+        """Of each difference: metric, runs, mean, interval and verdict, as text."""
+        for one in self.differences:
+            metric = self.protocol.metrics[one.metric]
+            low, high = one.interval
+            yield [
+                metric.label,
+                f"{one.b} - {one.a}",
+                f"{one.difference:+.{metric.digits}f}",
+                f"{low:+.{metric.digits}f} to {high:+.{metric.digits}f}",
+                "real" if one.separable else "not separable",
+            ]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return result_to_json(self)
+
+    @classmethod
+    def from_json(cls, values: Any, where: str) -> "Comparison":
+        """The reverse of ``to_json``; ``where`` is what the values were read from.
+
+        Raises:
+            ForeframeError: these are not the values of a comparison.
+        """
+        return result_from_json(cls, values, where, "a comparison of runs")
+
+
+def compare(cards: Sequence[Card]) -> Comparison:
+    """Paired differences between the models of several runs, for each metric.
 
     Two runs are told apart where the 95 % interval of the mean difference over the same sequences
     (bootstrap) excludes zero. It speaks of these weights on such sequences; whether another seed of
-    the training would show the same, `foreframe study` says.
+    the training would show the same, `foreframe study` says. Cards of version 2 and 3 compare: what
+    differs between them is another row, the opposed condition.
 
     Args:
-        cards: of at least two runs, as ``evaluate`` gives them.
-
-    Returns:
-        ``protocol``, ``runs`` (name and scores of each) and ``differences``: for each metric and
-        each pair ``a`` and ``b`` the mean of b - a, its ``interval`` and whether it is
-        ``separable``.
+        cards: of at least two runs.
 
     Raises:
-        ForeframeError: the cards are not of the same protocol and sequences.
+        ForeframeError: the cards are not of the same protocol and sequences, or of version 1, which
+            has no scores of single sequences.
     """
     first = cards[0]
-    for other in cards[1:]:
-        _check_same(first, other)
-    metrics = first["protocol"]["metrics"]
+    for card in cards:
+        _check_same(first, card)
+    metrics = first.protocol.metrics
     differences = []
     for name in metrics:
         for a, b in combinations(cards, 2):
-            found = paired(_values(b, name), _values(a, name))
+            lost = paired(*(card.rows[0].scores[name].per_sequence for card in (b, a)))
             differences.append(
-                {
-                    "metric": name,
-                    "a": a["run"],
-                    "b": b["run"],
-                    "difference": found.mean,
-                    "interval": [found.low, found.high],
-                    "separable": found.separable,
-                }
+                PairedDifference(
+                    name, a.run, b.run, lost.mean, (lost.low, lost.high), lost.separable
+                )
             )
-    return {
-        "protocol": first["protocol"],
-        "data": first["data"],
-        "runs": [
-            {
-                "run": card["run"],
-                "hashes": card["hashes"],
-                "condition": card["protocol"]["condition"],
-                "scores": {
-                    name: {k: card["rows"][0]["scores"][name][k] for k in ("value", "interval")}
-                    for name in metrics
+    return Comparison(
+        first.protocol,
+        first.data,
+        [
+            ComparedRun(
+                card.run,
+                card.hashes,
+                card.protocol.condition,
+                {
+                    name: ComparedScore(score.value, score.interval)
+                    for name, score in card.rows[0].scores.items()
                 },
-            }
+            )
             for card in cards
         ],
-        "differences": differences,
-    }
-
-
-def _check_same(first: dict[str, Any], other: dict[str, Any]) -> None:
-    ours, theirs = first["protocol"], other["protocol"]
-    apart = [key for key in _SAME if ours[key] != theirs[key]]
-    if list(ours["metrics"]) != list(theirs["metrics"]):
-        apart.append("metrics")
-    if apart:
-        raise ForeframeError(
-            f"{other['run']}: its card differs from that of {first['run']} in "
-            f"{', '.join(apart)}. Evaluate both with the same protocol."
-        )
-
-
-def _values(card: dict[str, Any], metric: str) -> list[float]:
-    return list(card["rows"][0]["scores"][metric]["per_sequence"])
-
-
-def comparison_markdown(comparison: dict[str, Any]) -> str:
-    """The comparison for a reader."""
-    return "\n".join(_lines(comparison)) + "\n"
-
-
-def _lines(comparison: dict[str, Any]) -> Iterator[str]:
-    protocol = comparison["protocol"]
-    metrics = protocol["metrics"]
-    yield f"# {len(comparison['runs'])} runs, protocol {protocol['name']}"
-    yield ""
-    words = protocol_words(protocol)
-    yield f"{words[0].upper()}{words[1:]}; data `{comparison['data']}`."
-    yield ""
-    yield f"| run | condition | {' | '.join(m['label'] for m in metrics.values())} |"
-    yield f"| --- | --- |{' ---: |' * len(metrics)}"
-    for run in comparison["runs"]:
-        cells = [_number(run["scores"][name], metrics[name]["digits"]) for name in metrics]
-        yield f"| {run['run']} | {run['condition']} | {' | '.join(cells)} |"
-    yield ""
-    yield "| metric | difference | mean | 95 % interval | |"
-    yield "| --- | --- | ---: | ---: | --- |"
-    for one in comparison["differences"]:
-        digits = metrics[one["metric"]]["digits"]
-        low, high = one["interval"]
-        verdict = "real" if one["separable"] else "not separable"
-        yield (
-            f"| {metrics[one['metric']]['label']} | {one['b']} - {one['a']} | "
-            f"{one['difference']:+.{digits}f} | {low:+.{digits}f} to {high:+.{digits}f} | "
-            f"{verdict} |"
-        )
-    yield ""
-    yield (
-        "Paired over the same sequences (bootstrap). Real: the interval excludes zero, for these "
-        "weights; another seed of a training may differ more."
+        differences,
     )
 
 
-def _number(score: dict[str, Any], digits: int) -> str:
-    low, high = score["interval"]
-    return f"{score['value']:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+def _check_same(first: Card, other: Card) -> None:
+    ours, theirs = first.protocol, other.protocol
+    differ = [key for key in _SAME if getattr(ours, key) != getattr(theirs, key)]
+    if list(ours.metrics) != list(theirs.metrics):
+        differ.append("metrics")
+    if differ:
+        raise ForeframeError(
+            f"{other.run}: its card differs from that of {first.run} in "
+            f"{', '.join(differ)}. Evaluate both with the same protocol."
+        )
+    if not other.rows or not other.rows[0].scores:
+        raise ForeframeError(
+            f"{other.run}: its card has no scores of single sequences. Evaluate it again."
+        )

@@ -1,10 +1,10 @@
 """Protocols: all that a number needs beside it to mean something, under a name."""
 
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Literal
 
 from foreframe.errors import ForeframeError
-from foreframe.metrics import METRICS
+from foreframe.evaluation.options import EvaluateOptions
 
 Select = Literal["first", "each", "psnr", "ssim", "ssim-svg", "psnr-frame"]
 """Which of a sequence's samples counts: the first, for each metric the best by itself, or for all
@@ -55,7 +55,7 @@ _ACTION_FREE = (
 PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
-        Protocol(published="the lab's report; full marks at 25 dB mean PSNR on BAIR's test split"),
+        Protocol(published="the lab's report, on BAIR with actions and positions"),
         Protocol(
             name="svg",
             n_future=28,
@@ -117,56 +117,21 @@ PROTOCOLS = {
 """Every protocol by its name."""
 
 
-def protocol_named(
-    name: str,
-    *,
-    n_past: int | None = None,
-    n_future: int | None = None,
-    samples: int | None = None,
-    split: str = "test",
-    seed: int = 0,
-) -> Protocol:
-    """The protocol called ``name``, with what is given set otherwise, and said to be so.
+def protocol_of(options: EvaluateOptions) -> Protocol:
+    """The protocol that the options name, with what they set otherwise, and said to be so.
 
     Raises:
-        ForeframeError: unknown, or a number that has no meaning.
+        ForeframeError: the protocol is unknown, or a number has no meaning.
     """
-    if name not in PROTOCOLS:
+    options.check()
+    if options.protocol not in PROTOCOLS:
         raise ForeframeError(
-            f"--protocol {name}: unknown; known protocols: {', '.join(PROTOCOLS)}."
+            f"--protocol {options.protocol}: unknown; known protocols: {', '.join(PROTOCOLS)}."
         )
-    protocol = replace(PROTOCOLS[name], split=split, seed=seed)
-    given = {"n_past": n_past, "n_future": n_future, "samples": samples}
+    protocol = replace(PROTOCOLS[options.protocol], split=options.split, seed=options.seed)
+    given = {name: getattr(options, name) for name in ("n_past", "n_future", "samples")}
     other = {k: v for k, v in given.items() if v is not None and v != getattr(protocol, k)}
     words = tuple(
         f"{k.replace('_', '-')} {v} instead of {getattr(protocol, k)}" for k, v in other.items()
     )
-    protocol = replace(protocol, changed=words, **other)  # type: ignore[arg-type]
-    check_protocol(protocol)
-    return protocol
-
-
-def check_protocol(protocol: Protocol, limit: int | None = None) -> None:
-    """Refuse numbers that have no meaning.
-
-    Raises:
-        ForeframeError: names the option, its value and what it must be.
-    """
-    for name, value, least in (
-        ("n-past", protocol.n_past, 1),
-        ("n-future", protocol.n_future, 1),
-        ("samples", protocol.samples, 1),
-        ("seed", protocol.seed, 0),
-        ("limit", limit, 1),
-    ):
-        if value is not None and value < least:
-            raise ForeframeError(f"--{name} {value}: must be at least {least}.")
-    unknown = [name for name in protocol.metrics if name not in METRICS]
-    if unknown:
-        raise ForeframeError(f"metric {unknown[0]}: unknown; known metrics: {', '.join(METRICS)}.")
-    if protocol.select not in ("first", "each", *protocol.metrics):
-        raise ForeframeError(
-            f"The samples cannot be selected by {protocol.select}: not one of the metrics "
-            f"({', '.join(protocol.metrics)})."
-        )
-    assert protocol.select in get_args(Select)
+    return replace(protocol, changed=words, **other)

@@ -1,6 +1,6 @@
 """Many futures of each sequence scored as they are imagined, in memory that does not grow."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 from typing import Protocol as Interface
 
@@ -54,6 +54,15 @@ def sequence_noise(seed: int, index: int, samples: int, steps: int, z_dim: int) 
     state = np.random.SeedSequence((seed, 2, index)).generate_state(1, np.uint64)
     generator = torch.Generator().manual_seed(int(state[0]) >> 1)
     return torch.randn(samples, steps, z_dim, generator=generator)
+
+
+def noise_of_batch(
+    seed: int, indices: Iterable[int], samples: int, n_frames: int, z_dim: int
+) -> Float[Tensor, "batch n_samples steps z"]:
+    """Noise of several sequences: n_frames - 1 steps of z for each sample of each."""
+    return torch.stack(
+        [sequence_noise(seed, index, samples, n_frames - 1, z_dim) for index in indices]
+    )
 
 
 def futures_at_once(model: Imagines, device: torch.device) -> int:

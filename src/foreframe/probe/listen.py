@@ -13,8 +13,8 @@ from foreframe.config.model import ModelConfig
 from foreframe.data.statistics import Statistics
 from foreframe.data.store.batches import evaluation_batches
 from foreframe.data.store.store import Store
+from foreframe.evaluation.conditions import permutation_without_fixed_points
 from foreframe.evaluation.sampling import Imagines, sequence_noise
-from foreframe.evaluation.score import permutation_without_fixed_points
 from foreframe.metrics import psnr
 from foreframe.metrics.intervals import bootstrap_of_sums
 from foreframe.model.clip import Clip

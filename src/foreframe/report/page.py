@@ -7,7 +7,8 @@ from string import Template
 from typing import Any
 
 import foreframe
-from foreframe.evaluation import select_words
+from foreframe.evaluation.card import Card
+from foreframe.evaluation.words import select_words
 from foreframe.report.html import (
     chart_figures,
     definitions,
@@ -231,7 +232,7 @@ def _samples(run: Run) -> str:
     """Which sample of each sequence counts."""
     protocol = run.card["protocol"] if run.card else {}
     if isinstance(protocol.get("metrics"), dict):
-        return select_words(protocol)
+        return select_words(Card.from_json(run.card, str(run.folder)).protocol)
     return f"{plural(protocol.get('samples'), 'prior sample')} (the first is scored)"
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from foreframe.errors import ForeframeError
-from foreframe.evaluation import EVALUATION, EVALUATION_FRAMES
-from foreframe.runs.folder import BEST, HISTORY, RUN_CONFIG
+from foreframe.evaluation.card import Card
+from foreframe.runs.folder import BEST, EVALUATION, EVALUATION_FRAMES, HISTORY, RUN_CONFIG
 from foreframe.system.files import read_json
 
 
@@ -68,7 +68,8 @@ def read_run(folder: Path) -> Run:
     config = _json(folder / RUN_CONFIG, _is_config, "the configuration of a run")
     card_path, frames_path = folder / EVALUATION, folder / EVALUATION_FRAMES
     history_path, best = folder / HISTORY, folder / BEST
-    there = card_path.exists()
+    # Version 0.1 wrote the card of a part of the split under the same name; it does not count.
+    there = card_path.exists() and not Card.read(card_path).is_partial
     return Run(
         folder=folder,
         config=config,

@@ -5,8 +5,13 @@ RUN/config.json           the model's, and
 RUN/model.safetensors     the best weights: what VideoCVAE.from_pretrained(RUN) loads
 RUN/last.safetensors      the last weights, the optimiser's moments, the progress
 RUN/history.json          a row for each epoch done
+RUN/evaluation.json       the result card of the best weights on a whole split, and
+RUN/evaluation.npz        the frames of its first sequences
+RUN/probe.json            what the probe measured
+RUN/diagnosis.json        what the latent carries
 """
 
+import re
 from pathlib import Path
 
 from foreframe.config.plain import from_dict
@@ -21,6 +26,10 @@ LAST = "last.safetensors"
 LAST_GOOD = "last-good.safetensors"
 BEST = "model.safetensors"
 HISTORY = "history.json"
+EVALUATION = "evaluation.json"
+EVALUATION_FRAMES = "evaluation.npz"
+PROBE = "probe.json"
+DIAGNOSIS = "diagnosis.json"
 
 
 def saved_config(run: Path) -> RunConfig:
@@ -46,3 +55,11 @@ def named_config(name: str) -> RunConfig:
     if name.endswith(".json"):
         return saved_config(Path(name).parent)
     return recipe(name)
+
+
+def has_limit(command: str) -> bool:
+    """Whether an evaluation's command scored the first sequences of a split alone.
+
+    Version 0.1 wrote the card of such a command where a whole split's belongs.
+    """
+    return re.search(r"(^|\s)--limit(\s|=)", command) is not None

@@ -12,7 +12,7 @@ from foreframe.config.model import ModelConfig
 from foreframe.config.plain import from_dict
 from foreframe.errors import ForeframeError
 from foreframe.model.cvae import CVAE
-from foreframe.runs.folder import BEST, MODEL_CONFIG
+from foreframe.runs.folder import BEST, MODEL_CONFIG, has_limit
 from foreframe.runs.model_card import TAGS, model_card
 from foreframe.runs.weights import load_into, local_or_hub, may_be_on_hub, read_tensors
 from foreframe.system.files import read_json
@@ -151,6 +151,8 @@ def _scores(model: VideoCVAE, weights: Path | None) -> dict[str, Any] | None:
         card: dict[str, Any] = json.loads(
             weights.with_name("evaluation.json").read_text(encoding="utf-8")
         )
+        if card.get("partial", has_limit(card["command"])):  # version 0.1 gave it the same name
+            return None
         with open(weights, "rb") as file:
             if card["hashes"]["weights"] != hashlib.file_digest(file, "sha256").hexdigest():
                 return None

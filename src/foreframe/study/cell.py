@@ -8,10 +8,13 @@ from typing import Any
 
 from foreframe.config.plain import to_dict
 from foreframe.config.training import RunConfig
-from foreframe.evaluation import EVALUATION, evaluate
+from foreframe.evaluation.card import Card
+from foreframe.evaluation.evaluate import card_path, evaluate
+from foreframe.evaluation.options import EvaluateOptions
 from foreframe.runs.folder import BEST, RUN_CONFIG
 from foreframe.study.again import NEW_RUN, commands
 from foreframe.study.plan import Cell
+from foreframe.system.device import DeviceName
 from foreframe.system.files import read_json, write_json
 from foreframe.system.places import place
 from foreframe.training.listener import Listener
@@ -45,7 +48,7 @@ class Job:
     folder: Path
     shown: str
     limit: int | None = None
-    device: str = "auto"
+    device: DeviceName = "auto"
 
 
 def run_cell(job: Job) -> dict[str, Any]:
@@ -79,8 +82,7 @@ def run_cell(job: Job) -> dict[str, Any]:
         card = evaluate(
             job.folder,
             data,
-            limit=job.limit,
-            device=job.device,
+            EvaluateOptions(limit=job.limit, device=job.device),
             command=again[1].replace(NEW_RUN, shlex.quote(job.shown)),
             log=lambda text: None,
         )
@@ -101,20 +103,19 @@ def run_cell(job: Job) -> dict[str, Any]:
     return written
 
 
-def _short(card: dict[str, Any]) -> dict[str, Any]:
+def _short(card: Card) -> dict[str, Any]:
     """Of the card what the study needs; the whole lies beside it."""
+    protocol = ("name", "n_past", "n_future", "samples", "sequences")
     return {
-        "file": EVALUATION,
-        "protocol": {
-            k: card["protocol"][k] for k in ("name", "n_past", "n_future", "samples", "sequences")
-        },
-        "hashes": card["hashes"],
+        "file": card_path(Path(), card.protocol.name, partial=card.is_partial).name,
+        "protocol": {key: getattr(card.protocol, key) for key in protocol},
+        "hashes": card.hashes,
         "rows": {
-            row["name"]: {
-                "psnr": row["psnr"],
-                "ssim": row["ssim"],
-                "interval": row["scores"]["psnr"]["interval"] if "scores" in row else None,
+            row.name: {
+                "psnr": row.psnr,
+                "ssim": row.ssim,
+                "interval": row.scores["psnr"].interval if row.scores else None,
             }
-            for row in card["rows"]
+            for row in card.rows
         },
     }

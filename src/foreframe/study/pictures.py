@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from foreframe.evaluation import EVALUATION_FRAMES
 from foreframe.report.pictures import gif_uri
 from foreframe.study.read import Study
 from foreframe.visuals import prediction_gif, prediction_strip
@@ -28,7 +27,7 @@ def side_by_side_pictures(study: Study, cells: list[str], sequences: int) -> str
     truth, n_past = None, 0
     for name in cells:
         seed = _seed_shown(study, name)
-        path = study.folders[name, seed] / EVALUATION_FRAMES
+        path = study.card_path(name, seed).with_suffix(".npz")
         if not path.exists():
             continue
         with np.load(path, allow_pickle=False) as arrays:

@@ -6,7 +6,8 @@ from typing import Any
 
 from foreframe.config.plain import from_dict
 from foreframe.config.training import RunConfig
-from foreframe.evaluation import EVALUATION
+from foreframe.evaluation.card import Card
+from foreframe.runs.folder import EVALUATION
 from foreframe.study.again import commands
 from foreframe.study.cell import RECORD
 from foreframe.study.numbers import Summary, summarise
@@ -46,15 +47,20 @@ class Study:
             cell: its name.
             metric: "psnr" or "ssim".
         """
-        found = []
+        seeds = []
         for record in self.records[cell]:
-            path = self.folders[cell, record["seed"]] / EVALUATION
+            path = self.card_path(cell, record["seed"])
             if not record["card"] or not path.exists():
                 continue
-            row = next(r for r in read_json(path)["rows"] if r["name"] == "model")
-            if "scores" in row:  # not in cards of version 1
-                found.append(row["scores"][metric]["per_sequence"])
-        return [sum(values) / len(values) for values in zip(*found, strict=True)] or None
+            row = Card.read(path).row("model")
+            if row and row.scores:  # not in cards of version 1
+                seeds.append(row.scores[metric].per_sequence)
+        return [sum(values) / len(values) for values in zip(*seeds, strict=True)] or None
+
+    def card_path(self, cell: str, seed: int) -> Path:
+        """Where the card of a seed lies: of a part of the test split, if the study has a limit."""
+        record = next(one for one in self.records[cell] if one["seed"] == seed)
+        return self.folders[cell, seed] / (record["card"] or {}).get("file", EVALUATION)
 
 
 def read_study(folder: Path) -> Study:

@@ -11,6 +11,7 @@ from foreframe.errors import ForeframeError
 from foreframe.study.cell import RECORD, Job, run_cell
 from foreframe.study.page import PAGE, write_page
 from foreframe.study.plan import Cell, Plan, configured
+from foreframe.system.device import DeviceName
 from foreframe.system.files import read_json, write_json
 from foreframe.system.places import place
 from foreframe.system.workers import side_by_side
@@ -28,7 +29,7 @@ def run_study(
     seeds: int,
     limit: int | None = None,
     ray: str | None = None,
-    device: str = "auto",
+    device: DeviceName = "auto",
     command: str = "",
     say: Callable[[str], None] = print,
     progress: Callable[[int, int], None] = lambda done, total: None,

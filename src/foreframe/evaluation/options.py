@@ -1,0 +1,62 @@
+"""The options of an evaluation. Free of PyTorch, so that the command line starts at once."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from foreframe.errors import ForeframeError, at_least
+from foreframe.system.device import DeviceName
+
+ProtocolName = Literal["lab", "svg", "srvp", "ivideogpt", "mcvd"]
+SplitName = Literal["test", "validate", "train"]
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """How runs are scored."""
+
+    protocol: ProtocolName = "lab"
+    """How to score; docs/evaluation.md describes each protocol."""
+    split: SplitName = "test"
+    """Split to score."""
+    n_past: int | None = None
+    """Given frames, if not the protocol's number; the card says so."""
+    n_future: int | None = None
+    """Predicted frames, if not the protocol's number."""
+    samples: int | None = None
+    """Futures of each sequence, if not the protocol's number."""
+    limit: int | None = None
+    """Score only the first sequences: a quick look, kept as evaluation-partial.json."""
+    seed: int = 0
+    """Seed of z and of the permutation."""
+    lpips: tuple[Literal["alex", "vgg"], ...] = ()
+    """Measure LPIPS too, with AlexNet or VGG16; may be given twice."""
+    lpips_weights: Path | None = None
+    """File of that net's weights as torchvision publishes them, if torchvision does not have it."""
+    fvd_extractor: Path | None = None
+    """Measure FVD too, with this TorchScript file: videos [n, 3, T, H, W] in [-1, 1] to [n, D]."""
+    batch_size: int = 16
+    """Sequences at once; changes no number beyond rounding."""
+    keep: int = 4
+    """Sequences, the first ones, whose frames are kept for the report."""
+    device: DeviceName = "auto"
+    """Where to compute."""
+
+    def check(self) -> None:
+        """Refuse numbers that have no meaning.
+
+        Raises:
+            ForeframeError: names the option.
+        """
+        at_least(
+            1,
+            n_past=self.n_past,
+            n_future=self.n_future,
+            samples=self.samples,
+            limit=self.limit,
+            batch_size=self.batch_size,
+            keep=self.keep,
+        )
+        at_least(0, seed=self.seed)
+        if self.lpips_weights is not None and len(self.lpips) != 1:
+            raise ForeframeError("--lpips-weights: belongs to one net; give one --lpips with it.")
