@@ -7,17 +7,21 @@ if TYPE_CHECKING:
     from foreframe.config.model import ModelConfig as ModelConfig
     from foreframe.errors import ForeframeError as ForeframeError
     from foreframe.model.clip import Clip as Clip
+    from foreframe.runs.futures import Futures as Futures
     from foreframe.runs.hub import VideoCVAE as VideoCVAE
+    from foreframe.training.fit import fit as fit
 
 __version__ = "0.1.0"
 
-# Imported at their first use: PyTorch takes a second and 200 MB, which commands that only move data
-# around, and each of their workers, do without.
+# The modules of the public names, imported at their first use: PyTorch takes a second and 200 MB,
+# which a command that only moves data around, and each of its workers, does without.
 _HOMES = {
     "Clip": "foreframe.model.clip",
     "ForeframeError": "foreframe.errors",
+    "Futures": "foreframe.runs.futures",
     "ModelConfig": "foreframe.config.model",
     "VideoCVAE": "foreframe.runs.hub",
+    "fit": "foreframe.training.fit",
 }
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from difflib import get_close_matches
 from typing import Any, TypeVar
 
 import dacite
@@ -72,3 +73,31 @@ def differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str]
         for path in {**here, **there}
         if there.get(path) != here.get(path)
     ]
+
+
+def changed(config: Config, values: Mapping[str, Any], where: str) -> Config:
+    """``config`` with some fields of it, or of the dataclasses in it, set to other values.
+
+    Args:
+        config: a dataclass.
+        values: by the field's own name: {"lr": 0.001} changes train.rate.lr.
+        where: what the values were given to, for the message.
+
+    Raises:
+        ForeframeError: there is no such field, or the value is of the wrong type.
+    """
+    nested = to_dict(config)
+    paths = {path.rpartition(".")[2]: path for path in flat(nested)}
+    for name, value in values.items():
+        if name not in paths:
+            like = get_close_matches(name, paths, 1)
+            raise ForeframeError(
+                f"{where}: {name}: unknown setting. "
+                + (f"Did you mean {like[0]}?" if like else f"Known: {', '.join(paths)}.")
+            )
+        *holders, last = paths[name].split(".")
+        holder = nested
+        for key in holders:
+            holder = holder[key]
+        holder[last] = value
+    return from_dict(type(config), nested, where)

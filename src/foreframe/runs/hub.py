@@ -12,7 +12,9 @@ from foreframe.config.model import ModelConfig
 from foreframe.config.plain import from_dict
 from foreframe.errors import ForeframeError
 from foreframe.model.cvae import CVAE
+from foreframe.model.inputs import Array, given
 from foreframe.runs.folder import BEST, MODEL_CONFIG, has_limit
+from foreframe.runs.futures import Futures
 from foreframe.runs.model_card import TAGS, model_card
 from foreframe.runs.weights import load_into, local_or_hub, may_be_on_hub, read_tensors
 from foreframe.system.files import read_json
@@ -36,6 +38,27 @@ class VideoCVAE(
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
         self._loaded_from: Path | None = None
+
+    def generate(
+        self, past: Array, actions: Array | None = None, positions: Array | None = None, **more: Any
+    ) -> Futures:
+        """Imagine futures, as ``CVAE.generate`` does; what it returns can also show itself.
+
+        Args:
+            past: the given frames.
+            actions: one row a frame.
+            positions: one row a frame.
+            more: n_samples, n_future, noise and generator, as in ``CVAE.generate``.
+
+        Returns:
+            the frames, a tensor with ``gif`` and ``show``.
+
+        Raises:
+            ForeframeError: see ``CVAE.generate``.
+        """
+        frames = super().generate(past, actions, positions, **more)
+        seen = given(past, None, None, self.config.image_size)
+        return Futures.of(frames, seen.past[0] if seen.single else seen.past)
 
     # -- shared ---------------------------------------------------------------------------------
 
