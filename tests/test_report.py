@@ -87,6 +87,7 @@ class Page(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
+        self.source = text
         self.tags, self.ids, self.words, self.headings = [], [], [], []
         self._inside = []
         self.feed(text)
@@ -156,6 +157,197 @@ def test_a_model_worse_than_its_baseline_is_said_to_be(run):
     text = report(run).text
     assert "1.25 dB worse than copying" in text
     assert "\N{MINUS SIGN}1.25" in text
+
+
+# -- what may be claimed ------------------------------------------------------------------------
+
+
+def give_scores(run, **rows):
+    """Make the card one of version 2, with the PSNR of each sequence of the rows."""
+    card = json.loads((run / "evaluation.json").read_text())
+    metrics = ("psnr", "ssim")
+    note = {"unit": "", "definition": "", "digits": 2, "higher_is_better": True}
+    card["protocol"]["metrics"] = {name: {"label": name.upper(), **note} for name in metrics}
+    card["rows"] = [one for one in card["rows"] if one["name"] in rows]
+    for name in rows.keys() - {one["name"] for one in card["rows"]}:
+        card["rows"].append(row(name, f"foreframe, {name} condition", "told otherwise", 0, 0))
+    for one in card["rows"]:
+        values = rows[one["name"]]
+        for metric in metrics:
+            mean = sum(values) / len(values)
+            one[metric] = mean
+            interval = [mean - 1, mean + 1]
+            score = {
+                "value": mean, "interval": interval, "per_sequence": values, "per_step": [mean] * 3
+            }  # fmt: skip
+            one.setdefault("scores", {})[metric] = score
+    write_json(run / "evaluation.json", card)
+
+
+def tile_of(page, name):
+    """Colour and words of a headline number."""
+    source = page.source
+    found = re.search(rf'class="name">{name}</span><b class="(\w*)">(.*?)</li>', source, re.S)
+    return found[1], re.sub(r"<.*?>", "", found[2])
+
+
+OWN = [20.0, 21.0, 22.0, 23.0]
+
+
+def test_a_gain_is_coloured_only_where_its_paired_interval_excludes_zero(run):
+    give_scores(run, model=OWN, **{"copy-last": [18.0, 18.5, 20.5, 21.0]}, permuted=[19.5] * 4)
+    page = report(run)
+    kind, words = tile_of(page, "Against copying")
+    assert kind == "good"
+    assert "95 % interval of the difference +1.62 to +2.38" in words
+    for wrong, expected in (
+        ([19.0, 20.1, 21.0, 21.9], "good"),
+        ([20.5, 20.0, 22.5, 22.5], "open"),
+        ([21.0, 22.1, 23.0, 23.9], "bad"),
+    ):
+        give_scores(run, model=OWN, **{"copy-last": [18.0] * 4}, permuted=wrong)
+        kind, words = tile_of(report(run), "Against a wrong condition")
+        assert kind == expected
+        assert ("the model listens" in words) == (expected == "good")
+
+
+def test_a_card_without_scores_of_each_sequence_claims_nothing(run):
+    page = report(run)
+    assert tile_of(page, "Against a wrong condition")[0] == "open"
+    assert "the card holds no interval" in page.text
+
+
+def probe(run, *, separable=True, mean=1.0):
+    cost = {"mean": mean, "interval": [mean - 0.1, mean + 0.1], "separable": separable}
+    costs = {"shuffled": cost}
+    words = ["Shuffled actions: said of the probe.", EVIL]
+    listening = {"sequences": 60, "costs": costs}
+    write_json(
+        run / "probe.json", {"words": words, "split": "test", "command": "", "listening": listening}
+    )
+    Image.new("RGB", (9, 9)).save(run / "probe.png")
+
+
+def test_a_gain_that_other_false_conditions_or_the_probe_contradict_is_left_open(run):
+    rows = {"model": OWN, "copy-last": [18.0] * 4, "permuted": [19.8, 20.9, 21.9, 22.7]}
+    give_scores(run, **rows, zeroed=[20.1, 21.1, 22.1, 23.1])
+    page = report(run)
+    assert tile_of(page, "Against a wrong condition")[0] == "open"
+    assert (
+        "Whether the model listens to its condition is open: zeroed conditions predict as well or "
+        "better." in page.text
+    )
+    give_scores(run, **rows, zeroed=[19.0] * 4)
+    assert tile_of(report(run), "Against a wrong condition")[0] == "good"
+    probe(run, separable=False, mean=0.01)
+    page = report(run)
+    assert tile_of(page, "Against a wrong condition")[0] == "open"
+    assert "is open: the probe does not tell the two conditions apart." in page.text
+    probe(run)
+    assert tile_of(report(run), "Against a wrong condition")[0] == "good"
+
+
+def test_copying_that_is_not_worse_is_said_in_words(run):
+    give_scores(run, model=OWN, **{"copy-last": [20.5, 20.0, 22.5, 22.5]}, permuted=[18.0] * 4)
+    assert "not separable from copying the last given frame (+0.12 dB" in report(run).text
+
+
+def test_probe_and_diagnosis_are_shown_when_they_were_run(run):
+    headings = [text for tag, text in report(run).headings if tag == "h2"]
+    assert "Does it listen, does it spread" not in headings
+    probe(run)
+    verdict = {"level": "mind", "text": "Two samples are alike."}
+    write_json(run / "diagnosis.json", {"verdicts": [verdict], "split": "validate"})
+    page = report(run)
+    headings = [text for tag, text in page.headings if tag == "h2"]
+    assert headings[3:5] == ["Does it listen, does it spread", "What the latent carries"]
+    for words in ("said of the probe", EVIL, "Mind: Two samples are alike."):
+        assert words in page.text
+    assert sum(values["src"].startswith("data:image/png") for values in page.all("img")) == 3
+    assert "older than the weights" not in page.text
+    for verb in ("probe", "diagnose"):
+        assert f"foreframe {verb} NEW_RUN --data data/push" in page.text
+    (run / "model.safetensors").write_bytes(b"")
+    later = (run / "probe.json").stat().st_mtime + 60
+    os.utime(run / "model.safetensors", (later, later))
+    assert f"earlier state of this run. foreframe probe {run} --data" in report(run).text
+
+
+# -- the data -----------------------------------------------------------------------------------
+
+
+def describe_data(run, tmp_path, values):
+    (tmp_path / "data").mkdir(exist_ok=True)
+    write_json(tmp_path / "data" / "dataset.json", values)
+    change(run / "run.json", data=str(tmp_path / "data"))
+    return report(run).text
+
+
+def test_simulated_data_are_called_so_and_made_again(run, tmp_path):
+    sizes = {"train": 30, "validate": 5, "test": 5}
+    text = describe_data(
+        run, tmp_path, {"generator": "foreframe", "seed": 3, "size": [128, 128], "sequences": sizes}
+    )
+    assert f"on simulated robot pushing ({tmp_path / 'data'}) predicts" in text
+    assert f"foreframe simulate {tmp_path / 'data'} --sequences 40 --seed 3 --size 128" in text
+
+
+def test_recorded_data_are_called_what_their_metadata_say(run, tmp_path):
+    """A real import: its description names dataset and settings, and the command imports again."""
+    text = describe_data(
+        run,
+        tmp_path,
+        {
+            "dataset": "bridge_dataset",
+            "importer": "rlds",
+            "input": "bridge raw",
+            "settings": {"image": "image_0", "action": "action", "position": "state[:3]",
+                         "frame_rate": 5.0},
+            "options": {"size": 64, "shift_actions": 1, "split": None},
+        },
+    )  # fmt: skip
+    assert f"on bridge_dataset ({tmp_path / 'data'}) predicts" in text
+    assert "simulate" not in text
+    assert (
+        f"foreframe import rlds 'bridge raw' {tmp_path / 'data'} --image image_0 "
+        "--position 'state[:3]' --frame-rate 5.0 --shift-actions 1 foreframe train" in text
+    )
+
+
+def test_an_import_of_simulated_data_is_followed_to_the_simulation(run, tmp_path):
+    (tmp_path / "push").mkdir()
+    sizes = {"train": 8, "validate": 1, "test": 1}
+    write_json(tmp_path / "push" / "dataset.json", {"generator": "foreframe", "sequences": sizes})
+    text = describe_data(
+        run, tmp_path, {"dataset": "push", "importer": "lab", "input": str(tmp_path / "push")}
+    )
+    assert "on simulated robot pushing" in text
+    assert (
+        f"foreframe simulate {tmp_path / 'push'} --sequences 10 --seed 0 "
+        f"foreframe import lab {tmp_path / 'push'} {tmp_path / 'data'} foreframe train" in text
+    )
+
+
+def test_data_that_a_run_names_by_another_folders_path_are_still_described(run, tmp_path):
+    (tmp_path / "push").mkdir()
+    write_json(tmp_path / "push" / "dataset.json", {"generator": "foreframe"})
+    number = {"label": "dx", "low": -0.1, "high": 0.1}
+    kept = {"path": str(tmp_path / "push"), "frame_rate": 5.0, "actions": [number, number]}
+    change(run / "run.json", dataset=kept)
+    text = report(run).text
+    assert "on simulated robot pushing (data/push) predicts" in text
+    assert "actions dx, dx" in text
+
+
+@pytest.mark.parametrize("values", [{"exporter": "lab"}, {"importer": "of tomorrow"}, [], {}])
+def test_of_data_that_say_nothing_nothing_is_said(run, tmp_path, values):
+    text = describe_data(run, tmp_path, values)
+    assert f"{tmp_path / 'data'} predicts" in text
+    assert "foreframe import" not in text
+    assert "foreframe simulate" not in text
+
+
+# -- the page itself ----------------------------------------------------------------------------
 
 
 def test_nothing_comes_from_elsewhere_and_ids_are_unique(run):

@@ -110,7 +110,8 @@ def test_where_the_schedules_stand_is_said(tmp_path):
     _begin(tmp_path / "s", make_plan("kl-schedules", longer), longer, "data", None, "")
     page = write_page(tmp_path / "s").read_text()
     assert "drawn over the 24 epochs" in page
-    assert "(in the report after 11 of 150)" in page
+    # Counted from 1, as the charts are: the last epoch that is always forced.
+    assert "falls after epoch 2 (in the report after 12 of 150)" in page
 
 
 def test_ctrl_c_says_how_to_go_on_wherever_it_comes(monkeypatch, tmp_path, capsys):

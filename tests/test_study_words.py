@@ -81,11 +81,11 @@ def test_less_stable_is_claimed_only_where_the_counts_show_it(monotonic, cyclica
     ]
     found = claim(cells, "less stable")
     assert found.agreement == expected
-    assert f"{len(monotonic)} of 3 seeds of fp-monotonic" in found.found
+    assert f"{len(monotonic)} of 3 seeds of fp-monotonic" in found.evidence
     if not monotonic and not cyclical:
-        assert "neither was unstable" in found.found
+        assert "neither was unstable" in found.evidence
     elif expected == "cannot say":
-        assert "not separable" in found.found
+        assert "not separable" in found.evidence
 
 
 def row(beta, kld):
@@ -112,7 +112,7 @@ def test_a_seed_that_diverged_early_hides_no_spike_of_the_others():
     cells = [cell("fp-cyclical", [20.0] * 4, collapsed=[3], spikes=spikes)]
     found = claim(cells, "cycle 3")
     assert found.agreement == "agrees"
-    assert "3 seeds" in found.found
+    assert "3 seeds" in found.evidence
     falling = [cell("fp-cyclical", [20.0] * 3, spikes=[[0.5], [0.52], [0.48]])]
     assert claim(falling, "cycle 2").agreement == "does not agree"
     assert claim([cell("fp-cyclical", [20.0], spikes=[[9.0]])], "cycle 2").agreement == "cannot say"
@@ -122,8 +122,8 @@ def test_a_spike_that_only_one_measure_sees_is_left_open():
     up, down = [[1.5], [1.45], [1.55]], [[0.6], [0.62], [0.64]]
     found = claim([cell("fp-cyclical", [20.0] * 3, spikes=down, jumps=up)], "cycle 2")
     assert found.agreement == "cannot say"
-    assert "0.62" in found.found
-    assert "1.5 " in found.found
+    assert "0.62" in found.evidence
+    assert "1.5 " in found.evidence
     betas = [0.0, 1.0, 1.0, 0.0, 1.0, 1.0]
     decaying = [row(beta, kld) for beta, kld in zip(betas, (64, 32, 8, 12, 2, 1), strict=True)]
     assert kl_jumps(decaying) == [1.5]

@@ -101,3 +101,24 @@ def changed(config: Config, values: Mapping[str, Any], where: str) -> Config:
             holder = holder[key]
         holder[last] = value
     return from_dict(type(config), nested, where)
+
+
+def as_flags(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
+    """The options of a command line that make ``values`` out of ``defaults``.
+
+    Args:
+        values: a configuration as plain values, perhaps nested; an option is called by its field's
+            own name.
+        defaults: the same fields; one that is missing has no default.
+    """
+    flags: list[str] = []
+    usual = flat(defaults)
+    for path, value in flat(values).items():
+        if path in usual and value == usual[path]:
+            continue
+        name = path.rpartition(".")[2].replace("_", "-")
+        if isinstance(value, bool):
+            flags.append(f"--{name}" if value else f"--no-{name}")
+        else:
+            flags += [f"--{name}", str(value)]
+    return flags

@@ -4,9 +4,10 @@ import base64
 import io
 import json
 import tempfile
-from html import escape
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from foreframe.metrics import psnr
@@ -16,46 +17,84 @@ from foreframe.visuals import StripGrid, prediction_gif, prediction_strip
 _SCALE = 2  # of the strips; the players' is twice that
 
 
-def gif_uri(content: bytes) -> str:
-    """A GIF as an address that holds it."""
-    return _uri(content, "gif")
+@dataclass(frozen=True)
+class Player:
+    """A sequence as a GIF of truth and prediction; the page's script makes a player of it.
 
+    The player draws its frames out of the strip, so that no frame is in the page twice.
 
-def players(frames: Frames) -> str:
-    """Each sequence as a GIF, truth and prediction; the page's script makes a player of it.
-
-    The player draws its frames out of the strips, so that no frame is in the page twice.
+    Attributes:
+        gif: address that holds the GIF.
+        grid: where the frames lie in the strip, as JSON.
+        alt: what the GIF shows, for whoever cannot see it.
+        scores: PSNR of this sequence, beside the copied last frame's.
     """
-    return "".join(_player(frames, k) for k in range(len(frames.truth)))
+
+    gif: str
+    grid: str
+    alt: str
+    scores: str
 
 
-def strips(frames: Frames) -> str:
-    """Each sequence with every time step side by side."""
-    parts = []
+@dataclass(frozen=True)
+class Strip:
+    """A sequence with every time step side by side.
+
+    Attributes:
+        png: address that holds the picture.
+        alt: what it shows, for whoever cannot see it.
+        width: in pixels.
+        height: in pixels.
+    """
+
+    png: str
+    alt: str
+    width: int
+    height: int
+
+
+def uri(content: bytes, kind: str) -> str:
+    """A picture as an address that holds it.
+
+    Args:
+        content: of the file.
+        kind: "gif" or "png".
+    """
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def gif_of(
+    truth: np.ndarray, predictions: np.ndarray, n_past: int, *, scale: int, names: list[str] | None
+) -> str:
+    """``visuals.prediction_gif`` as an address that holds the GIF."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "prediction.gif"
+        prediction_gif(path, truth, predictions, n_past, scale=scale, names=names or ())
+        return uri(path.read_bytes(), "gif")
+
+
+def players(frames: Frames) -> list[Player]:
+    """A player for each sequence."""
+    return [_player(frames, k) for k in range(len(frames.truth))]
+
+
+def strips(frames: Frames) -> list[Strip]:
+    """A strip for each sequence."""
+    drawn = []
     for k, (truth, prediction) in enumerate(zip(frames.truth, frames.prediction, strict=True)):
         picture = prediction_strip(truth, prediction[None], frames.n_past, scale=_SCALE)
         buffer = io.BytesIO()
         picture.save(buffer, "PNG", optimize=True)
-        steps = len(truth)
         alt = (
-            f"Sequence {k}: {steps} numbered time steps; above the recording, below the "
+            f"Sequence {k}: {len(truth)} numbered time steps; above the recording, below the "
             f"prediction; steps 0 to {frames.n_past - 1} were given."
         )
-        parts.append(
-            f'<figure class="strip"><h3>Sequence {k}</h3>'
-            f'<div class="scroll" tabindex="0" role="group" aria-label="Strip of sequence {k}">'
-            f'<img id="strip-{k}" src="{_uri(buffer.getvalue(), "png")}" alt="{escape(alt)}" '
-            f'width="{picture.width}" height="{picture.height}"></div></figure>'
-        )
-    return "".join(parts)
+        drawn.append(Strip(uri(buffer.getvalue(), "png"), alt, picture.width, picture.height))
+    return drawn
 
 
-def _player(frames: Frames, k: int) -> str:
+def _player(frames: Frames, k: int) -> Player:
     truth, prediction = frames.truth[k], frames.prediction[k]
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "prediction.gif"
-        prediction_gif(path, truth, prediction[None], frames.n_past, scale=2 * _SCALE)
-        gif = path.read_bytes()
     grid = StripGrid.of(truth.shape, 1, _SCALE)
     steps, height, width = truth.shape[:3]
     where = {
@@ -68,16 +107,8 @@ def _player(frames: Frames, k: int) -> str:
         f"Animation of sequence {k}: the recording on the left, the prediction on the right, "
         f"{steps} time steps of which the first {frames.n_past} were given."
     )
-    return (
-        f'<figure class="player" data-strip="strip-{k}" data-grid="{escape(json.dumps(where))}">'
-        '<div class="names live" hidden aria-hidden="true">'
-        "<span>truth</span><span>prediction</span></div>"
-        f'<img src="{gif_uri(gif)}" alt="{escape(alt)}">'
-        '<canvas class="live" role="img" hidden></canvas>'
-        f"<figcaption><b>Sequence {k}</b> · {escape(_scores(frames, k))}"
-        f'<span class="live" hidden> · <a download="sequence-{k}.gif">save GIF</a></span>'
-        "</figcaption></figure>"
-    )
+    gif = gif_of(truth, prediction[None], frames.n_past, scale=2 * _SCALE, names=None)
+    return Player(gif, json.dumps(where), alt, _scores(frames, k))
 
 
 def _scores(frames: Frames, k: int) -> str:
@@ -90,7 +121,3 @@ def _scores(frames: Frames, k: int) -> str:
     ours = psnr(prediction[n:], truth[n:]).mean().item()
     copied = psnr(truth[n - 1 : n].expand_as(truth[n:]), truth[n:]).mean().item()
     return f"PSNR {ours:.2f} dB, copying {copied:.2f} dB"
-
-
-def _uri(content: bytes, kind: str) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"

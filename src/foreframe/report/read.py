@@ -11,7 +11,15 @@ import numpy as np
 
 from foreframe.errors import ForeframeError
 from foreframe.evaluation.card import Card
-from foreframe.runs.folder import BEST, EVALUATION, EVALUATION_FRAMES, HISTORY, RUN_CONFIG
+from foreframe.runs.folder import (
+    BEST,
+    DIAGNOSIS,
+    EVALUATION,
+    EVALUATION_FRAMES,
+    HISTORY,
+    PROBE,
+    RUN_CONFIG,
+)
 from foreframe.system.files import read_json
 
 
@@ -32,21 +40,23 @@ class Run:
 
     folder: Path
     config: dict[str, Any]
-    """Of run.json: recipe, model, train, data and versions."""
+    """The content of run.json: recipe, model, train, data and versions."""
     history: list[dict[str, Any]]
     """A row for each epoch, or none."""
-    card: dict[str, Any] | None
-    """The evaluation, if there is one."""
+    card: Card | None
+    """The evaluation of a whole split, if there is one."""
     frames: Frames | None
-    """Of the evaluation."""
-    stale: bool
-    """Whether the weights are newer than the evaluation."""
+    """The frames that the evaluation kept."""
+    stale: frozenset[str]
+    """Which of "card", "probe" and "diagnosis" are older than the weights."""
+    probe: dict[str, Any] | None
+    """As in probe.json, if the run was probed."""
+    diagnosis: dict[str, Any] | None
+    """As in diagnosis.json, if the run was diagnosed."""
     sample: Path | None
     """The latest sample GIF of the training."""
     collapses: list[Path]
-    """GIFs of a collapse."""
-    dataset: dict[str, Any] | None
-    """dataset.json of a simulated dataset, where it still is."""
+    """GIFs of the epochs in which the training collapsed."""
 
     @property
     def model(self) -> dict[str, Any]:
@@ -66,23 +76,37 @@ def read_run(folder: Path) -> Run:
         ForeframeError: the folder holds no run, or one of its files is damaged.
     """
     config = _json(folder / RUN_CONFIG, _is_config, "the configuration of a run")
-    card_path, frames_path = folder / EVALUATION, folder / EVALUATION_FRAMES
-    history_path, best = folder / HISTORY, folder / BEST
-    # Version 0.1 wrote the card of a part of the split under the same name; it does not count.
-    there = card_path.exists() and not Card.read(card_path).is_partial
+    frames = folder / EVALUATION_FRAMES
+    results = {"card": EVALUATION, "probe": PROBE, "diagnosis": DIAGNOSIS}
     return Run(
         folder=folder,
         config=config,
-        history=_json(history_path, _is_history, "a list of epochs")
-        if history_path.exists()
-        else [],
-        card=_json(card_path, _is_card, "an evaluation") if there else None,
-        frames=_frames(frames_path) if frames_path.exists() else None,
-        stale=there and best.exists() and best.stat().st_mtime > card_path.stat().st_mtime,
+        history=_there(folder / HISTORY, _is_history, "a list of epochs") or [],
+        card=_card(folder / EVALUATION),
+        probe=_there(folder / PROBE, _is_probe, "a probe"),
+        diagnosis=_there(folder / DIAGNOSIS, _is_diagnosis, "a diagnosis"),
+        frames=_frames(frames) if frames.exists() else None,
+        stale=frozenset(
+            what for what, name in results.items() if _is_older(folder / name, folder / BEST)
+        ),
         sample=max((folder / "samples").glob("epoch-*.gif"), key=_epoch_of, default=None),
         collapses=sorted((folder / "samples").glob("collapse-*.gif"), key=_epoch_of),
-        dataset=_dataset(config.get("data")),
     )
+
+
+def _card(path: Path) -> Card | None:
+    card = Card.read(path) if path.exists() else None
+    # Version 0.1 wrote the card of a part of the split under the same name; it does not count.
+    return None if card is None or card.is_partial else card
+
+
+def _is_older(path: Path, weights: Path) -> bool:
+    return path.exists() and weights.exists() and weights.stat().st_mtime > path.stat().st_mtime
+
+
+def _there(path: Path, fits: Callable[[Any], bool], what: str) -> Any:
+    """The content of a file that may be absent."""
+    return _json(path, fits, what) if path.exists() else None
 
 
 def _json(path: Path, fits: Callable[[Any], bool], what: str) -> Any:
@@ -102,45 +126,45 @@ def _is_history(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(row, dict) for row in value)
 
 
-def _is_card(value: Any) -> bool:
+def _is_probe(value: Any) -> bool:
     return (
         isinstance(value, dict)
-        and isinstance(value.get("protocol"), dict)
-        and isinstance(value.get("rows"), list)
-        and all(isinstance(row, dict) and {"name", "label"} <= row.keys() for row in value["rows"])
+        and isinstance(value.get("listening"), dict)
+        and isinstance(value.get("words"), list)
+    )
+
+
+def _is_diagnosis(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("verdicts"), list)
+        and all(
+            isinstance(one, dict) and {"level", "text"} <= one.keys() for one in value["verdicts"]
+        )
     )
 
 
 def _frames(path: Path) -> Frames:
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            found = Frames(arrays["truth"], arrays["prediction"], int(arrays["n_past"]))
-        shape = found.truth.shape
+            frames = Frames(arrays["truth"], arrays["prediction"], int(arrays["n_past"]))
+        shape = frames.truth.shape
         if (
-            not found.truth.dtype == found.prediction.dtype == np.uint8
-            or found.prediction.shape != shape
+            not frames.truth.dtype == frames.prediction.dtype == np.uint8
+            or frames.prediction.shape != shape
             or len(shape) != 5
             or shape[4] != 3
-            or not 0 < found.n_past < shape[1]
+            or not 0 < frames.n_past < shape[1]
         ):
-            raise ValueError(f"truth {shape}, prediction {found.prediction.shape}")
+            raise ValueError(f"truth {shape}, prediction {frames.prediction.shape}")
     except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
         raise ForeframeError(
             f"{path}: does not hold the frames of an evaluation ({error}). "
             "Make it again: foreframe evaluate RUN --data DIR."
         ) from error
-    return found
+    return frames
 
 
 def _epoch_of(path: Path) -> int:
     digits = re.findall(r"\d+", path.stem)
     return int(digits[-1]) if digits else -1
-
-
-def _dataset(data: Any) -> dict[str, Any] | None:
-    """The description of a simulated dataset; it serves the report only, so it may be anywhere."""
-    try:
-        value = read_json(Path(str(data)) / "dataset.json")
-    except ForeframeError:
-        return None
-    return value if isinstance(value, dict) else None

@@ -1,10 +1,8 @@
 """One cell again, from its record alone: the commands, every setting spelled out."""
 
 import shlex
-from collections.abc import Mapping
-from typing import Any
 
-from foreframe.config.plain import flat, to_dict
+from foreframe.config.plain import as_flags, to_dict
 from foreframe.config.recipes import RECIPES, recipe
 from foreframe.config.training import RunConfig
 
@@ -21,23 +19,11 @@ def commands(config: RunConfig, data: str, limit: int | None) -> list[str]:
         limit: test sequences that are scored; None: all.
     """
     name = config.recipe if config.recipe in RECIPES else "lab-small"
-    flags = _flags(flat(to_dict(config)), flat(to_dict(recipe(name))))
+    values = {**to_dict(config), "recipe": name}
+    flags = as_flags(values, to_dict(recipe(name)))
     where = ["--data", data]
     scored = [] if limit is None else ["--limit", str(limit)]
     return [
         shlex.join(["foreframe", "train", name, *where, "--out", NEW_RUN, *flags]),
         shlex.join(["foreframe", "evaluate", NEW_RUN, *where, *scored]),
     ]
-
-
-def _flags(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
-    flags: list[str] = []
-    for path, value in values.items():
-        name = path.rpartition(".")[2].replace("_", "-")
-        if value == defaults[path] or path == "recipe":
-            continue
-        if isinstance(value, bool):
-            flags.append(f"--{name}" if value else f"--no-{name}")
-        else:
-            flags += [f"--{name}", str(value)]
-    return flags

@@ -120,15 +120,15 @@ def kl_spikes(history: Sequence[Record]) -> list[float]:
     Before are the last epochs, two at most, of those in which beta was at its cycle's highest.
     Means on either side, so that a KL that only fluctuates gives about 1.
     """
-    found, begun = [], 0
+    rises, begun = [], 0
     for k in cycle_starts(history):
         cycle, begun = history[begun:k], k
         highest = max(row["beta"] for row in cycle)
         before = [row["kld"] for row in cycle if row["beta"] >= highest - 1e-9][-_AROUND:]
         after = [row["kld"] for row in history[k : k + _AROUND]]
         level = sum(before) / len(before)
-        found.append(sum(after) / len(after) / level if level > 0 else math.inf)
-    return found
+        rises.append(sum(after) / len(after) / level if level > 0 else math.inf)
+    return rises
 
 
 def kl_jumps(history: Sequence[Record]) -> list[float]:
@@ -156,8 +156,8 @@ def differences(a: Summary, b: Summary, values: str = "psnr") -> list[float]:
 
 def apart(a: Summary, b: Summary, values: str = "psnr") -> Difference | None:
     """The mean of b - a over the seeds that both have, with its interval; None without any."""
-    found = differences(a, b, values)
-    return Difference(sum(found) / len(found), *over_seeds(found)) if found else None
+    gaps = differences(a, b, values)
+    return Difference(sum(gaps) / len(gaps), *over_seeds(gaps)) if gaps else None
 
 
 def collapse_p(a: Summary, b: Summary) -> float:

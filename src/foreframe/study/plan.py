@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from itertools import product
 from typing import Any, get_args, get_type_hints
 
+from foreframe.config.plain import changed
 from foreframe.config.training import RunConfig, TrainConfig, check_config
 from foreframe.errors import ForeframeError
 
@@ -186,34 +187,17 @@ def configured(base: RunConfig, cell: Cell, seed: int) -> RunConfig:
     Raises:
         ForeframeError: a field that there is not.
     """
-    config = base
-    for name, value in (*cell.settings, ("seed", seed)):
-        config = _set(config, name, value)
-    return config
-
-
-def _set(config: Any, name: str, value: Any) -> Any:
-    for field in fields(config):
-        inner = getattr(config, field.name)
-        if field.name == name:
-            return replace(config, **{name: value})
-        if is_dataclass(inner):
-            changed = _set(inner, name, value)
-            if changed is not None:
-                return replace(config, **{field.name: changed})
-    if isinstance(config, RunConfig):
-        raise ForeframeError(f"--vary {name}: there is no such field; see foreframe train --help.")
-    return None
+    return changed(base, {**dict(cell.settings), "seed": seed}, "--vary")
 
 
 def _kinds(config: Any) -> dict[str, Any]:
     """The type of each plain field, by its name."""
     hints = get_type_hints(type(config))
-    found: dict[str, Any] = {}
+    kinds: dict[str, Any] = {}
     for field in fields(config):
         inner = getattr(config, field.name)
-        found |= _kinds(inner) if is_dataclass(inner) else {field.name: hints[field.name]}
-    return found
+        kinds |= _kinds(inner) if is_dataclass(inner) else {field.name: hints[field.name]}
+    return kinds
 
 
 def _grid(base: RunConfig, vary: Sequence[str], full: bool) -> Plan:
@@ -243,9 +227,9 @@ def _grid(base: RunConfig, vary: Sequence[str], full: bool) -> Plan:
 
 
 def _factor(words: str, kinds: Mapping[str, Any]) -> tuple[str, list[Any]]:
-    name, found, listed = words.partition("=")
+    name, equals, listed = words.partition("=")
     name = name.strip().replace("-", "_")
-    if not found or not listed:
+    if not equals or not listed:
         raise ForeframeError(f"--vary {words}: give FIELD=VALUE,VALUE.")
     if name == "seed":
         raise ForeframeError("--vary seed: every cell is run with each of --seeds already.")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from foreframe.metrics.intervals import over_seeds
+from foreframe.report.numbers import signed
 from foreframe.study.numbers import Summary, apart, collapse_p, differences
 from foreframe.study.plan import Comparison
 
@@ -29,40 +30,35 @@ class Claim:
     Attributes:
         claim: what the report says.
         agreement: whether these runs say so too.
-        found: what was found.
+        evidence: the numbers behind it, in a sentence.
     """
 
     claim: str
     agreement: Agreement
-    found: str
-
-
-def signed(value: float) -> str:
-    """dB with a sign, a true minus among them."""
-    return f"{value:+.2f}".replace("-", "\N{MINUS SIGN}")
+    evidence: str
 
 
 def difference_words(a: Summary, b: Summary) -> str:
     """What may be said of the test PSNR of ``b`` against ``a``."""
-    found = apart(a, b)
+    gap = apart(a, b)
     shared, scored = len(set(a.seeds) & set(b.seeds)), len(differences(a, b))
-    if found is None:
+    if gap is None:
         return f"{b.label} and {a.label} have no seed in common that was scored."
     if scored < 2:
         words = (
-            f"{b.label} is at {signed(found.mean)} dB from {a.label} with 1 seed, which can show "
+            f"{b.label} is at {signed(gap.mean)} dB from {a.label} with 1 seed, which can show "
             "nothing."
         )
-    elif found.separable:
-        better = "better" if found.mean > 0 else "worse"
+    elif gap.separable:
+        better = "better" if gap.mean > 0 else "worse"
         words = (
-            f"{b.label} is {better} than {a.label} by {abs(found.mean):.2f} dB "
-            f"({_interval(found.low, found.high)}, {scored} seeds)."
+            f"{b.label} is {better} than {a.label} by {abs(gap.mean):.2f} dB "
+            f"({_interval(gap.low, gap.high)}, {scored} seeds)."
         )
     else:
         words = (
             f"{b.label} and {a.label} are not separable with {scored} seeds "
-            f"({signed(found.mean)} dB, {_interval(found.low, found.high)})."
+            f"({signed(gap.mean)} dB, {_interval(gap.low, gap.high)})."
         )
     if scored < shared:
         words += (
@@ -120,13 +116,13 @@ def claims(cells: Mapping[str, Summary], rate_reference: str = "fp-cyclical") ->
         cells: by their names.
         rate_reference: the cell that was trained at a learning rate of 0.002.
     """
-    found = [
+    held = [
         _less_stable(cells),
         *_spikes(cells),
         _about_equal(cells),
         _worse_rate(cells, rate_reference),
     ]
-    return [claim for claim in found if claim is not None]
+    return [claim for claim in held if claim is not None]
 
 
 def _collapses(a: Summary, b: Summary) -> str:
@@ -214,12 +210,12 @@ def _about_equal(cells: Mapping[str, Summary]) -> Claim | None:
     if not {"fp-cyclical", "lp-cyclical"} <= cells.keys():
         return None
     a, b = cells["fp-cyclical"], cells["lp-cyclical"]
-    found = apart(a, b)
+    gap = apart(a, b)
     agreement: Agreement = "cannot say"
-    if found is not None:
-        if found.low >= -ABOUT_EQUAL_DB and found.high <= ABOUT_EQUAL_DB:
+    if gap is not None:
+        if gap.low >= -ABOUT_EQUAL_DB and gap.high <= ABOUT_EQUAL_DB:
             agreement = "agrees"
-        elif found.low > ABOUT_EQUAL_DB or found.high < -ABOUT_EQUAL_DB:
+        elif gap.low > ABOUT_EQUAL_DB or gap.high < -ABOUT_EQUAL_DB:
             agreement = "does not agree"
     words = difference_words(a, b)
     words += f" About equal means: the whole interval within {ABOUT_EQUAL_DB} dB."
@@ -230,12 +226,12 @@ def _worse_rate(cells: Mapping[str, Summary], reference: str) -> Claim | None:
     if not {reference, "lr-2e-2"} <= cells.keys():
         return None
     a, b = cells[reference], cells["lr-2e-2"]
-    found = apart(a, b)
+    gap = apart(a, b)
     words = difference_words(a, b)
     if a.collapsed or b.collapsed:
         words += f" {_collapses(a, b)}"
     # By the score of its best weights, and by how often it collapses: they may disagree.
-    worse = [-1 if found.mean > 0 else 1] if found is not None and found.separable else []
+    worse = [-1 if gap.mean > 0 else 1] if gap is not None and gap.separable else []
     if (more := _collapses_more(a, b)) != 0:
         worse.append(more)
     agreement: Agreement = "cannot say"

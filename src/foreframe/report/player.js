@@ -1,21 +1,3 @@
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta name="generator" content="foreframe $version">
-<link rel="icon" href="data:,">
-<title>$title</title>
-<style>
-$style</style>
-</head>
-<body>
-<main>
-$body
-</main>
-<footer>Written by foreframe $version. This file needs nothing else: it can be sent and kept as it is.</footer>
-<script>
 (() => {
   "use strict";
   const bar = document.querySelector(".bar");
@@ -80,6 +62,3 @@ $body
     if (matchMedia("(prefers-reduced-motion: reduce)").matches) pause(); else play();
   }).catch(() => {});
 })();
-</script>
-</body>
-</html>
