@@ -33,7 +33,8 @@ from foreframe.data.lab import list_sequences, read_sequence
 from foreframe.data.sources.bair import BairSource
 from foreframe.data.sources.tfrecord import encode_example, frame_record
 from foreframe.data.store.store import Store
-from foreframe.simulator.simulate import simulate
+from foreframe.simulator.simulate import SimulateOptions, simulate
+from foreframe.system.workers import Execution
 
 N_FRAMES, BATCH, FRAMES = 12, 20, 30
 PER_FILE = 256
@@ -124,7 +125,9 @@ def read_rates(store_root: Path, lab_root: Path) -> None:
 def _import(tar: str, out: str, results) -> None:
     begun = time.perf_counter()
     cpu = time.process_time()
-    import_dataset(BairSource(Path(tar)), Path(out), workers=1, log=lambda text: None)
+    import_dataset(
+        BairSource(Path(tar)), Path(out), execution=Execution(workers=1), log=lambda text: None
+    )
     results.put((time.perf_counter() - begun, time.process_time() - cpu))
 
 
@@ -209,7 +212,7 @@ def main() -> None:
     print(f"{os.cpu_count()} cores; Python {sys.version.split()[0]}, NumPy {np.__version__}")
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         work = Path(folder)
-        simulate(work / "push", sequences=options.sequences)
+        simulate(work / "push", SimulateOptions(sequences=options.sequences))
         write_tar(work / "bair.tar", records(work / "push"), options.gigabytes)
         import_rate(work / "bair.tar", work / "store")
         import_memory(work / "bair.tar", work / "again")

@@ -21,7 +21,8 @@ from foreframe.data.store.store import file_sha256
 from foreframe.data.store.writer import write_store
 from foreframe.errors import ForeframeError
 from foreframe.metrics import psnr
-from foreframe.simulator.simulate import simulate
+from foreframe.simulator.simulate import SimulateOptions, simulate
+from foreframe.system.workers import Execution
 
 BAIR = Path(__file__).parents[2] / "shared" / "data" / "bair" / "bair_sample.npz"
 T = 16
@@ -649,7 +650,7 @@ def test_a_shift_of_the_picture_is_measured_in_its_direction():
 
 
 def test_the_simulators_actions_are_found_aligned(tmp_path):
-    simulate(tmp_path / "data", sequences=14, workers=1)
+    simulate(tmp_path / "data", SimulateOptions(sequences=14), execution=Execution(1))
     findings = check(tmp_path / "data")
     assert findings.ok
     assert findings.findings == ()

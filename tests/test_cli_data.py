@@ -17,6 +17,7 @@ from foreframe.commands.app import main
 from foreframe.data.exports.lab import export_lab
 from foreframe.data.sources.tfrecord import encode_example, frame_record
 from foreframe.data.store.store import Store
+from foreframe.system.workers import Execution
 
 FOREFRAME = Path(sys.executable).with_name("foreframe")
 TINY = [
@@ -125,7 +126,7 @@ REFUSED = {
     "npz a.npz taken --frames frames": "taken: holds other files",
     "npz a.npz note.txt --frames frames": r"note\.txt: is a file",
     "npz a.npz note.txt/out --frames frames": r"note\.txt: is a file",
-    "npz a.npz store --frames frames --size 32": r"options\.size: 64 there, 32 now",
+    "npz a.npz store --frames frames --size 32": r"options\.size is 64 there and 32 here",
     "npz memory://no/a.npz OUT --frames frames": "memory://no/a.npz: no such file",
     "npz odd://no/a.npz OUT --frames frames": "addresses of the kind odd:// cannot be opened",
     "bair noise.tar OUT": r"noise\.tar: .*tar",
@@ -288,7 +289,7 @@ def test_a_dataset_without_actions_all_the_way(place, capsys):
     assert "there are no actions" in error
     main(["train", "demo", "--data", "bare", "--out", "run", *TINY, "--condition", "none"])
     main(["evaluate", "run", "--data", "bare", "--n-future", "3"])
-    export_lab(place / "bare", place / "lab", workers=1)
+    export_lab(place / "bare", place / "lab", execution=Execution(workers=1))
     assert not list((place / "lab").rglob("*.csv"))
     main(["evaluate", "run", "--data", "lab", "--n-future", "3", "--out", "again"])
     here, there = (

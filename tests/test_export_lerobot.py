@@ -21,6 +21,7 @@ from foreframe.data.store.store import Store
 from foreframe.data.store.writer import join_shards, write_store
 from foreframe.errors import ForeframeError
 from foreframe.simulator.episode import simulate_sequence
+from foreframe.system.workers import Execution
 
 av = pytest.importorskip("av")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -80,7 +81,7 @@ def back(exported, out, **options):
         LerobotSource(exported, **options),
         out,
         ImportOptions(size=64, validate=0, test=0),
-        workers=1,
+        execution=Execution(workers=1),
         log=lambda text: None,
     )
     assert not done.skipped
@@ -106,7 +107,7 @@ def same(store, copy):
 
 
 def test_there_and_back(stores, tmp_path):
-    assert export_lerobot(stores, tmp_path / "out", workers=1) == {
+    assert export_lerobot(stores, tmp_path / "out", execution=Execution(workers=1)) == {
         split: len(lengths) for split, lengths in LENGTHS.items()
     }
     copies = back(tmp_path / "out", tmp_path / "copy")
@@ -125,14 +126,14 @@ def test_frames_of_the_simulator(tmp_path):
         for n in range(2):
             found = simulate_sequence(0, 0, n)
             writer.add(Recording(found.frames, found.actions, found.positions), str(n))
-    export_lerobot(tmp_path / "in", tmp_path / "out", workers=1)
+    export_lerobot(tmp_path / "in", tmp_path / "out", execution=Execution(workers=1))
     same(Store(tmp_path / "in/train"), back(tmp_path / "out", tmp_path / "copy")["train"])
 
 
 @pytest.mark.parametrize("widths", [(None, None), (1, None), (None, 1), (11, 2)])
 def test_widths(tmp_path, widths):
     write(tmp_path / "in", widths=widths)
-    export_lerobot(tmp_path / "in", tmp_path / "out", workers=1)
+    export_lerobot(tmp_path / "in", tmp_path / "out", execution=Execution(workers=1))
     names = ("action", "observation.state")
     features = json.loads((tmp_path / "out/meta/info.json").read_text())["features"]
     options = {}
@@ -149,7 +150,7 @@ def test_widths(tmp_path, widths):
 def test_sizes(tmp_path, size):
     """Odd ones too."""
     write(tmp_path / "in", size=size, lengths={"test": (5, 3)})
-    export_lerobot(tmp_path / "in", tmp_path / "out", workers=1)
+    export_lerobot(tmp_path / "in", tmp_path / "out", execution=Execution(workers=1))
     source = LerobotSource(tmp_path / "out", position="observation.state")
     store = Store(tmp_path / "in/test")
     found = [item for part in source.parts() for item in source.read(part)]
@@ -161,7 +162,7 @@ def test_sizes(tmp_path, size):
 
 def test_metadata(stores, tmp_path):
     out = tmp_path / "out"
-    export_lerobot(stores, out, workers=1)
+    export_lerobot(stores, out, execution=Execution(workers=1))
     info = json.loads((out / "meta/info.json").read_text())
     assert info["codebase_version"] == "v3.0"
     assert (info["fps"], info["robot_type"]) == (12.5, "arm")
@@ -222,7 +223,9 @@ def test_metadata(stores, tmp_path):
 @pytest.mark.parametrize("rate", [30, 29.97, 24000 / 1001, 3])
 def test_times_are_exact(tmp_path, rate):
     write(tmp_path / "in", meta={}, lengths={"train": (110,)})
-    export_lerobot(tmp_path / "in", tmp_path / "out", frame_rate=rate, workers=1)
+    export_lerobot(
+        tmp_path / "in", tmp_path / "out", frame_rate=rate, execution=Execution(workers=1)
+    )
     (path,) = (tmp_path / "out").rglob("*.mp4")
     with av.open(str(path)) as video:
         times = [frame.time for frame in video.decode(video=0)]
@@ -236,7 +239,7 @@ def test_a_long_episode_has_its_own_file(tmp_path, monkeypatch):
     monkeypatch.setattr(lerobot_plan, "PIXELS_PER_FILE", 64 * 64 * 13)
     monkeypatch.setattr(lerobot_plan, "FILES_PER_CHUNK", 2)
     write(tmp_path / "in", lengths={"train": (6, 20, 7, 5, 1, 9)})
-    export_lerobot(tmp_path / "in", tmp_path / "out", workers=1)
+    export_lerobot(tmp_path / "in", tmp_path / "out", execution=Execution(workers=1))
     paths = sorted((tmp_path / "out").rglob("*.mp4"))
     assert [path.relative_to(tmp_path / "out/videos" / CAMERA).as_posix() for path in paths] == [
         "chunk-000/file-000.mp4",
@@ -252,7 +255,7 @@ def test_a_long_episode_has_its_own_file(tmp_path, monkeypatch):
 
 
 def test_an_interrupted_export_goes_on(stores, tmp_path):
-    export_lerobot(stores, tmp_path / "whole", workers=1)
+    export_lerobot(stores, tmp_path / "whole", execution=Execution(workers=1))
     out = tmp_path / "out"
     total = 6
 
@@ -266,25 +269,25 @@ def test_an_interrupted_export_goes_on(stores, tmp_path):
 
     for n in range(1, total + 1):
         with pytest.raises(KeyboardInterrupt):
-            export_lerobot(stores, out, workers=1, progress=stop_after(n))
+            export_lerobot(stores, out, execution=Execution(workers=1), progress=stop_after(n))
         assert not (out / "meta/info.json").exists()
         assert len(list(out.rglob("*.mp4"))) == n
         (out / "data/chunk-000/.file-000.parquet.0123.part").write_bytes(b"half")
     stamps = {path: path.stat().st_mtime_ns for path in out.rglob("*.mp4")}
-    export_lerobot(stores, out, workers=1)
+    export_lerobot(stores, out, execution=Execution(workers=1))
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*.mp4")} == stamps
     assert contents(out) == contents(tmp_path / "whole")
 
 
 def test_a_job_without_its_files_is_done_again(stores, tmp_path):
-    export_lerobot(stores, tmp_path / "whole", workers=1)
+    export_lerobot(stores, tmp_path / "whole", execution=Execution(workers=1))
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
-        export_lerobot(stores, out, workers=1, progress=_interrupt_at(4))
+        export_lerobot(stores, out, execution=Execution(workers=1), progress=_interrupt_at(4))
     next(out.rglob("file-001.mp4")).unlink()
     (out / ".export/000002.json").write_text("{")
     next(out.glob("meta/episodes/*/file-003.parquet")).unlink()
-    export_lerobot(stores, out, workers=1)
+    export_lerobot(stores, out, execution=Execution(workers=1))
     assert contents(out) == contents(tmp_path / "whole")
 
 
@@ -298,18 +301,20 @@ def _interrupt_at(n):
 
 def test_a_finished_export_stays(stores, tmp_path):
     out = tmp_path / "out"
-    export_lerobot(stores, out, workers=1)
+    export_lerobot(stores, out, execution=Execution(workers=1))
     stamps = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
     seen = []
-    counts = export_lerobot(stores, out, workers=1, progress=lambda *now: seen.append(now))
+    counts = export_lerobot(
+        stores, out, execution=Execution(workers=1), progress=lambda *now: seen.append(now)
+    )
     assert counts == {"train": 5, "validate": 2, "test": 1}
     assert seen == [(6, 6)]
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == stamps
 
 
 def test_several_workers_write_the_same(stores, tmp_path):
-    export_lerobot(stores, tmp_path / "one", workers=1)
-    export_lerobot(stores, tmp_path / "two", workers=2)
+    export_lerobot(stores, tmp_path / "one", execution=Execution(workers=1))
+    export_lerobot(stores, tmp_path / "two", execution=Execution(workers=2))
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
@@ -318,20 +323,21 @@ import sys
 from pathlib import Path
 from foreframe.data.exports import lerobot_plan
 from foreframe.data.exports.lerobot import export_lerobot
+from foreframe.system.workers import Execution
 lerobot_plan.EPISODES_PER_FILE = 2
-export_lerobot(Path(sys.argv[1]), Path(sys.argv[2]), workers=1)
+export_lerobot(Path(sys.argv[1]), Path(sys.argv[2]), execution=Execution(workers=1))
 """
 
 
 def test_a_killed_export_goes_on(stores, tmp_path):
-    export_lerobot(stores, tmp_path / "whole", workers=1)
+    export_lerobot(stores, tmp_path / "whole", execution=Execution(workers=1))
     out = tmp_path / "out"
     process = subprocess.Popen([sys.executable, "-c", KILLED, str(stores), str(out)])
     while process.poll() is None and not list(out.rglob("*.mp4")):
         time.sleep(0.001)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    export_lerobot(stores, out, workers=1)
+    export_lerobot(stores, out, execution=Execution(workers=1))
     assert contents(out) == contents(tmp_path / "whole")
 
 
@@ -344,31 +350,31 @@ def test_a_folder_with_something_else_is_refused(stores, tmp_path, name):
     path.parent.mkdir(parents=True)
     path.write_text("{}")
     with pytest.raises(ForeframeError, match="holds other files"):
-        export_lerobot(stores, tmp_path / "out", workers=1)
+        export_lerobot(stores, tmp_path / "out", execution=Execution(workers=1))
     assert contents(tmp_path / "out") == {name: b"{}"}
 
 
 def test_another_export_is_refused(stores, tmp_path):
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
-        export_lerobot(stores, out, workers=1, progress=_interrupt_at(1))
+        export_lerobot(stores, out, execution=Execution(workers=1), progress=_interrupt_at(1))
     with FileLock(out / ".export/lock"), pytest.raises(ForeframeError, match="another export"):
-        export_lerobot(stores, out, workers=1)
+        export_lerobot(stores, out, execution=Execution(workers=1))
     shutil.rmtree(stores / "test")
     for _ in range(2):
         with pytest.raises(
-            ForeframeError, match=r"other settings .stores\.t\w+: another there, None now"
+            ForeframeError, match=r"other settings .stores\.t\w+ is another there and None here"
         ):
-            export_lerobot(stores, out, workers=1)
+            export_lerobot(stores, out, execution=Execution(workers=1))
         shutil.rmtree(out)
-        export_lerobot(stores, out, workers=1)
+        export_lerobot(stores, out, execution=Execution(workers=1))
         shutil.rmtree(stores / "train", ignore_errors=True)
     with pytest.raises(ForeframeError, match="holds other files"):
-        export_lerobot(stores, stores, workers=1)
+        export_lerobot(stores, stores, execution=Execution(workers=1))
     (tmp_path / "file").write_text("")
     for place in ("file", "file/below"):
         with pytest.raises(ForeframeError, match="is a file"):
-            export_lerobot(stores, tmp_path / place, workers=1)
+            export_lerobot(stores, tmp_path / place, execution=Execution(workers=1))
 
 
 @pytest.mark.parametrize(
@@ -377,12 +383,14 @@ def test_another_export_is_refused(stores, tmp_path):
 def test_somebody_must_know_the_frame_rate(tmp_path, known):
     write(tmp_path / "in", meta=known, lengths={"train": (3,)})
     with pytest.raises(ForeframeError, match="Give --frame-rate"):
-        export_lerobot(tmp_path / "in", tmp_path / "out", workers=1)
+        export_lerobot(tmp_path / "in", tmp_path / "out", execution=Execution(workers=1))
     for rate in (0, -5, 1e5, float("nan"), float("inf")):
         with pytest.raises(ForeframeError, match=r"--frame-rate .* must be between"):
-            export_lerobot(tmp_path / "in", tmp_path / "out", workers=1, frame_rate=rate)
+            export_lerobot(
+                tmp_path / "in", tmp_path / "out", execution=Execution(workers=1), frame_rate=rate
+            )
     assert not (tmp_path / "out").exists()
-    export_lerobot(tmp_path / "in", tmp_path / "out", workers=1, frame_rate=5)
+    export_lerobot(tmp_path / "in", tmp_path / "out", execution=Execution(workers=1), frame_rate=5)
     info = json.loads((tmp_path / "out/meta/info.json").read_text())
     assert info["fps"] == 5
     assert "observation.images.camera" in info["features"]
@@ -391,7 +399,7 @@ def test_somebody_must_know_the_frame_rate(tmp_path, known):
 def test_what_does_not_fit_together_is_refused(stores, tmp_path):
     out = tmp_path / "out"
     with pytest.raises(ForeframeError, match=r"--frame-rate 10: the dataset says 12\.5 Hz"):
-        export_lerobot(stores, out, workers=1, frame_rate=10)
+        export_lerobot(stores, out, execution=Execution(workers=1), frame_rate=10)
     for said, options in (
         ("different frame rates", {"meta": {"source": {"frame_rate": 5}}}),
         ("numbers in an action: None, but 4 in train", {"widths": (None, 3)}),
@@ -401,9 +409,9 @@ def test_what_does_not_fit_together_is_refused(stores, tmp_path):
         shutil.rmtree(stores / "test")
         write(stores, lengths={"test": (3,)}, **options)
         with pytest.raises(ForeframeError, match=said):
-            export_lerobot(stores, out, workers=1)
+            export_lerobot(stores, out, execution=Execution(workers=1))
     with pytest.raises(ForeframeError, match="holds no stores"):
-        export_lerobot(tmp_path / "none", out, workers=1)
+        export_lerobot(tmp_path / "none", out, execution=Execution(workers=1))
     assert not out.exists()
 
 
@@ -413,4 +421,4 @@ def test_a_place_that_cannot_be_written(stores, tmp_path):
     if os.access(folder, os.W_OK):
         pytest.skip("this user may write everywhere")
     with pytest.raises(ForeframeError, match="cannot be written"):
-        export_lerobot(stores, folder / "out", workers=1)
+        export_lerobot(stores, folder / "out", execution=Execution(workers=1))

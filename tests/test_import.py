@@ -35,6 +35,7 @@ from foreframe.data.sources.tfrecord import encode_example, frame_record
 from foreframe.data.store.opened import open_split
 from foreframe.data.store.store import Store
 from foreframe.errors import ForeframeError
+from foreframe.system.workers import Execution
 
 FOREFRAME = str(Path(sys.executable).with_name("foreframe"))
 
@@ -89,9 +90,8 @@ def tar(tmp_path):
 def bair(tar, out, **more):
     options = more.pop("options", ImportOptions())
     camera = more.pop("camera", "aux1")
-    return import_dataset(
-        BairSource(tar, camera), out, options, **{"workers": 1, "log": quiet} | more
-    )
+    run = {"execution": Execution(more.pop("workers", 1)), "log": quiet} | more
+    return import_dataset(BairSource(tar, camera), out, options, **run)
 
 
 def digests(out):
@@ -253,7 +253,7 @@ def test_what_is_no_tar_is_refused(tmp_path, content, message):
 
 def test_the_real_bridge_episodes(bridge, tmp_path):
     source = RldsSource(bridge, image="image_0", position="state[:3]")
-    done = import_dataset(source, tmp_path / "out", workers=1, log=quiet)
+    done = import_dataset(source, tmp_path / "out", execution=Execution(workers=1), log=quiet)
     assert sum(done.sequences.values()) == 25
     assert set(done.sequences) == {"train", "validate", "test"}
     store = Store(tmp_path / "out" / "train")
@@ -270,7 +270,9 @@ def test_the_views_of_an_episode_stay_in_one_split(bridge, tmp_path):
     views = ["image_0", "image_1", "image_2"]
     several = {"image": ",".join(views), "position": "state[:3]"}
     source = RldsSource(bridge, **several)
-    done = import_dataset(source, tmp_path / "out", options, workers=1, log=quiet)
+    done = import_dataset(
+        source, tmp_path / "out", options, execution=Execution(workers=1), log=quiet
+    )
     assert done.sequences == {"train": 45, "validate": 15, "test": 15}
     episodes = {}
     for split in done.sequences:
@@ -282,7 +284,7 @@ def test_the_views_of_an_episode_stay_in_one_split(bridge, tmp_path):
             alone = RldsSource(bridge, image=view, position="state[:3]")
             if split == "test":
                 out = tmp_path / view
-                import_dataset(alone, out, options, workers=1, log=quiet)
+                import_dataset(alone, out, options, execution=Execution(workers=1), log=quiet)
                 single = Store(out / "test")
                 assert [single.names[i] for i in range(len(single))] == episodes[split, view]
                 for i, k in enumerate(own):
@@ -309,18 +311,25 @@ def test_the_views_of_an_episode_stay_in_one_split(bridge, tmp_path):
 )
 def test_features_that_are_not_there_are_refused(bridge, tmp_path, options, message):
     with pytest.raises(ForeframeError, match=message):
-        import_dataset(RldsSource(bridge, **options), tmp_path / "out", workers=1, log=quiet)
+        import_dataset(
+            RldsSource(bridge, **options),
+            tmp_path / "out",
+            execution=Execution(workers=1),
+            log=quiet,
+        )
 
 
 def test_the_real_bair_sequence(bair_sample, tmp_path):
     source = NpzSource(bair_sample, frames="aux1_image", actions="action")
-    done = import_dataset(source, tmp_path / "out", ImportOptions(split="test"), workers=1)
+    done = import_dataset(
+        source, tmp_path / "out", ImportOptions(split="test"), execution=Execution(workers=1)
+    )
     assert done.sequences == {"test": 1}
     sequence = Store(tmp_path / "out" / "test")[0]
     with np.load(bair_sample) as arrays:
         assert np.array_equal(sequence.frames, arrays["aux1_image"])
         assert np.array_equal(sequence.actions, arrays["action"].astype(np.float32))
-    divided = import_dataset(source, tmp_path / "divided", workers=1)
+    divided = import_dataset(source, tmp_path / "divided", execution=Execution(workers=1))
     assert divided.divided_by_time
     assert divided.frames == {"train": 10, "validate": 10, "test": 10}
 
@@ -393,8 +402,8 @@ class BrokenSource(NumberedSource):
 def numbered(tmp_path, out="out", kind=NumberedSource, **more):
     options = more.pop("options", ImportOptions())
     (tmp_path / "in").mkdir(exist_ok=True)
-    run = {"workers": 1, "log": quiet} | {
-        key: more.pop(key) for key in ("workers", "strict", "progress", "ray") if key in more
+    run = {"execution": Execution(more.pop("workers", 1)), "log": quiet} | {
+        key: more.pop(key) for key in ("strict", "progress") if key in more
     }
     source = kind(tmp_path / "in", **more)
     return import_dataset(source, tmp_path / out, options, **run)
@@ -594,13 +603,15 @@ def test_an_import_that_fails_at_once_leaves_nothing_behind(tmp_path):
     out = tmp_path / "new" / "out"
     source = NpzSource(tmp_path / "in.npz", frames="frames", actions="bad")
     with pytest.raises(ForeframeError, match="not one recording"):
-        import_dataset(source, out, workers=1, log=quiet)
+        import_dataset(source, out, execution=Execution(workers=1), log=quiet)
     assert not (tmp_path / "new").exists()
     # What a killed one left without having done anything is in nobody's way either.
     (out / ".import").mkdir(parents=True)
     (out / ".import" / "asked.json").write_text('{"importer": "other"}')
     source = NpzSource(tmp_path / "in.npz", frames="frames")
-    import_dataset(source, out, ImportOptions(split="train"), workers=1, log=quiet)
+    import_dataset(
+        source, out, ImportOptions(split="train"), execution=Execution(workers=1), log=quiet
+    )
     assert len(Store(out / "train")) == 1
 
 
@@ -684,11 +695,11 @@ def test_export_gives_the_labs_layout_back(tar, tmp_path):
 def test_an_export_does_not_mix_with_anything_else(tar, tmp_path, monkeypatch):
     bair(tar, tmp_path / "out")
     other = tmp_path / "other"
-    import_dataset(BairSource(tar, camera="main"), other, workers=1, log=quiet)
+    import_dataset(BairSource(tar, camera="main"), other, execution=Execution(workers=1), log=quiet)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "keep.txt").write_text("mine")
     with pytest.raises(ForeframeError, match="holds other files"):
-        export_lab(tmp_path / "out", tmp_path / "mine", workers=1)
+        export_lab(tmp_path / "out", tmp_path / "mine", execution=Execution(workers=1))
     monkeypatch.setattr(lab, "_BATCH", 2)
 
     def stop(done, total):
@@ -696,14 +707,16 @@ def test_an_export_does_not_mix_with_anything_else(tar, tmp_path, monkeypatch):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        export_lab(tmp_path / "out", tmp_path / "lab", workers=1, progress=stop)
+        export_lab(
+            tmp_path / "out", tmp_path / "lab", execution=Execution(workers=1), progress=stop
+        )
     with pytest.raises(ForeframeError, match="other settings"):
-        export_lab(other, tmp_path / "lab", workers=1)
-    export_lab(tmp_path / "out", tmp_path / "lab", workers=1)
-    export_lab(tmp_path / "out", tmp_path / "whole", workers=1)
+        export_lab(other, tmp_path / "lab", execution=Execution(workers=1))
+    export_lab(tmp_path / "out", tmp_path / "lab", execution=Execution(workers=1))
+    export_lab(tmp_path / "out", tmp_path / "whole", execution=Execution(workers=1))
     assert digests(tmp_path / "lab") == digests(tmp_path / "whole")
     with pytest.raises(ForeframeError, match="other settings"):
-        export_lab(other, tmp_path / "lab", workers=1)
+        export_lab(other, tmp_path / "lab", execution=Execution(workers=1))
 
 
 def test_a_killed_import_leaves_no_workers_behind_and_goes_on(tar, tmp_path):
@@ -791,4 +804,6 @@ def test_nothing_readable_is_an_error(tmp_path):
 
     (tmp_path / "in").mkdir()
     with pytest.raises(ForeframeError, match=r"not one recording .*a: it is broken"):
-        import_dataset(Nothing(tmp_path / "in"), tmp_path / "out", workers=1, log=quiet)
+        import_dataset(
+            Nothing(tmp_path / "in"), tmp_path / "out", execution=Execution(workers=1), log=quiet
+        )

@@ -26,8 +26,9 @@ from foreframe.probe.spread import Plan, choose_scenes, spread_of_physics, sprea
 from foreframe.probe.words import words
 from foreframe.simulator.episode import simulate_sequence
 from foreframe.simulator.replay import Simulation, find_simulation
-from foreframe.simulator.simulate import simulate
+from foreframe.simulator.simulate import SimulateOptions, simulate
 from foreframe.system.files import write_json
+from foreframe.system.workers import Execution
 from foreframe.training.checkpoint import save_best
 from foreframe.visuals.probe import overlaid
 
@@ -216,7 +217,11 @@ def test_r_squared_is_what_its_definition_says():
 def pushes(tmp_path_factory):
     """A simulated dataset with small frames: the physics does not know their size."""
     root = tmp_path_factory.mktemp("pushes") / "data"
-    simulate(root, sequences=10, validate=1, test=8, seed=3, size=SIZE, workers=1)
+    simulate(
+        root,
+        SimulateOptions(sequences=10, validate=1, test=8, seed=3, size=SIZE),
+        execution=Execution(1),
+    )
     return root
 
 
@@ -545,7 +550,8 @@ def test_a_run_is_probed_on_recordings_and_says_why_it_cannot_replay(run, toy_da
 
 
 def test_the_command_probes_a_simulated_dataset(run, tmp_path, capsys):
-    simulate(tmp_path / "data", sequences=6, validate=1, test=4, seed=3, workers=1)
+    options = SimulateOptions(sequences=6, validate=1, test=4, seed=3)
+    simulate(tmp_path / "data", options, execution=Execution(1))
     options = "--n-future 6 --samples 3 --scenes 1 --replays 4 --inverse-steps 2 --workers 1"
     folders = ["--data", str(tmp_path / "data"), "--out", str(tmp_path / "out")]
     main(["probe", str(run), *folders, *options.split()])

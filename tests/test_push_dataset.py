@@ -2,13 +2,27 @@
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from foreframe.errors import ForeframeError
-from foreframe.simulator.simulate import simulate
+from foreframe.simulator.simulate import SimulateOptions, simulate
+from foreframe.system.workers import Execution
+
+
+def _simulate(
+    out: Path,
+    *,
+    workers: int = 1,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    **options: Any,
+) -> None:
+    simulate(
+        out, SimulateOptions(**options), execution=Execution(workers=workers), progress=progress
+    )
 
 
 def _files(out: Path) -> dict[str, bytes]:
@@ -22,7 +36,7 @@ def _files(out: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("simulated") / "small"
-    simulate(out, sequences=3, workers=1, seed=7, size=16)
+    _simulate(out, sequences=3, seed=7, size=16)
     return out
 
 
@@ -46,7 +60,7 @@ def test_the_layout_is_the_lab_s(small: Path) -> None:
 def test_files_depend_neither_on_the_workers_nor_on_the_size_of_the_dataset(
     small: Path, tmp_path: Path
 ) -> None:
-    simulate(tmp_path / "larger", sequences=4, workers=2, seed=7, size=16)
+    _simulate(tmp_path / "larger", sequences=4, workers=2, seed=7, size=16)
     larger = _files(tmp_path / "larger")
     before = _files(small)
     assert len(larger) == len(before) // 3 * 4
@@ -60,15 +74,14 @@ def test_an_interrupted_dataset_goes_on_and_comes_out_the_same(small: Path, tmp_
 
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
-        simulate(out, sequences=3, workers=1, seed=7, size=16, progress=stop)
+        _simulate(out, sequences=3, seed=7, size=16, progress=stop)
     assert json.loads((out / "dataset.json").read_text())["complete"] is False
     kept = {name: (out / name).stat().st_mtime_ns for name in _files(out)}
     assert len(kept) == 2 * 32
     seen: list[tuple[int, int]] = []
-    simulate(
+    _simulate(
         out,
         sequences=3,
-        workers=1,
         seed=7,
         size=16,
         progress=lambda done, total: seen.append((done, total)),
@@ -80,33 +93,33 @@ def test_an_interrupted_dataset_goes_on_and_comes_out_the_same(small: Path, tmp_
 
 def test_other_settings_or_fewer_sequences_are_refused_and_nothing_is_lost(small: Path) -> None:
     before = _files(small)
-    with pytest.raises(ForeframeError, match="seed 7 there, 8 now"):
-        simulate(small, sequences=3, workers=1, seed=8, size=16)
+    with pytest.raises(ForeframeError, match="seed is 7 there and 8 here"):
+        _simulate(small, sequences=3, seed=8, size=16)
     with pytest.raises(ForeframeError, match="size"):
-        simulate(small, sequences=3, workers=1, seed=7, size=32)
+        _simulate(small, sequences=3, seed=7, size=32)
     assert _files(small) == before
 
 
 def test_a_smaller_dataset_is_refused(tmp_path: Path) -> None:
-    simulate(tmp_path / "out", sequences=4, workers=1, size=16)
-    with pytest.raises(ForeframeError, match="train: 2 sequences there, 1 now"):
-        simulate(tmp_path / "out", sequences=3, workers=1, size=16)
+    _simulate(tmp_path / "out", sequences=4, size=16)
+    with pytest.raises(ForeframeError, match="train has 2 sequences there and 1 here"):
+        _simulate(tmp_path / "out", sequences=3, size=16)
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "dataset.json"])
 def test_a_folder_that_holds_something_else_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("mine")
     with pytest.raises(ForeframeError, match="choose"):
-        simulate(tmp_path, sequences=3, workers=1, size=16)
+        _simulate(tmp_path, sequences=3, size=16)
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ForeframeError, match="file"):
-        simulate(tmp_path / "file" / "out", sequences=3, workers=1, size=16)
+        _simulate(tmp_path / "file" / "out", sequences=3, size=16)
     with pytest.raises(ForeframeError, match="is a file"):
-        simulate(tmp_path / "file", sequences=3, workers=1, size=16)
+        _simulate(tmp_path / "file", sequences=3, size=16)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +137,7 @@ def test_impossible_numbers_are_refused(
     tmp_path: Path, flag: str, settings: dict[str, Any]
 ) -> None:
     with pytest.raises(ForeframeError, match=flag):
-        simulate(tmp_path / "out", **settings)
+        _simulate(tmp_path / "out", **settings)
     assert not (tmp_path / "out").exists()
 
 
@@ -136,5 +149,5 @@ def test_without_mujoco_the_message_names_the_package(
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "mujoco", None)
     with pytest.raises(ForeframeError, match="mujoco-core"):
-        simulate(tmp_path / "out", sequences=3, workers=1)
+        _simulate(tmp_path / "out", sequences=3)
     assert not (tmp_path / "out").exists()

@@ -14,7 +14,7 @@ from upath import UPath
 
 from foreframe.commands.app import main
 from foreframe.data.exports.lab import export_lab
-from foreframe.data.imports.importing import ImportOptions, import_dataset
+from foreframe.data.imports.importing import import_dataset
 from foreframe.data.sources.source import Part, RawRecording, Source
 from foreframe.data.store import batches
 from foreframe.data.store.batches import evaluation_batches, prefetch, training_batch
@@ -22,7 +22,8 @@ from foreframe.data.store.opened import read_recording
 from foreframe.data.store.shard_cache import ShardCache
 from foreframe.data.store.store import Store
 from foreframe.errors import ForeframeError
-from foreframe.simulator.simulate import simulate
+from foreframe.simulator.simulate import SimulateOptions, simulate
+from foreframe.system.workers import Execution
 
 SHARDS, PER_SHARD, FRAMES = 12, 3, 6
 
@@ -66,11 +67,11 @@ class Deadly(Numbered):
         yield from super().read(part)
 
 
-def made(tmp_path, out="store", kind=Numbered, **more):
+def made(tmp_path, out="store", kind=Numbered, ray=None):
     (tmp_path / "in").mkdir(exist_ok=True)
     source = kind(tmp_path / "in")
-    run = {"workers": 1, "log": lambda text: None} | more
-    import_dataset(source, tmp_path / out, ImportOptions(), **run)
+    execution = Execution(1, ray)
+    import_dataset(source, tmp_path / out, execution=execution, log=lambda text: None)
     return tmp_path / out
 
 
@@ -119,12 +120,13 @@ def test_an_import_on_ray_gives_the_same_bytes_though_workers_are_killed(cluster
 
 
 def test_simulation_and_export_on_ray_write_the_same_files(cluster, tmp_path):
-    for name, more in {"here": {"workers": 1}, "there": {"ray": "local"}}.items():
-        simulate(tmp_path / name, sequences=3, validate=1, test=1, **more)
+    options = SimulateOptions(sequences=3, validate=1, test=1)
+    for name, execution in {"here": Execution(1), "there": Execution(ray="local")}.items():
+        simulate(tmp_path / name, options, execution=execution)
     assert digests(tmp_path / "here") == digests(tmp_path / "there")
     store = made(tmp_path)
-    export_lab(store, tmp_path / "a", workers=1)
-    export_lab(store, tmp_path / "b", ray="local")
+    export_lab(store, tmp_path / "a", execution=Execution(workers=1))
+    export_lab(store, tmp_path / "b", execution=Execution(ray="local"))
     assert digests(tmp_path / "a") == digests(tmp_path / "b")
     assert len(digests(tmp_path / "a")) == (SHARDS + 2) * PER_SHARD * (FRAMES + 2) + 1
 
@@ -306,7 +308,7 @@ def test_training_and_evaluation_from_a_remote_store(remote, tmp_path, capsys):
 
 def test_a_sequence_of_a_store_is_predicted_like_a_folder(tmp_path, capsys):
     store = made(tmp_path)
-    export_lab(store, tmp_path / "lab", workers=1)
+    export_lab(store, tmp_path / "lab", execution=Execution(workers=1))
     folder = next((tmp_path / "lab" / "test").glob("*/1"))
     shown = {
         name: read_recording(place)

@@ -13,11 +13,18 @@ from foreframe.data.sources.lab_folders import LabSource
 from foreframe.data.store.opened import open_split
 from foreframe.data.store.store import Store
 from foreframe.errors import ForeframeError
+from foreframe.system.workers import Execution
 
 
 def imported(root, out, options=None, **fields):
     source = LabSource(root, **fields)
-    return import_dataset(source, out, options or ImportOptions(), workers=1, log=lambda text: None)
+    return import_dataset(
+        source,
+        out,
+        options or ImportOptions(),
+        execution=Execution(workers=1),
+        log=lambda text: None,
+    )
 
 
 def test_an_imported_dataset_is_the_one_that_is_read_in_place(toy_data, tmp_path):

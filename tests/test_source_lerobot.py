@@ -19,6 +19,7 @@ from foreframe.data.sources.lerobot import LerobotSource
 from foreframe.data.sources.source import Skip
 from foreframe.data.store.store import Store
 from foreframe.errors import ForeframeError
+from foreframe.system.workers import Execution
 
 av = pytest.importorskip("av")
 pa = pytest.importorskip("pyarrow")
@@ -448,7 +449,11 @@ def test_import(tmp_path, version):
     video_file(tmp_path / "in", 1).unlink()
     source = LerobotSource(tmp_path / "in", position="observation.state[:3]")
     done = import_dataset(
-        source, tmp_path / "out", ImportOptions(size=64), workers=1, log=lambda text: None
+        source,
+        tmp_path / "out",
+        ImportOptions(size=64),
+        execution=Execution(workers=1),
+        log=lambda text: None,
     )
     lost = [0, 1] if version == "v3.0" else [1]
     assert [skip.name[:14] for skip in done.skipped] == [f"episode-{k:06d}" for k in lost]

@@ -9,24 +9,15 @@ from typing import Annotated, Any
 from tyro.conf import Positional, arg
 
 from foreframe.check import CheckOptions
-from foreframe.commands.console import CORES, counting, say
+from foreframe.commands.console import counting, say
 from foreframe.data.imports.importing import DESCRIPTION, Imported, ImportOptions
 from foreframe.data.sources import SOURCES, Source
 from foreframe.system.places import place
+from foreframe.system.workers import Execution
 
 
 @dataclass(frozen=True)
-class _Execution:
-    """Who does the work; what is made does not depend on it."""
-
-    workers: int = CORES
-    """Processes that work side by side."""
-    ray: str | None = None
-    """Address of a Ray cluster that does the work instead; local starts one on this machine."""
-
-
-@dataclass(frozen=True)
-class _ImportExecution(_Execution):
+class _ImportExecution(Execution):
     """Who does the work, and what happens to bad recordings."""
 
     strict: bool = False
@@ -46,8 +37,7 @@ def _import_command(source: type[Source]) -> type:
                 source(**given),
                 self.out,
                 self.dataset,
-                workers=self.execution.workers,
-                ray=self.execution.ray,
+                execution=self.execution,
                 strict=self.execution.strict,
                 log=say,
                 progress=progress,
@@ -113,7 +103,7 @@ class ExportLab:
 
     data: Annotated[Positional[str], arg(metavar="STORE", help="Root of the dataset.")]
     out: Annotated[Positional[Path], arg(metavar="OUT", help="New folder of the dataset.")]
-    execution: _Execution = field(default_factory=_Execution)
+    execution: Execution = field(default_factory=Execution)
 
     def run(self, words: Sequence[str]) -> None:
         from foreframe.data.exports.lab import export_lab
@@ -122,8 +112,7 @@ class ExportLab:
             counts = export_lab(
                 place(self.data),
                 self.out,
-                workers=self.execution.workers,
-                ray=self.execution.ray,
+                execution=self.execution,
                 progress=progress,
             )
         _tell_exported(self.out, counts)
@@ -137,7 +126,7 @@ class ExportLerobot:
     out: Annotated[Positional[Path], arg(metavar="OUT", help="New folder of the dataset.")]
     frame_rate: float | None = None
     """Frames per second, if the store does not know it."""
-    execution: _Execution = field(default_factory=_Execution)
+    execution: Execution = field(default_factory=Execution)
 
     def run(self, words: Sequence[str]) -> None:
         from foreframe.data.exports.lerobot import export_lerobot
@@ -147,8 +136,7 @@ class ExportLerobot:
                 place(self.data),
                 self.out,
                 frame_rate=self.frame_rate,
-                workers=self.execution.workers,
-                ray=self.execution.ray,
+                execution=self.execution,
                 progress=progress,
             )
         _tell_exported(self.out, counts)

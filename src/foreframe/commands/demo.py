@@ -87,7 +87,8 @@ def run_demo(
     from foreframe.evaluation.options import EvaluateOptions
     from foreframe.evaluation.predict import predict
     from foreframe.report import write_report
-    from foreframe.simulator.simulate import simulate
+    from foreframe.simulator.simulate import SimulateOptions, simulate
+    from foreframe.system.workers import Execution
     from foreframe.training.start import start
 
     if fresh:
@@ -98,10 +99,8 @@ def run_demo(
     with counting("simulating") as progress:
         simulate(
             data,
-            sequences=sequences,
-            workers=workers,
-            seed=seed,
-            size=config.model.image_size,
+            SimulateOptions(sequences=sequences, seed=seed, size=config.model.image_size),
+            execution=Execution(workers=workers),
             progress=progress,
         )
 

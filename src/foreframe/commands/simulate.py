@@ -1,12 +1,14 @@
 """The command that simulates a dataset of a robot pushing objects."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tyro.conf import Positional
 
-from foreframe.commands.console import CORES, counting, say
+from foreframe.commands.console import counting, say
+from foreframe.simulator.simulate import SimulateOptions, simulate
+from foreframe.system.workers import Execution
 
 
 @dataclass(frozen=True)
@@ -15,28 +17,10 @@ class Simulate:
 
     out: Positional[Path]
     """New folder of the dataset (or one that was begun with the same settings)."""
-    sequences: int = 600
-    """Sequences in all, of 30 frames each."""
-    workers: int = CORES
-    """Processes that simulate side by side; they do not change what is made."""
-    seed: int = 0
-    """The same seed makes the same files."""
-    size: int = 64
-    """Height and width of the frames; vgg128 and dcgan128 take 128."""
-    ray: str | None = None
-    """Address of a Ray cluster that does the work instead; local starts one on this machine."""
+    dataset: SimulateOptions = field(default_factory=SimulateOptions)
+    execution: Execution = field(default_factory=Execution)
 
     def run(self, words: Sequence[str]) -> None:
-        from foreframe.simulator.simulate import simulate
-
         with counting("simulating") as progress:
-            simulate(
-                self.out,
-                sequences=self.sequences,
-                workers=self.workers,
-                seed=self.seed,
-                size=self.size,
-                ray=self.ray,
-                progress=progress,
-            )
-        say(f"{self.out}: {self.sequences} sequences")
+            simulate(self.out, self.dataset, execution=self.execution, progress=progress)
+        say(f"{self.out}: {self.dataset.sequences} sequences")

@@ -10,6 +10,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from foreframe.config.plain import differences
 from foreframe.errors import ForeframeError
 from foreframe.system.files import write_json
 
@@ -54,21 +55,19 @@ class Resumable:
         for part in (self.out, *self.out.parents):
             if part.is_file():
                 raise ForeframeError(f"{part}: is a file; name a folder for the dataset.")
-        if not self.out.is_dir() or not any(self.out.iterdir()):
+        if not self.out.is_dir() or not self._anything_done():
             return False
-        found: Any = None
-        for candidate in (self.out / self.finished, self.working / _ASKED):
-            with suppress(OSError, ValueError):
-                found = json.loads(candidate.read_text(encoding="utf-8"))
-                break
-        if not self._anything_done():
-            return False
-        if not isinstance(found, dict) or not self.description.keys() & found.keys():
+        before = self._asked_before()
+        if not self.description.keys() & before.keys():
             raise ForeframeError(
                 f"{self.out}: holds other files, and not the beginning of an {self.kind}. "
                 "Choose a new folder, or remove this one."
             )
-        other = list(_differences(found, self.description))
+        # A finished folder says more than what was asked for; JSON turns tuples into lists.
+        other = differences(
+            {key: before.get(key) for key in self.description},
+            json.loads(json.dumps(self.description)),
+        )
         if other:
             said = "; ".join(other[:4]) + ("; ..." if len(other) > 4 else "")
             raise ForeframeError(
@@ -76,6 +75,14 @@ class Resumable:
                 "Choose another folder, or remove this one."
             )
         return (self.out / self.finished).is_file()
+
+    def _asked_before(self) -> dict[str, Any]:
+        """The description that the folder was begun with; empty if there is none."""
+        for path in (self.out / self.finished, self.working / _ASKED):
+            with suppress(OSError, ValueError):
+                asked = json.loads(path.read_text(encoding="utf-8"))
+                return asked if isinstance(asked, dict) else {}
+        return {}
 
     def _anything_done(self) -> bool:
         if any(path != self.working for path in self.out.iterdir()):
@@ -118,15 +125,3 @@ class Resumable:
             raise
         finally:
             lock.release()
-
-
-def _differences(found: Any, asked: Any, name: str = "") -> Iterator[str]:
-    """What was asked for then and is now, where it differs."""
-    if isinstance(asked, dict) and isinstance(found, dict):
-        # A finished folder says more than what was asked for.
-        for key in [*asked, *(key for key in found if name and key not in asked)]:
-            label = f"{name}.{key}" if name else key
-            yield from _differences(found.get(key), asked.get(key), label)
-    elif found != json.loads(json.dumps(asked)):
-        shown = [str(value) if len(str(value)) < 60 else "another" for value in (found, asked)]
-        yield f"{name}: {shown[0]} there, {shown[1]} now"

@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from foreframe.config.plain import differences
 from foreframe.data.lab import SPLITS, write_sequence
-from foreframe.errors import ForeframeError
+from foreframe.errors import ForeframeError, at_least
 from foreframe.system.files import write_json
-from foreframe.system.workers import side_by_side
+from foreframe.system.workers import Execution, do_jobs
 
 GENERATOR = "foreframe simulated robot pushing, version 1"
 """The number goes up when the same seed no longer gives the same files."""
@@ -20,7 +22,56 @@ DESCRIPTION = "dataset.json"
 """What a simulated dataset says of itself, beside its splits."""
 
 _MAY_DIFFER = ("foreframe", "sequences", "complete")
-_Job = tuple[Path, int, int, int, int]
+
+
+@dataclass(frozen=True)
+class SimulateOptions:
+    """What is simulated."""
+
+    sequences: int = 600
+    """Sequences in all splits together, of 30 frames each."""
+    validate: int | None = None
+    """How many of them are for validation; by default a tenth, at least one."""
+    test: int | None = None
+    """How many of them are for testing; by default a tenth, at least one."""
+    seed: int = 0
+    """The same seed makes the same files."""
+    size: int = 64
+    """Height and width of the frames in pixels; vgg128 and dcgan128 take 128."""
+
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """Sequences for training, validation and testing."""
+        tenth = max(1, self.sequences // 10)
+        validate = tenth if self.validate is None else self.validate
+        test = tenth if self.test is None else self.test
+        return self.sequences - validate - test, validate, test
+
+    def check(self) -> None:
+        """Refuse options that make no sense.
+
+        Raises:
+            ForeframeError: names the option.
+        """
+        train, validate, test = self.counts
+        if min(self.counts) < 1:
+            raise ForeframeError(
+                f"--sequences {self.sequences}: leaves {train} for training, {validate} for "
+                f"validation and {test} for testing; each split needs at least 1."
+            )
+        at_least(0, seed=self.seed)
+        if self.size < 16 or self.size % 2:
+            raise ForeframeError(
+                f"--size {self.size}: must be an even number of pixels, 16 or more."
+            )
+
+
+@dataclass(frozen=True)
+class _SequenceJob:
+    folder: Path
+    split: int
+    number: int
+    options: SimulateOptions
 
 
 def _sequence_folder(out: Path, split: int, number: int) -> Path:
@@ -28,7 +79,7 @@ def _sequence_folder(out: Path, split: int, number: int) -> Path:
     return out / SPLITS[split] / f"push_{first}_to_{first + SHARD - 1}" / str(number)
 
 
-def _describe(counts: tuple[int, int, int], seed: int, size: int) -> dict[str, Any]:
+def _describe(options: SimulateOptions) -> dict[str, Any]:
     # Imported here and below, not above: the other commands must work without MuJoCo.
     from foreframe import __version__
     from foreframe.simulator import actions, camera, episode, scene
@@ -38,11 +89,11 @@ def _describe(counts: tuple[int, int, int], seed: int, size: int) -> dict[str, A
         "generator": GENERATOR,
         "foreframe": __version__,
         "mujoco": mujoco.__version__,
-        "seed": seed,
-        "sequences": dict(zip(SPLITS, counts, strict=True)),
+        "seed": options.seed,
+        "sequences": dict(zip(SPLITS, options.counts, strict=True)),
         "complete": False,
         "frames": episode.FRAMES,
-        "size": [size, size],
+        "size": [options.size, options.size],
         "frame_interval_seconds": episode.INTERVAL,
         "units": "metres, radians, kilograms",
         "actions": list(actions.COLUMNS),
@@ -71,86 +122,65 @@ def _check_out(out: Path, wanted: dict[str, Any]) -> None:
         if part.is_file():
             raise ForeframeError(f"{part}: is a file; name a folder for the dataset.")
     try:
-        if not out.exists() or not any(not entry.name.startswith(".") for entry in out.iterdir()):
+        if not out.exists() or all(entry.name.startswith(".") for entry in out.iterdir()):
             return
         if not path.exists():
             raise ForeframeError(
                 f"{out}: holds other files and no {DESCRIPTION}, so it is not a simulated "
                 "dataset; choose an empty folder or a new one."
             )
-        found = json.loads(path.read_text(encoding="utf-8"))
-        before = found["sequences"]
-        less = [split for split in SPLITS if before[split] > wanted["sequences"][split]]
+        before = json.loads(path.read_text(encoding="utf-8"))
+        problems = _conflicts(before, wanted)
     except OSError as error:
         raise ForeframeError(f"{out}: cannot be read ({error.strerror}).") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ForeframeError(
             f"{path}: is not a description of a simulated dataset; "
             "choose another folder or remove this one."
         ) from error
-    other = [key for key in wanted if key not in _MAY_DIFFER and found.get(key) != wanted[key]]
-    if other or less:
-        what = "; ".join(
-            [f"{key} {found.get(key)!r} there, {wanted[key]!r} now" for key in other]
-            + [
-                f"{split}: {before[split]} sequences there, {wanted['sequences'][split]} now"
-                for split in less
-            ]
-        )
+    if problems:
         raise ForeframeError(
-            f"{out}: holds a dataset simulated with other settings ({what}); "
+            f"{out}: holds a dataset simulated with other settings ({'; '.join(problems)}); "
             "choose another folder or remove this one."
         )
 
 
-def _make(job: _Job) -> None:
+def _conflicts(before: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+    """Why a dataset that was begun cannot become the one that is asked for: it may only grow."""
+    fixed = [key for key in wanted if key not in _MAY_DIFFER]
+    theirs, ours = ({key: told.get(key) for key in fixed} for told in (before, wanted))
+    return differences(theirs, ours) + [
+        f"{split} has {before['sequences'][split]} sequences there and {count} here"
+        for split, count in wanted["sequences"].items()
+        if before["sequences"][split] > count
+    ]
+
+
+def _make(job: _SequenceJob) -> None:
     from foreframe.simulator.episode import simulate_sequence
 
-    out, split, number, seed, size = job
-    episode = simulate_sequence(seed, split, number, size=size)
-    folder = _sequence_folder(out, split, number)
-    write_sequence(folder, episode.frames, episode.actions, episode.positions)
-
-
-def _counts(sequences: int, validate: int | None, test: int | None) -> tuple[int, int, int]:
-    default = max(1, sequences // 10)
-    validate = default if validate is None else validate
-    test = default if test is None else test
-    if validate < 1 or test < 1 or sequences - validate - test < 1:
-        raise ForeframeError(
-            f"--sequences {sequences}: leaves {sequences - validate - test} for training, "
-            f"{validate} for validation and {test} for testing; each split needs at least 1."
-        )
-    return sequences - validate - test, validate, test
+    options = job.options
+    episode = simulate_sequence(options.seed, job.split, job.number, size=options.size)
+    write_sequence(job.folder, episode.frames, episode.actions, episode.positions)
 
 
 def simulate(
     out: Path,
+    options: SimulateOptions | None = None,
     *,
-    sequences: int,
-    workers: int | None = None,
-    seed: int = 0,
-    validate: int | None = None,
-    test: int | None = None,
-    size: int = 64,
-    ray: str | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    execution: Execution | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
-    """Write ``sequences`` simulated sequences of 30 frames, or what is still missing of them.
+    """Write simulated sequences of 30 frames, or what is still missing of them.
 
-    Sequence k of a split depends on ``seed``, the split and k only, so the same seed gives the
-    same files whatever ``workers``, and a larger dataset begins with the smaller one.
+    Sequence k of a split depends on the seed, the split and k only, so the same seed gives the
+    same files whatever ``execution``, and a larger dataset begins with the smaller one.
 
     Args:
         out: folder for the dataset: ``OUT/{train,validate,test}/push_0_to_255/<n>/`` and
             ``OUT/dataset.json``. Sequences that are there from a run with the same settings stay.
-        sequences: how many in all splits together.
-        workers: processes; every available core by default.
-        seed: >= 0.
-        validate: how many of them for validation; a tenth by default, at least one.
-        test: how many of them for testing; a tenth by default, at least one.
-        size: height and width of the frames in pixels, an even number.
-        ray: address of a Ray cluster that does the work instead of processes.
+        options: by default those of ``SimulateOptions``.
+        execution: who does the work; by default every core of this machine.
         progress: called with (sequences there, sequences in all) at the start and after each.
 
     Raises:
@@ -158,29 +188,21 @@ def simulate(
             missing, or a file could not be written.
         KeyboardInterrupt: after the processes have ended; what is written is whole and stays.
     """
-    out = Path(out)
-    counts = _counts(sequences, validate, test)
-    if workers is not None and workers < 1:
-        raise ForeframeError(f"--workers {workers}: at least 1 is needed.")
-    if seed < 0:
-        raise ForeframeError(f"--seed {seed}: must be 0 or more.")
-    if size < 16 or size % 2:
-        raise ForeframeError(f"--size {size}: must be an even number of pixels, 16 or more.")
-    description = _describe(counts, seed, size)
+    out, options, execution = Path(out), options or SimulateOptions(), execution or Execution()
+    options.check()
+    at_least(1, workers=execution.workers)
+    description = _describe(options)
     _check_out(out, description)
     write_json(out / DESCRIPTION, description)
-    jobs = [
-        (out, split, number, seed, size)
-        for split, count in enumerate(counts)
+    folders = {
+        (split, number): _sequence_folder(out, split, number)
+        for split, count in enumerate(options.counts)
         for number in range(count)
-        if not _sequence_folder(out, split, number).is_dir()
+    }
+    jobs = [
+        _SequenceJob(folder, *key, options)
+        for key, folder in folders.items()
+        if not folder.is_dir()
     ]
-    done = sequences - len(jobs)
-    if progress is not None:
-        progress(done, sequences)
-    with side_by_side(_make, jobs, workers=workers, ray=ray) as finished:
-        for _ in finished:
-            done += 1
-            if progress is not None:
-                progress(done, sequences)
+    do_jobs(_make, jobs, execution, total=len(folders), progress=progress)
     write_json(out / DESCRIPTION, {**description, "complete": True})

@@ -23,6 +23,7 @@ from concurrent.futures import (
 )
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
@@ -41,6 +42,45 @@ def available_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Who does the work; what is made does not depend on it."""
+
+    workers: int = field(default_factory=available_cores)
+    """Processes that work side by side."""
+    ray: str | None = None
+    """Address of a Ray cluster that does the work instead; local starts one on this machine."""
+
+
+def do_jobs(
+    work: Callable[[Job], Result],
+    jobs: list[Job],
+    execution: Execution,
+    *,
+    total: int,
+    progress: Callable[[int, int], None],
+) -> None:
+    """Do the jobs that are left of ``total``; their results are what they write.
+
+    Args:
+        work: a function of a module, that other processes can import.
+        jobs: what it is called with, one at a time.
+        execution: who does the work.
+        total: jobs in all, those included that were done before.
+        progress: called with (jobs done, total) at the start and after each.
+
+    Raises:
+        ForeframeError: see ``side_by_side``.
+        KeyboardInterrupt: after the workers have ended.
+    """
+    done = total - len(jobs)
+    progress(done, total)
+    with side_by_side(work, jobs, workers=execution.workers, ray=execution.ray) as results:
+        for _ in results:
+            done += 1
+            progress(done, total)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from foreframe.data.store.opened import open_stores
 from foreframe.data.store.store import Store
 from foreframe.system.files import write_json
 from foreframe.system.places import Place
-from foreframe.system.workers import side_by_side
+from foreframe.system.workers import Execution, do_jobs
 
 DESCRIPTION = "dataset.json"
 
@@ -34,8 +34,7 @@ def export_lab(
     root: Place,
     out: Path,
     *,
-    workers: int | None = None,
-    ray: str | None = None,
+    execution: Execution | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, int]:
     """Write every sequence of a dataset to ``OUT/<split>/traj_0_to_255.tfrecords/<n>/``.
@@ -45,8 +44,7 @@ def export_lab(
     Args:
         root: folder with stores train, validate and test, or some of them.
         out: folder for the lab's layout.
-        workers: processes; every available core by default.
-        ray: address of a Ray cluster that does the work instead.
+        execution: who does the work; by default every core of this machine.
         progress: called with (groups of sequences done, all).
 
     Returns:
@@ -81,12 +79,7 @@ def export_lab(
             for first in range(0, len(store), _BATCH)
         ]
         left = [job for job in jobs if not job.record.is_file()]
-        done = len(jobs) - len(left)
-        progress(done, len(jobs))
-        with side_by_side(_export, left, workers=workers, ray=ray) as results:
-            for _ in results:
-                done += 1
-                progress(done, len(jobs))
+        do_jobs(_export, left, execution or Execution(), total=len(jobs), progress=progress)
         write_json(out / DESCRIPTION, description)
     return counts
 

@@ -34,7 +34,7 @@ from foreframe.data.store.opened import open_stores
 from foreframe.data.store.store import Store, require_alike
 from foreframe.system.files import write_json
 from foreframe.system.places import Place
-from foreframe.system.workers import side_by_side
+from foreframe.system.workers import Execution, do_jobs
 
 DESCRIPTION = "meta/foreframe.json"
 _SPLIT_NAMES = {"train": "train", "validate": "val", "test": "test"}
@@ -45,8 +45,7 @@ def export_lerobot(
     out: Path,
     *,
     frame_rate: float | None = None,
-    workers: int | None = None,
-    ray: str | None = None,
+    execution: Execution | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, int]:
     """Write every sequence of a dataset as an episode of a LeRobotDataset v3.0.
@@ -59,8 +58,7 @@ def export_lerobot(
         root: folder with stores train, validate and test, or some of them.
         out: new folder for the dataset.
         frame_rate: in Hz, if the stores do not know it.
-        workers: processes; every available core by default.
-        ray: address of a Ray cluster that does the work instead.
+        execution: who does the work; by default every core of this machine.
         progress: called with (groups of sequences done, all).
 
     Returns:
@@ -95,12 +93,7 @@ def export_lerobot(
         for part in out.rglob(".*.part"):  # half a file of an export that was killed
             part.unlink(missing_ok=True)
         left = [job for job in jobs if not _done(job)]
-        done = len(jobs) - len(left)
-        progress(done, len(jobs))
-        with side_by_side(_export, left, workers=workers, ray=ray) as results:
-            for _ in results:
-                done += 1
-                progress(done, len(jobs))
+        do_jobs(_export, left, execution or Execution(), total=len(jobs), progress=progress)
         _finish(out, description, stores, jobs, rate)
     return counts
 

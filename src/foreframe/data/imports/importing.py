@@ -13,8 +13,8 @@ from typing import Any
 
 import foreframe
 from foreframe.data.imports.options import ImportOptions as ImportOptions
-from foreframe.data.imports.part import PartJob, import_part, record_of
-from foreframe.data.imports.plan import ImportPlan, plan_import
+from foreframe.data.imports.part import PartJob, PartRecord, import_part, is_done
+from foreframe.data.imports.plan import ImportPlan, listed, plan_import
 from foreframe.data.lab import SPLITS
 from foreframe.data.resumable import Resumable
 from foreframe.data.sources.source import Skip, Source
@@ -22,7 +22,7 @@ from foreframe.data.store.opened import open_stores
 from foreframe.data.store.writer import join_shards
 from foreframe.errors import ForeframeError
 from foreframe.system.files import write_json
-from foreframe.system.workers import side_by_side
+from foreframe.system.workers import Execution, do_jobs
 
 DESCRIPTION = "dataset.json"
 
@@ -53,8 +53,7 @@ def import_dataset(
     out: Path,
     options: ImportOptions | None = None,
     *,
-    workers: int | None = None,
-    ray: str | None = None,
+    execution: Execution | None = None,
     strict: bool = False,
     log: Callable[[str], None] = print,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -65,8 +64,7 @@ def import_dataset(
         source: what is read.
         out: new folder of the dataset, or one in which the same import was interrupted.
         options: by default those of ``ImportOptions``.
-        workers: processes; every available core by default.
-        ray: address of a Ray cluster that does the work instead.
+        execution: who does the work; by default every core of this machine.
         strict: end at the first recording that cannot be read, in place of skipping it.
         log: told what is gone on with.
         progress: called with (parts done, all).
@@ -104,21 +102,20 @@ def import_dataset(
             )
             for part in plan.parts
         ]
-        left = [job for job in jobs if record_of(job) is None]
-        done = len(jobs) - len(left)
-        if done:
-            log(f"{out}: goes on; {done} of {len(jobs)} parts are there.")
-        progress(done, len(jobs))
-        with side_by_side(import_part, left, workers=workers, ray=ray) as results:
-            for _ in results:
-                done += 1
-                progress(done, len(jobs))
-        records = [json.loads(job.record.read_text("utf-8")) for job in jobs]
-        if not any(record["sequences"] for record in records):
+        left = [job for job in jobs if not is_done(job)]
+        if len(left) < len(jobs):
+            log(f"{out}: goes on; {len(jobs) - len(left)} of {len(jobs)} parts are there.")
+        do_jobs(import_part, left, execution or Execution(), total=len(jobs), progress=progress)
+        records = [PartRecord.read(job.record) for job in jobs]
+        if not any(record.sequences for record in records):
             for job in jobs:  # with nothing in it, the folder is nobody's
                 job.record.unlink()
-            raise _nothing(records)
-        _finish(out, target.description, source.describe(), plan, records)
+            skipped = [skip for record in records for skip in record.skipped]
+            raise ForeframeError(
+                f"nothing could be imported ({listed(skipped) or 'too few frames'}). "
+                "Check the options that cut and shift recordings, and the input."
+            )
+        _finish(target, source.describe(), plan, records)
     return _summary(out)
 
 
@@ -133,34 +130,22 @@ def _describe(source: Source, options: ImportOptions) -> dict[str, Any]:
     }
 
 
-def _nothing(records: list[dict[str, Any]]) -> ForeframeError:
-    skipped = [skip for record in records for skip in record["skipped"]]
-    first = "; ".join(f"{skip['name']}: {skip['reason']}" for skip in skipped[:3])
-    return ForeframeError(
-        f"nothing could be imported ({first or 'too few frames'}). "
-        "Check the options that cut and shift recordings, and the input."
-    )
-
-
 def _finish(
-    out: Path,
-    description: dict[str, Any],
-    told: dict[str, Any],
-    plan: ImportPlan,
-    records: list[dict[str, Any]],
+    target: Resumable, told: dict[str, Any], plan: ImportPlan, records: list[PartRecord]
 ) -> None:
-    skipped = [skip for record in records for skip in record["skipped"]]
-    source = told | description | {"foreframe": foreframe.__version__}
+    """Join the shards of each split, and write what the dataset was made of."""
+    source = told | target.description | {"foreframe": foreframe.__version__}
     for split in SPLITS:
         shards = [
             part.name
             for part, record in zip(plan.parts, records, strict=True)
-            if split in record["sequences"]
+            if split in record.sequences
         ]
         if shards:
-            join_shards(out / split, shards, {"source": source})
+            join_shards(target.out / split, shards, {"source": source})
+    skipped = [asdict(skip) for record in records for skip in record.skipped]
     write_json(
-        out / DESCRIPTION,
+        target.out / DESCRIPTION,
         {**source, "divided_by_time": plan.divided_by_time, "skipped": skipped},
     )
 

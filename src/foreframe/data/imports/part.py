@@ -3,7 +3,7 @@
 import glob
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -18,7 +18,7 @@ from foreframe.data.imports.options import ImportOptions
 from foreframe.data.lab import SPLITS
 from foreframe.data.recording import Fit, Recording, finite
 from foreframe.data.sources.source import Part, RawRecording, Skip, Source
-from foreframe.data.store.writer import write_store
+from foreframe.data.store.writer import StoreWriter, write_store
 from foreframe.errors import ForeframeError
 from foreframe.system.files import write_json
 
@@ -28,13 +28,14 @@ class PartJob:
     """A part to import.
 
     Attributes:
-        source: that reads it.
-        part: what is read.
+        source: the source that reads the part.
+        part: the part to read.
         options: what becomes of the recordings.
-        out: the dataset.
+        out: folder of the dataset.
         record: file that says that the part is done.
         strict: end at the first recording that cannot be read.
-        pieces: of the recordings of the part; one without an entry goes whole to the part's split.
+        pieces: pieces of the recordings of the part, by their names; a recording without an entry
+            goes whole to the part's split.
         widths: numbers that the actions and positions of all recordings must have.
     """
 
@@ -47,30 +48,47 @@ class PartJob:
     pieces: dict[str, list[Piece]]
     widths: dict[str, int | None]
 
+    @property
+    def plan(self) -> dict[str, Any]:
+        """What was decided for the part from all parts together; more input may change it."""
+        pieces = {name: [asdict(piece) for piece in own] for name, own in self.pieces.items()}
+        return {"split": self.part.split, "pieces": pieces, "widths": self.widths}
 
-def record_of(job: PartJob) -> dict[str, Any] | None:
-    """The record of a part that is done, if its input and its share are still the same."""
+
+@dataclass(frozen=True)
+class PartRecord:
+    """What is written of a part that is done.
+
+    Attributes:
+        input: name, size and time of change of each file that was read.
+        plan: the plan of the part, see ``PartJob``.
+        sequences: how many sequences it gave each split.
+        skipped: what could not be read.
+    """
+
+    input: list[Any]
+    plan: dict[str, Any]
+    sequences: dict[str, int]
+    skipped: tuple[Skip, ...]
+
+    @classmethod
+    def read(cls, path: Path) -> "PartRecord":
+        """The record in a file.
+
+        Raises:
+            OSError, ValueError, KeyError, TypeError: there is none, or it is damaged.
+        """
+        values = json.loads(path.read_text("utf-8"))
+        skipped = tuple(Skip(**skip) for skip in values["skipped"])
+        return cls(values["input"], values["plan"], values["sequences"], skipped)
+
+
+def is_done(job: PartJob) -> bool:
+    """Whether a part has a record, and its input and its plan are still the same."""
     with suppress(OSError, ValueError, KeyError, TypeError):
-        record: dict[str, Any] = json.loads(job.record.read_text("utf-8"))
-        if record["input"] == _stamp(job.part) and record["plan"] == _plan(job):
-            return record
-    return None
-
-
-def _plan(job: PartJob) -> dict[str, Any]:
-    """What was decided for a part from all that was there; more input may change it."""
-    pieces = {name: [asdict(piece) for piece in own] for name, own in job.pieces.items()}
-    return {"split": job.part.split, "pieces": pieces, "widths": job.widths}
-
-
-def _clear(job: PartJob) -> None:
-    """Remove what an interrupted import has left of a part, or one of an input that has changed."""
-    job.record.unlink(missing_ok=True)
-    name = job.part.name
-    for split in SPLITS:
-        shutil.rmtree(job.out / split / name, ignore_errors=True)
-        for half in (job.out / split).glob(f".{glob.escape(name)}.*.part"):
-            shutil.rmtree(half, ignore_errors=True)
+        record = PartRecord.read(job.record)
+        return record.input == _stamp(job.part) and record.plan == job.plan
+    return False
 
 
 def _stamp(part: Part) -> list[Any]:
@@ -91,50 +109,59 @@ def import_part(job: PartJob) -> None:
     """Read a part and write its shards, then its record."""
     # A worker of an import that was killed may live a little longer than it, and write.
     with FileLock(job.record.with_name(f"{job.part.name}.lock")):
-        if record_of(job) is None:  # else done by a worker that died after it
+        if not is_done(job):  # else done by a worker that died after it
             _clear(job)
             _write_part(job)
 
 
+def _clear(job: PartJob) -> None:
+    """Remove what an interrupted import has left of a part, or one of an input that has changed."""
+    job.record.unlink(missing_ok=True)
+    name = job.part.name
+    for split in SPLITS:
+        shutil.rmtree(job.out / split / name, ignore_errors=True)
+        for half in (job.out / split).glob(f".{glob.escape(name)}.*.part"):
+            shutil.rmtree(half, ignore_errors=True)
+
+
 def _write_part(job: PartJob) -> None:
     skipped: list[Skip] = []
-    counts: dict[str, int] = {}
-
-    def skip(name: str, reason: str) -> None:
-        if job.strict:
-            raise ForeframeError(f"{name}: {reason}. It was not skipped because of --strict.")
-        skipped.append(Skip(name, reason))
-
+    writers: dict[str, StoreWriter] = {}
     with ExitStack() as stack:
-        writers: dict[str, Any] = {}
+
+        def write(split: str, name: str, recording: Recording) -> None:
+            if split not in writers:
+                folder = job.out / split / job.part.name
+                writers[split] = stack.enter_context(write_store(folder))
+            writers[split].add(recording, name)
+
         for item in job.source.read(job.part):
-            if isinstance(item, Skip):
-                skip(item.name, item.reason)
-                continue
-            reason = fault(item, job.widths)
-            if reason is not None:
-                skip(item.name, reason)
-                continue
-            try:
-                for split, name, sequence in _sequences(item, job):
-                    if split not in writers:
-                        folder = job.out / split / job.part.name
-                        writers[split] = stack.enter_context(write_store(folder))
-                    writers[split].add(sequence, name)
-                    counts[split] = counts.get(split, 0) + 1
-            except _FaultError as error:
-                skip(item.name, str(error))
-            except ForeframeError as error:
-                skip(item.name, str(error).removeprefix(item.name).lstrip(": ").rstrip("."))
-    write_json(
-        job.record,
-        {
-            "input": _stamp(job.part),
-            "plan": _plan(job),
-            "sequences": counts,
-            "skipped": [asdict(item) for item in skipped],
-        },
-    )
+            skip = item if isinstance(item, Skip) else _write_recording(item, job, write)
+            if skip is not None and job.strict:
+                raise ForeframeError(
+                    f"{skip.name}: {skip.reason}. It was not skipped because of --strict."
+                )
+            if skip is not None:
+                skipped.append(skip)
+    counts = {split: len(writer) for split, writer in writers.items()}
+    record = PartRecord(_stamp(job.part), job.plan, counts, tuple(skipped))
+    write_json(job.record, asdict(record))
+
+
+def _write_recording(
+    item: RawRecording, job: PartJob, write: Callable[[str, str, Recording], None]
+) -> Skip | None:
+    """Write all sequences of a recording; if it cannot be read to its end, why."""
+    reason = fault(item, job.widths)
+    try:
+        if reason is None:
+            for split, name, recording in _sequences(item, job):
+                write(split, name, recording)
+    except _FaultError as error:
+        reason = str(error)
+    except ForeframeError as error:
+        reason = str(error).removeprefix(item.name).lstrip(": ").rstrip(".")
+    return None if reason is None else Skip(item.name, reason)
 
 
 class _FaultError(Exception):
@@ -157,57 +184,107 @@ def fault(item: RawRecording, widths: dict[str, int | None] | None) -> str | Non
     return None
 
 
+# -- cutting ------------------------------------------------------------------------------------
+
+
+class _Frames:
+    """The fitted frames of a recording, taken one after another.
+
+    Attributes:
+        at: number of the next frame.
+    """
+
+    def __init__(self, item: RawRecording, fit: Fit) -> None:
+        self._frames = _fitted(item, fit)
+        self.at = 0
+
+    def take(self, count: int | None) -> list[np.ndarray]:
+        """The next ``count`` frames (None: all), or as many as there are."""
+        taken = list(islice(self._frames, count))
+        self.at += len(taken)
+        return taken
+
+    def skip(self, count: int | None) -> None:
+        """Pass over as many, without keeping them."""
+        self.at += sum(1 for _ in islice(self._frames, count))
+
+
 def _sequences(item: RawRecording, job: PartJob) -> Iterator[tuple[str, str, Recording]]:
     """The sequences that a recording becomes: split, name and content, frames taken one by one.
 
     Raises:
+        _FaultError: frames and rows do not fit together.
         ForeframeError: its frames are damaged; the clips before are good.
     """
     options = job.options
-    fit = Fit(options.size, options.crop)
     assert job.part.split is not None
     pieces = job.pieces.get(item.name, [Piece(job.part.split)])
     whole = len(pieces) == 1 and options.clip_frames is None
-    frames = _fitted(item, fit)
-    begin, end = _with_actions(item, options.shift_actions)
-    at = 0
+    label = f"{item.name}:{item.view}" if item.view else item.name
+    frames = _Frames(item, Fit(options.size, options.crop))
     for piece in pieces:
-        start = max(piece.start, begin)
-        stop = end if piece.stop is None else piece.stop if end is None else min(piece.stop, end)
-        if stop is not None and stop - start < 2 and options.shift_actions:
-            if options.clip_frames is None:
-                raise _FaultError(f"nothing is left with --shift-actions {options.shift_actions}")
-            continue
-        at += sum(1 for _ in islice(frames, start - at))
-        while stop is None or at < stop:
-            left = None if stop is None else stop - at
-            wanted = left if options.clip_frames is None else options.clip_frames
-            if left is not None and wanted is not None:
-                wanted = min(left, wanted)
-            taken = list(islice(frames, wanted))
-            if not taken:
-                break
-            first, at = at, at + len(taken)
-            if wanted is not None and len(taken) < wanted and options.clip_frames is None:
-                raise _FaultError(f"it has {at} frames, and {stop} were counted on")
-            if options.clip_frames is not None and len(taken) < options.clip_frames:
-                continue  # what is left over
-            sequence = _with_rows(item, np.stack(taken), first, options.shift_actions)
-            name = f"{item.name}:{item.view}" if item.view else item.name
-            name = name if whole else f"{name}@{first}"
-            yield piece.split, name, sequence
-    rows = next((r for r in (item.actions, item.positions) if r is not None), None)
-    if rows is not None and len(rows) != (found := at + sum(1 for _ in frames)):
-        raise _FaultError(f"{found} frames, but {len(rows)} rows of numbers")
+        start, stop = _span(item, piece, options.shift_actions)
+        if options.clip_frames is not None:
+            stretches = _clips(frames, start, stop, options)
+        else:
+            stretches = _stretch(frames, start, stop, options)
+        for first, taken in stretches:
+            recording = _with_rows(item, np.stack(taken), first, options.shift_actions)
+            yield piece.split, label if whole else f"{label}@{first}", recording
+    frames.skip(None)
+    rows = item.positions if item.actions is None else item.actions
+    if rows is not None and len(rows) != frames.at:
+        raise _FaultError(f"{frames.at} frames, but {len(rows)} rows of numbers")
 
 
-def _with_actions(item: RawRecording, shift: int) -> tuple[int, int | None]:
-    """The frames of a recording that keep an action when the rows are shifted; None: to its end."""
+def _span(item: RawRecording, piece: Piece, shift: int) -> tuple[int, int | None]:
+    """First frame of a piece and the one after the last (None: to the end).
+
+    Frames that would be left without an action when the rows are shifted are cut off.
+    """
     if item.actions is None or not shift:
-        return 0, None
+        return piece.start, piece.stop
     n = len(item.actions)
     # The last action of a recording leads nowhere: it need not be there.
-    return max(0, -shift), min(n, n - shift + 1)
+    end = min(n, n - shift + 1)
+    return max(piece.start, -shift), end if piece.stop is None else min(piece.stop, end)
+
+
+def _stretch(
+    frames: _Frames, start: int, stop: int | None, options: ImportOptions
+) -> Iterator[tuple[int, list[np.ndarray]]]:
+    """The frames from ``start`` to ``stop``, and the number of the first."""
+    if _too_short(start, stop, options):
+        raise _FaultError(f"nothing is left with --shift-actions {options.shift_actions}")
+    frames.skip(start - frames.at)
+    first = frames.at
+    taken = frames.take(None if stop is None else stop - first)
+    if taken and stop is not None and frames.at < stop:
+        raise _FaultError(f"it has {frames.at} frames, and {stop} were counted on")
+    if taken:
+        yield first, taken
+
+
+def _clips(
+    frames: _Frames, start: int, stop: int | None, options: ImportOptions
+) -> Iterator[tuple[int, list[np.ndarray]]]:
+    """The frames from ``start`` to ``stop`` in clips; what is left over at the end is dropped."""
+    length = options.clip_frames
+    assert length is not None
+    if _too_short(start, stop, options):
+        return
+    frames.skip(start - frames.at)
+    while stop is None or frames.at < stop:
+        first = frames.at
+        taken = frames.take(length if stop is None else min(length, stop - first))
+        if len(taken) == length:
+            yield first, taken
+        elif not taken:
+            return
+
+
+def _too_short(start: int, stop: int | None, options: ImportOptions) -> bool:
+    return bool(options.shift_actions) and stop is not None and stop - start < 2
 
 
 def _fitted(item: RawRecording, fit: Fit) -> Iterator[np.ndarray]:

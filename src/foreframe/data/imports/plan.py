@@ -1,7 +1,7 @@
-"""Before an import: what is asked for, which recording goes where, how wide its numbers are."""
+"""The plan of an import: which recording goes where, and how wide its numbers are."""
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -9,51 +9,74 @@ from foreframe.data.imports.division import FEW, Piece, divide, divide_by_time
 from foreframe.data.imports.options import ImportOptions
 from foreframe.data.imports.part import fault
 from foreframe.data.recording import Fit
-from foreframe.data.sources.source import Part, Skip, Source
+from foreframe.data.sources.source import Part, RawRecording, Skip, Source
 from foreframe.errors import ForeframeError
+
+Pieces = dict[str, dict[str, list[Piece]]]
+"""The pieces of each recording of each part, by their names."""
 
 
 @dataclass(frozen=True)
 class ImportPlan:
+    """What is decided before anything is written.
+
+    Attributes:
+        parts: the parts of the source, each with its split.
+        pieces: pieces of the recordings that are divided over splits; all others go whole to the
+            split of their part.
+        divided_by_time: whether recordings are so few that each is divided by time.
+        widths: numbers that the actions and positions of all recordings must have.
+    """
+
     parts: list[Part]
-    pieces: dict[str, dict[str, list[Piece]]]
+    pieces: Pieces
     divided_by_time: bool
-    widths: dict[str, int | None] = field(default_factory=dict)
+    widths: dict[str, int | None]
 
 
 def plan_import(source: Source, parts: list[Part], options: ImportOptions) -> ImportPlan:
-    repeated = [name for name, count in Counter(part.name for part in parts).items() if count > 1]
-    if repeated:
-        raise ForeframeError(f"{repeated[0]}: there are two parts of this name; rename one.")
+    """Decide what goes where.
+
+    Raises:
+        ForeframeError: the source is ambiguous or has too little for the splits asked for.
+    """
+    name, count = Counter(part.name for part in parts).most_common(1)[0] if parts else ("", 0)
+    if count > 1:
+        raise ForeframeError(f"{name}: there are two parts of this name; rename one.")
+    widths = _widths(source, parts, options)
     if options.split is not None:
         parts = [replace(part, split=options.split) for part in parts]
-        return ImportPlan(parts, {}, False, _widths(source, parts, options))
-    widths = _widths(source, parts, options)
-    own = {part.split for part in parts if part.split is not None}
-    fractions = {"validate": options.validate, "test": options.test}
-    missing = [split for split in fractions if split not in own and fractions[split]]
-    if not missing:
-        parts = [replace(part, split=part.split or "train") for part in parts]
         return ImportPlan(parts, {}, False, widths)
-    divided = [part for part in parts if part.split in (None, "train")]
-    found = {part.name: source.lengths(part) for part in divided}
-    # Views of several cameras have one name, and go to one split.
-    names = list(dict.fromkeys(name for part in divided for name, _ in found[part.name]))
-    pieces: dict[str, dict[str, list[Piece]]] = {}
-    by_time = len(names) < FEW
-    if by_time:
-        for part in divided:
-            pieces[part.name] = {
-                name: divide_by_time(length, missing, fractions)
-                for name, length in found[part.name]
-                if length  # else it cannot be read, which is said when its turn comes
-            }
-    else:
-        splits = divide(names, missing, fractions, options.split_seed)
-        for part in divided:
-            pieces[part.name] = {name: [Piece(splits[name])] for name, _ in found[part.name]}
+    fractions = {"validate": options.validate, "test": options.test}
+    own = {part.split for part in parts}
+    missing = [split for split in fractions if split not in own and fractions[split]]
+    pieces, by_time = _divided(source, parts, missing, options) if missing else ({}, False)
     parts = [replace(part, split=part.split or "train") for part in parts]
     return ImportPlan(parts, pieces, by_time, widths)
+
+
+def _divided(
+    source: Source, parts: list[Part], missing: list[str], options: ImportOptions
+) -> tuple[Pieces, bool]:
+    """Pieces for the splits that the source does not have; whether recordings are cut for them."""
+    fractions = {"validate": options.validate, "test": options.test}
+    lengths = {part.name: source.lengths(part) for part in parts if part.split in (None, "train")}
+    # Views of several cameras have one name, and go to one split.
+    names = list(dict.fromkeys(name for own in lengths.values() for name, _ in own))
+    if len(names) < FEW:
+        by_time = {
+            part: {
+                name: divide_by_time(length, missing, fractions)
+                for name, length in own
+                if length  # else it cannot be read, which is said when its turn comes
+            }
+            for part, own in lengths.items()
+        }
+        return by_time, True
+    splits = divide(names, missing, fractions, options.split_seed)
+    return {
+        part: {name: [Piece(splits[name])] for name, _ in own} for part, own in lengths.items()
+    }, False
 
 
 def _widths(source: Source, parts: list[Part], options: ImportOptions) -> dict[str, int | None]:
@@ -63,30 +86,41 @@ def _widths(source: Source, parts: list[Part], options: ImportOptions) -> dict[s
         ForeframeError: not one recording can be read.
     """
     fit = Fit(options.size, options.crop)
-    reasons: list[Skip] = []
-    for part in parts:
-        for item in source.read(part):
-            if isinstance(item, Skip):
-                reasons.append(item)
-                continue
-            try:
-                frame = next(iter(item.frames))
-            except StopIteration:
-                continue
-            except ForeframeError as error:
-                reasons.append(Skip(item.name, str(error)))
-                continue
-            if np.ndim(frame) == 3:
-                fit.box(*frame.shape[:2])  # a crop that doesn't fit is the user's mistake
-            reason = fault(item, None)
-            if reason is None:
-                return {
-                    "actions": None if item.actions is None else item.actions.shape[1],
-                    "positions": None if item.positions is None else item.positions.shape[1],
-                }
-            reasons.append(Skip(item.name, reason))
-    first = "; ".join(f"{skip.name}: {skip.reason}" for skip in reasons[:3])
+    skipped: list[Skip] = []
+    for item in (item for part in parts for item in source.read(part)):
+        if isinstance(item, Skip):
+            skipped.append(item)
+            continue
+        reason = _look_at(item, fit)
+        if reason is None:
+            return {
+                "actions": None if item.actions is None else item.actions.shape[1],
+                "positions": None if item.positions is None else item.positions.shape[1],
+            }
+        skipped.append(Skip(item.name, reason))
     raise ForeframeError(
-        f"not one recording can be read ({first or 'there are none'}). "
+        f"not one recording can be read ({listed(skipped) or 'there are none'}). "
         "Check that the input is of this form and that the options name what is in it."
     )
+
+
+def _look_at(item: RawRecording, fit: Fit) -> str | None:
+    """What is wrong with a recording, from its first frame and its numbers.
+
+    Raises:
+        ForeframeError: the crop reaches beyond its frames, which is the user's mistake.
+    """
+    try:
+        frame = next(iter(item.frames), None)
+    except ForeframeError as error:
+        return str(error)
+    if frame is None:
+        return "it holds no frames"
+    if np.ndim(frame) == 3:
+        fit.box(*frame.shape[:2])
+    return fault(item, None)
+
+
+def listed(skipped: list[Skip]) -> str:
+    """The first few of what was skipped, with the reasons."""
+    return "; ".join(f"{skip.name}: {skip.reason}" for skip in skipped[:3])
