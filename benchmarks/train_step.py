@@ -36,7 +36,7 @@ from foreframe.config.training import RunConfig
 from foreframe.data.recording import Recording
 from foreframe.data.store.writer import write_store
 from foreframe.model.clip import Clip
-from foreframe.model.recurrence import time_first
+from foreframe.model.spans import time_first
 from foreframe.runs.hub import VideoCVAE
 from foreframe.system.device import has_fast_bf16
 from foreframe.training.loop import Training, step_draws

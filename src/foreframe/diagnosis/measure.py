@@ -14,7 +14,8 @@ from foreframe.evaluation.sampling import sequence_noise
 from foreframe.metrics import psnr
 from foreframe.model.latent import LatentNumbers, latent_numbers
 from foreframe.model.nets.recurrent import Gaussian
-from foreframe.model.recurrence import Observed, time_first
+from foreframe.model.recurrence import Observed
+from foreframe.model.spans import time_first
 from foreframe.runs.hub import VideoCVAE
 
 SOURCES = ("posterior", "prior", "prior-mean", "zero")

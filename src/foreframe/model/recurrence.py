@@ -10,17 +10,18 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from foreframe.config.model import ModelConfig
-from foreframe.model.conditioned import Conditioned
+from foreframe.model.imagines import Imagines
 from foreframe.model.nets.architectures import NETS
 from foreframe.model.nets.blend import DRAWN, blend
 from foreframe.model.nets.conv import DecoderContext, Skips, initialise
 from foreframe.model.nets.norm import statistics_kept
 from foreframe.model.nets.recurrent import LSTM, FixedPrior, Gaussian, GaussianLSTM, State
+from foreframe.model.spans import Span, repeat
 
 
 class Memory(NamedTuple):
@@ -97,23 +98,7 @@ class Prediction(NamedTuple):
     memory: Memory
 
 
-class Span(NamedTuple):
-    """The frames of a span of steps, and the prior of each z."""
-
-    x_pred: Float[Tensor, "steps batch 3 height width"]
-    p: Gaussian
-
-
-def time_first(frames: Shaped[Tensor, "batch time 3 height width"]) -> Tensor:
-    """[B, T, 3, H, W] to [T, B, 3, H, W] in [0, 1], each frame contiguous in channels-last order.
-
-    Done once a batch, so that the loop over time slices without copying.
-    """
-    frames = frames.permute(1, 0, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3)
-    return frames if frames.is_floating_point() else frames.float().div_(255)
-
-
-class Recurrence(Conditioned):
+class Recurrence(Imagines):
     """The networks of a conditional VAE over video, and how they are unrolled over time.
 
     Args:
@@ -368,8 +353,3 @@ _Predict = Callable[[slice, Tensor, Memory, Sources | None, bool], Prediction]
 def _once_more() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
     """The contexts of a checkpointed part's two runs: the second must not be counted again."""
     return nullcontext(), statistics_kept()
-
-
-def repeat(x: Tensor, samples: int) -> Tensor:
-    """[time, B, ...] for K samples of each sequence: [time, B * K, ...], sample index fastest."""
-    return x if samples == 1 else x.repeat_interleave(samples, 1)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from foreframe.data.store.batches import evaluation_batches
 from foreframe.data.store.store import Store
-from foreframe.model.recurrence import time_first
+from foreframe.model.spans import time_first
 from foreframe.runs.hub import VideoCVAE
 
 _SEQUENCES = 24

@@ -13,7 +13,7 @@ from foreframe.data.store.store import Store
 from foreframe.metrics import psnr
 from foreframe.model.clip import Clip
 from foreframe.model.latent import LatentNumbers, latent_numbers
-from foreframe.model.recurrence import time_first
+from foreframe.model.spans import time_first
 from foreframe.runs.hub import VideoCVAE
 from foreframe.system.device import autocast
 from foreframe.visuals import samples_gif
