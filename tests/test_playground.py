@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from foreframe.serve import Limits, Served, make_app
+from foreframe.serve.app import make_app
+from foreframe.serve.options import Limits, ServeOptions
+from foreframe.serve.served import Served
 
 playwright = pytest.importorskip("playwright.sync_api")
 
@@ -35,7 +37,8 @@ def address(played, toy_data):
     import uvicorn
 
     limits = Limits(requests_per_second=10_000, steps_per_second=10_000)
-    app = make_app({"toy": Served("toy", played, toy_data, "cpu")}, limits=limits)
+    runs = {"toy": Served("toy", played, toy_data, "cpu")}
+    app = make_app(runs, ServeOptions(limits=limits))
     config = uvicorn.Config(app, port=0, log_level="critical", ws="websockets-sansio")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
@@ -190,7 +193,7 @@ def test_the_recording_replayed_is_scored(open_page, played, toy_data):
         for text in page.locator("#stage .imagined figcaption span:last-child").all_inner_texts()
     ]
     frames = at(page, 12)
-    truth = Served("toy", played, toy_data, "cpu").sequence(0).frames[13].astype(float)
+    truth = Served("toy", played, toy_data, "cpu").recording(0).frames[13].astype(float)
     mse = ((frames - truth) ** 2).mean(axis=(1, 2)) / 255**2
     np.testing.assert_allclose(shown, (-10 * np.log10(mse)).mean(-1), atol=0.06)
 
@@ -300,7 +303,7 @@ def test_a_damaged_link_is_said_to_be(browser, address):
 
 
 def test_an_upload_is_played(open_page, played, toy_data, tmp_path):
-    frames = Served("toy", played, toy_data, "cpu").sequence(0).frames[:4]
+    frames = Served("toy", played, toy_data, "cpu").recording(0).frames[:4]
     files = []
     for t, frame in enumerate(frames):
         files.append(tmp_path / f"{t}.png")

@@ -3,14 +3,17 @@
 import base64
 import io
 import json
+import shutil
 import socket
 import struct
 import threading
 import time
 import zipfile
 
+import av
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
@@ -19,9 +22,14 @@ from foreframe import VideoCVAE
 from foreframe.commands.app import main
 from foreframe.data.lab import read_sequence, write_sequence
 from foreframe.data.recording import Recording
+from foreframe.data.store.store import Store
 from foreframe.errors import ForeframeError
-from foreframe.serve import Limits, Served, listen, make_app
-from foreframe.serve.listen import is_local
+from foreframe.serve import directions
+from foreframe.serve.app import make_app
+from foreframe.serve.listen import listen
+from foreframe.serve.moments import Session
+from foreframe.serve.options import Limits, ServeOptions, is_local
+from foreframe.serve.served import Served
 
 HEADER = struct.Struct("<8I")
 LEFT, RIGHT = [-4.0, 0.0, 0.0, 0.0], [4.0, 0.0, 0.0, 0.0]
@@ -37,8 +45,9 @@ def make(served):
     """Applications with limits of their own, and clients of them."""
     opened = []
 
-    def client(token=None, hosts=None, **limits) -> TestClient:
-        app = make_app({"toy": served}, limits=Limits(**limits), token=token, hosts=hosts)
+    def client(token=None, host="testserver", **limits) -> TestClient:
+        options = ServeOptions(host, token=token, limits=Limits(**limits))
+        app = make_app({"toy": served}, options)
         made = TestClient(app, raise_server_exceptions=False)
         made.__enter__()
         opened.append(made)
@@ -96,7 +105,7 @@ def test_a_run_is_described(client, served):
     assert run["positions_rolled"]
     assert run["playable"]
     assert run["actions"][0]["low"] == -4.0
-    assert abs(sum(served.directions().shares) - 1) < 1e-6
+    assert abs(sum(served.weights().directions.shares) - 1) < 1e-6
     assert len(run["z_directions"]) == 4
 
 
@@ -130,7 +139,8 @@ def test_a_training_without_a_model_is_shown_and_not_played(played, toy_data, tm
     young = tmp_path / "young"
     young.mkdir()
     (young / "run.json").write_text((played / "run.json").read_text())
-    app = make_app({"young": Served("young", young, toy_data, "cpu")})
+    options = ServeOptions("testserver")
+    app = make_app({"young": Served("young", young, toy_data, "cpu")}, options)
     with TestClient(app) as client:
         (run,) = client.get("/api/runs").json()
         assert not run["playable"]
@@ -145,8 +155,6 @@ def test_a_training_without_a_model_is_shown_and_not_played(played, toy_data, tm
 
 def test_replaying_the_recording_gives_what_generate_gives(client, served):
     """The same as from Python, noise and all: the service adds nothing of its own."""
-    import torch
-
     recorded = served.test[0]
     session = begin(client, samples=2, seed=5)
     rows = recorded.actions[1:9]
@@ -215,19 +223,87 @@ def test_a_dropped_socket_goes_on_where_it_was(client):
     np.testing.assert_array_equal(whole, np.concatenate([made, third[None]]))
 
 
-def test_the_latent_is_chosen(client, served):
+def test_the_latent_is_chosen(client, monkeypatch):
+    """A z that is given whole is not drawn: other noise leads to the very same frames.
+
+    Futures differ even then, in what was drawn for z while the given frames were seen.
+    """
     session = begin(client, samples=3)
+    pinned = {"mode": "directions", "values": [2.0, 0.0, 0.0, 0.0]}
+    half = {"mode": "directions", "values": [2.0, None]}
     with client.websocket_connect(f"/api/sessions/{session}/steps") as steps:
-        pinned = {"mode": "directions", "values": [2.0, 0.0, 0.0, 0.0]}
         _, frames = step(steps, 0, LEFT, z=pinned)
-        assert np.abs(frames[0].astype(int) - frames[1]).max() <= 1, "nothing is left to chance"
         _, less = step(steps, 0, LEFT, z={"mode": "directions", "values": [-2.0, 0, 0, 0]})
         assert np.abs(frames.astype(int) - less).max() > 3
-        _, some = step(steps, 0, LEFT, z={"mode": "directions", "values": [2.0, None]})
-        assert np.abs(some[0].astype(int) - some[1]).max() > 0
+        _, some = step(steps, 0, LEFT, z=half)
         fixed, _ = step(steps, 0, LEFT, z={"mode": "fixed"})
         ask(steps, fixed, LEFT, z={"mode": "directions", "values": [0.0] * 5})
         assert "directions" in steps.receive_json()["reason"]
+        noise = Session.noise
+        monkeypatch.setattr(Session, "noise", lambda self, t: -noise(self, t))
+        _, again = step(steps, 0, LEFT, z=pinned)
+        np.testing.assert_array_equal(frames, again, "nothing is left to chance")
+        _, other = step(steps, 0, LEFT, z=half)
+        assert np.abs(some.astype(int) - other).max() > 0
+
+
+def test_futures_of_one_past_differ_in_drawn_z_alone(served):
+    """With the same z for the given frames, a chosen z makes all futures one."""
+    recorded = served.test[0]
+    given = {"actions": recorded.actions[:2].copy(), "positions": recorded.positions[:2].copy()}
+    session = Session("x", served, served.weights(), recorded.frames[:2].copy(), given, 3, 0)
+    draws = session.begun().memory.predictor[0]
+    assert (draws[:, 0] - draws[:, 1]).abs().max() > 0
+    model = session.weights.model
+    now = model.begin(
+        torch.from_numpy(session.given).permute(0, 3, 1, 2)[None],
+        *(torch.from_numpy(given[part])[None] for part in ("actions", "positions")),
+        n_samples=3,
+        noise=torch.zeros(1, 3, 1, model.config.z_dim),
+    )
+    rows = [torch.tensor([LEFT]), torch.from_numpy(given["positions"][1:])]
+    z = session.weights.directions.place([2.0, 0.0, 0.0, 0.0], session.noise(1))
+    frames, _ = model.step(now, *rows, z=z[None])
+    torch.testing.assert_close(frames[0, 0], frames[0, 1], rtol=0, atol=0)
+
+
+def test_a_session_keeps_its_weights_and_their_directions(played, toy_data, tmp_path):
+    """A training that goes on writes better weights; who plays does not feel it."""
+    run = shutil.copytree(played, tmp_path / "run")
+    served = Served("toy", run, toy_data, "cpu")
+    pinned = {"mode": "directions", "values": [2.0, -1.0, 0.5, 0.0]}
+    with TestClient(make_app({"toy": served}, ServeOptions("testserver"))) as client:
+        session = begin(client)
+        with client.websocket_connect(f"/api/sessions/{session}/steps") as steps:
+            _, before = step(steps, 0, LEFT, z=pinned)
+            model = VideoCVAE.from_pretrained(run)
+            with torch.no_grad():
+                model.posterior.mu.bias.add_(3.0)
+                model.decoder.head[1].weight.mul_(-1)
+            model.save_pretrained(run)
+            newer = begin(client)
+            with client.websocket_connect(f"/api/sessions/{newer}/steps") as others:
+                _, after = step(others, 0, LEFT, z=pinned)
+            assert np.abs(before.astype(int) - after).max() > 3
+            _, again = step(steps, 0, LEFT, z=pinned)
+    np.testing.assert_array_equal(before, again)
+
+
+def test_directions_are_computed_in_the_engines_thread_once(
+    played, toy_data, tmp_path, monkeypatch
+):
+    threads, computed = [], directions.principal_directions
+
+    def watched(model, store):
+        threads.append(threading.current_thread().name)
+        return computed(model, store)
+
+    monkeypatch.setattr(directions, "principal_directions", watched)
+    app = make_app({"toy": Served("toy", played, toy_data, "cpu")}, ServeOptions("testserver"))
+    with TestClient(app) as client:
+        assert len(client.get("/api/runs").json()[0]["z_directions"]) == 4
+        walk(client, begin(client), [LEFT] * 2, z={"mode": "directions", "values": [1.0]})
+    assert threads == ["foreframe-engine"]
 
 
 def test_positions_follow_from_actions(client, served):
@@ -273,7 +349,7 @@ def test_many_sessions_at_once_are_each_as_if_alone(make):
 
 def test_a_forgotten_moment_is_replayed_from_the_first(make, served):
     """Memory is bounded: with room for two moments, the first of them cannot be stepped from."""
-    client = make(state_bytes=400_000)
+    client = make(state_megabytes=0.4)
     session = begin(client)
     with client.websocket_connect(f"/api/sessions/{session}/steps") as steps:
         nodes = [0]
@@ -286,7 +362,7 @@ def test_a_forgotten_moment_is_replayed_from_the_first(make, served):
         assert "replay" in answer["reason"]
         step(steps, 0, LEFT)  # the first moment is kept
     taken = float(client.get("/metrics").text.split("foreframe_state_bytes ")[-1].split()[0])
-    assert taken <= 400_000
+    assert taken <= 0.4 * 2**20
 
 
 # -- files ----------------------------------------------------------------------------------------
@@ -299,8 +375,6 @@ def test_what_was_seen_is_saved(client, served, tmp_path):
     gif = Image.open(io.BytesIO(client.get(address + "&format=gif").content))
     assert gif.n_frames == 2 + 5
     assert client.get(address + "&format=mp4").content[4:8] == b"ftyp"
-    import av
-
     with av.open(io.BytesIO(client.get(address + "&format=mp4").content)) as video:
         pictures = [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
     assert len(pictures) == 7
@@ -309,13 +383,48 @@ def test_what_was_seen_is_saved(client, served, tmp_path):
     archive = zipfile.ZipFile(io.BytesIO(client.get(address + "&format=lab").content))
     archive.extractall(tmp_path)
     for k in range(2):
-        sequence = read_sequence(tmp_path / "imagined" / str(k))
+        folder = tmp_path / "imagined" / "test" / "traj_0_to_255.tfrecords" / str(k)
+        sequence = read_sequence(folder)
         np.testing.assert_array_equal(sequence.frames[2:], made[:, k])
         np.testing.assert_array_equal(sequence.frames[:2], served.test[0].frames[:2])
         np.testing.assert_array_equal(sequence.actions[1:6], np.float32([RIGHT] * 5))
         np.testing.assert_array_equal(sequence.actions[0], served.test[0].actions[0])
         assert len(sequence.positions) == 7
     assert client.get(f"/api/sessions/{session}/export?node=99").status_code == 404
+
+
+def test_what_is_exported_is_imported(client, served, tmp_path, capsys):
+    session = begin(client, samples=2)
+    node, made = walk(client, session, [RIGHT] * 5)
+    content = client.get(f"/api/sessions/{session}/export?node={node}&format=lab").content
+    zipfile.ZipFile(io.BytesIO(content)).extractall(tmp_path)
+    with pytest.raises(SystemExit):  # there is nothing in it to train on
+        main(["check", str(tmp_path / "imagined"), "--out", str(tmp_path / "checked")])
+    text = capsys.readouterr().out
+    assert "test           2      14  7 / 7 / 7  64x64" in text
+    assert "train: is missing" in text
+    main(["import", "lab", str(tmp_path / "imagined"), str(tmp_path / "store"), "--workers", "1"])
+    store = Store(tmp_path / "store" / "test")
+    assert len(store) == 2
+    for k in range(2):
+        np.testing.assert_array_equal(store[k].frames[2:], made[:, k])
+        np.testing.assert_array_equal(store[k].actions[1:6], np.float32([RIGHT] * 5))
+
+
+@pytest.mark.parametrize("rate", [2.5, 10.0, 30.0])
+def test_files_play_at_the_recordings_rate(played, toy_data, tmp_path, rate):
+    words = ["--frame-rate", str(rate), "--workers", "1"]
+    main(["import", "lab", str(toy_data), str(tmp_path / "store"), *words])
+    served = Served("toy", played, tmp_path / "store", "cpu")
+    with TestClient(make_app({"toy": served}, ServeOptions("testserver"))) as client:
+        assert client.get("/api/runs").json()[0]["frame_rate"] == rate
+        session = begin(client)
+        node, _ = walk(client, session, [LEFT] * 3)
+        address = f"/api/sessions/{session}/export?node={node}&format="
+        gif = Image.open(io.BytesIO(client.get(address + "gif").content))
+        assert gif.info["duration"] == pytest.approx(1000 / rate, abs=10)  # GIF counts hundredths
+        with av.open(io.BytesIO(client.get(address + "mp4").content)) as video:
+            assert float(video.streams.video[0].average_rate) == rate
 
 
 def png(frame):
@@ -352,8 +461,6 @@ def test_a_video_without_numbers_is_played(client, served, kind, tmp_path):
         pictures[0].save(file, "GIF", save_all=True, append_images=pictures[1:])
         content = file.getvalue()
     else:
-        import av
-
         file = io.BytesIO()
         with av.open(file, "w", format="mp4") as container:
             stream = container.add_stream("mpeg4", rate=10)
@@ -399,10 +506,29 @@ BOMB = np.zeros((3000, 3000, 3), np.uint8)
     ],
 )
 def test_uploads_that_are_refused(make, files, status, words):
-    client = make(upload_bytes=200_000, upload_frames=40)
+    client = make(upload_megabytes=0.2, upload_frames=40)
     answer = client.post("/api/uploads", files=files)
     assert answer.status_code == status, answer.text
     assert words in answer.json()["reason"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.png", b"\x89PNG\r\n\x1a\n" + bytes(40)),
+        ("a.jpg", b"\xff\xd8\xff nothing more"),
+        ("notes.txt", b"no video at all" * 50),
+        ("x.mp4", b"\0\0\0\x18ftypmp42" + bytes(90)),
+    ],
+    ids=["png", "jpeg", "text", "video"],
+)
+def test_a_refusal_of_an_upload_is_in_words(client, name, content):
+    answer = client.post("/api/uploads", files=[("frames", (name, content))])
+    assert answer.status_code == 422
+    reason = answer.json()["reason"]
+    assert reason.startswith(f"{name}: ")
+    for part in ("Errno", "None", "object at", "<", "None"):
+        assert part not in reason, reason
 
 
 def test_a_short_upload_is_refused_when_it_is_played(client):
@@ -494,7 +620,7 @@ def test_mistakes_in_messages_are_forgiven_and_floods_are_not(make):
 
 
 def test_a_thousand_sessions_opened_and_dropped(make, monkeypatch):
-    client = make(sessions=8, requests_per_second=100_000)
+    client = make(sessions_max=8, requests_per_second=100_000)
     monkeypatch.setattr("foreframe.serve.sessions._QUIET_SECONDS", 0.0)
     for i in range(1000):
         session = begin(client, seed=i)
@@ -509,7 +635,7 @@ def test_a_thousand_sessions_opened_and_dropped(make, monkeypatch):
 
 
 def test_sessions_are_bounded_and_expire(make):
-    client = make(sessions=2, session_seconds=0.3)
+    client = make(sessions_max=2, session_minutes=0.005)
     first = begin(client)
     with client.websocket_connect(f"/api/sessions/{first}/steps") as one:
         step(one, 0, LEFT)
@@ -534,7 +660,7 @@ def test_requests_are_bounded(make):
     answers = [client.get("/api/runs").status_code for _ in range(30)]
     assert answers[0] == 200
     assert answers[-1] == 429
-    client = make(body_bytes=2000)
+    client = make(body_megabytes=0.002)
     answer = client.post("/api/predict", content=b" " * 5000)
     assert answer.status_code == 413
 
@@ -546,8 +672,8 @@ def live(served):
     """The service behind a real socket: its port."""
     import uvicorn
 
-    limits = Limits(body_bytes=50_000, upload_bytes=100_000, body_seconds=1.0)
-    app = make_app({"toy": served}, limits=limits)
+    limits = Limits(body_megabytes=0.05, upload_megabytes=0.1, body_seconds=1.0)
+    app = make_app({"toy": served}, ServeOptions("x", limits=limits))
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -647,7 +773,7 @@ def test_other_pages_are_kept_out(make):
         step(steps, 0, LEFT)
     wanted = {"run": "toy", "sequence": 0}
     assert client.post("/api/sessions", json=wanted, headers=foreign).status_code == 403
-    local = make(hosts=frozenset({"127.0.0.1"}))
+    local = make(host="127.0.0.1")
     assert local.get("/api/runs").status_code == 421, "a name that leads here is not enough"
     assert local.get("/api/runs", headers={"host": "127.0.0.1:8642"}).status_code == 200
 
@@ -677,7 +803,7 @@ def test_no_path_reaches_the_files(client, path):
 )
 def test_addresses_that_do_not_serve(served, options, words):
     with pytest.raises(ForeframeError, match=words):
-        listen({"toy": served}, **options)
+        listen({"toy": served}, ServeOptions(**options))
 
 
 def test_which_addresses_are_of_this_machine():

@@ -5,7 +5,9 @@ import warnings
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from foreframe.serve import Limits, Served, make_app
+from foreframe.serve.app import make_app
+from foreframe.serve.options import Limits, ServeOptions
+from foreframe.serve.served import Served
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -14,8 +16,9 @@ with warnings.catch_warnings():
 
 @pytest.fixture(scope="module")
 def schema(played, toy_data):
-    limits = Limits(samples=2, n_future=4, requests_per_second=1e6)
-    app = make_app({"toy": Served("toy", played, toy_data, "cpu")}, limits=limits)
+    limits = Limits(samples_max=2, frames_max=4, requests_per_second=1e6)
+    runs = {"toy": Served("toy", played, toy_data, "cpu")}
+    app = make_app(runs, ServeOptions("testserver", limits=limits))
     return schemathesis.openapi.from_asgi("/api/openapi.json", app)
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from foreframe.commands.console import CORES, counting, say
 from foreframe.commands.evaluate import show_card
-from foreframe.commands.serve import HOST, PORT
 from foreframe.commands.train import training_display
 from foreframe.config.model import ModelConfig
 from foreframe.config.recipes import recipe
@@ -15,6 +14,7 @@ from foreframe.config.training import RunConfig, TrainConfig
 from foreframe.data.lab import list_sequences
 from foreframe.errors import ForeframeError
 from foreframe.runs.folder import BEST, EVALUATION, RUN_CONFIG, saved_config
+from foreframe.serve.options import HOST, PORT
 from foreframe.system.device import DeviceName
 
 

@@ -83,6 +83,7 @@ def frames(
                     "Restore it, or remove it."
                 )
     except (av.error.FFmpegError, ValueError, OSError, EOFError, MemoryError) as error:
+        reason = getattr(error, "strerror", None) or error  # FFmpeg's words without its numbers
         raise ForeframeError(
-            f"{name}: cannot be read as a video ({error}). Restore it, or remove it."
+            f"{name}: cannot be read as a video ({reason}). Restore it, or remove it."
         ) from error

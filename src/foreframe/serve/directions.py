@@ -1,5 +1,7 @@
-"""The principal directions of the latent: what to turn to see what z does."""
+"""The weights of a run with the principal directions of their latent: what to turn to see z."""
 
+from collections.abc import Callable
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -16,15 +18,38 @@ _SEQUENCES = 24
 _FRAMES = 24
 
 
-class Directions(NamedTuple):
-    """The Gaussian that all z of many recordings follow together, in its principal axes.
+class Weights:
+    """The weights of a run at one time, and what follows from them.
+
+    A training may write better ones meanwhile; a session keeps those that it began with.
 
     Attributes:
-        mean: of z.
-        axes: [z, z], a direction in each row, that along which the posterior's means vary most
-            first.
-        deviations: of z along each, that of the means and that of the posterior itself together.
-        shares: of the variance of the posterior's means along each.
+        model: in evaluation mode.
+
+    Args:
+        model: in evaluation mode.
+        recordings: that the directions are computed on; None where there are none.
+    """
+
+    def __init__(self, model: VideoCVAE, recordings: Callable[[], Store | None]) -> None:
+        self.model, self._recordings = model, recordings
+
+    @cached_property
+    def directions(self) -> "Directions | None":
+        """The principal directions of the latent; computed once, only in the engine's thread."""
+        recordings = self._recordings()
+        return None if recordings is None else principal_directions(self.model, recordings)
+
+
+class Directions(NamedTuple):
+    """The Gaussian that the z of many recordings follow together, in its principal axes.
+
+    Attributes:
+        mean: [z], the mean of z.
+        axes: [z, z], one direction in each row; along the first the posterior's means vary most.
+        deviations: [z], the standard deviation of z along each axis: the spread of the posterior's
+            means and the posterior's own together.
+        shares: [z], the share of the variance of the posterior's means along each axis.
     """
 
     mean: Float[Tensor, " z"]
@@ -38,8 +63,8 @@ class Directions(NamedTuple):
         """Latents with some coordinates given, and the others drawn.
 
         Args:
-            values: deviations from the mean along the first axes; None leaves one drawn, as are
-                those beyond the list.
+            values: standard deviations from the mean along the first axes. A None leaves its
+                coordinate drawn, and so are all beyond the list.
             noise: [K, z], from N(0, I).
         """
         coordinates = noise.clone()
@@ -51,11 +76,11 @@ class Directions(NamedTuple):
 
 @torch.no_grad()
 def principal_directions(model: VideoCVAE, store: Store) -> Directions:
-    """Those of the posterior over some recordings (evaluation mode).
+    """The principal directions of the posterior over some recordings.
 
     Args:
         model: in evaluation mode.
-        store: of frames in the model's size.
+        store: recordings with frames in the model's size.
     """
     device = next(model.parameters()).device
     frames = max(2, min(_FRAMES, int(store.lengths.min())))

@@ -1,4 +1,4 @@
-"""One thread for all that networks compute; steps that wait at the same time are taken together."""
+"""One thread for all that networks compute; steps that wait at the same time become one batch."""
 
 import threading
 from collections.abc import Callable
@@ -59,12 +59,12 @@ class Call:
 
 
 class Engine:
-    """Steps at once when idle, and those that gathered meanwhile as one batch when busy.
+    """Takes a step at once when idle; steps that arrive while it is busy become one batch.
 
     PyTorch uses all cores for one step; two threads would only get into each other's way.
 
     Args:
-        taken: told how many futures each batch had.
+        taken: called with the number of futures in each batch.
     """
 
     def __init__(self, taken: Callable[[int], None] = lambda futures: None) -> None:
@@ -74,15 +74,15 @@ class Engine:
         self._thread.start()
 
     def step(self, step: Step) -> "Future[tuple[np.ndarray, Imagination]]":
-        """Have ``step`` taken; its future is returned."""
+        """Queue a step; the result is its ``done``."""
         self._waiting.put(step)
         return step.done
 
     def call(self, work: Callable[[], Any]) -> "Future[Any]":
-        """Have ``work`` done in the engine's thread, between two batches."""
-        wanted = Call(work)
-        self._waiting.put(wanted)
-        return wanted.done
+        """Queue any other work for the engine's thread, between two batches."""
+        call = Call(work)
+        self._waiting.put(call)
+        return call.done
 
     def close(self) -> None:
         """Finish what is waiting, and end."""

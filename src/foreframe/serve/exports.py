@@ -1,21 +1,24 @@
-"""What was imagined as files: GIF, MP4, and sequences in the lab's layout."""
+"""What was imagined as files: GIF, MP4, or a dataset in the lab's layout."""
 
 import asyncio
 import io
 import tempfile
 import zipfile
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import UInt8
 
+from foreframe.data.exports.lab import SHARD
 from foreframe.data.lab import write_sequence
 from foreframe.data.video_file import import_av
 from foreframe.errors import ForeframeError
-from foreframe.serve.limits import Limits
+from foreframe.serve.moments import Moment, Session
 from foreframe.serve.refusal import Refusal
-from foreframe.serve.sessions import Node, Session, Sessions, first_moment
+from foreframe.serve.stepping import Player
 from foreframe.visuals.frames import futures_gif
 
 Format = Literal["gif", "mp4", "lab"]
@@ -26,41 +29,40 @@ _GAP = 2
 
 
 async def replay(
-    sessions: Sessions, session: Session, node: int, limits: Limits
-) -> tuple[UInt8[np.ndarray, "k time height width 3"], list[Node]]:
-    """The frames from the first given one to a moment, imagined again, and the moments' rows.
+    player: Player, session: Session, number: int
+) -> tuple[UInt8[np.ndarray, "k time height width 3"], list[Moment]]:
+    """The frames from the first given one to a moment, imagined again, and the moments between.
 
     Frames are not kept: the same seed and actions make the same.
 
     Raises:
         Refusal: no such moment, or the way there is too long.
     """
-    path = session.path(node)
-    if len(path) - 1 > limits.n_future:
-        raise Refusal(413, f"{len(path) - 1} steps; {limits.n_future} are the most that are saved.")
-    steps = [session.nodes[number] for number in path[1:]]
-    first = session.nodes[0]
-    state = first.state or await asyncio.wrap_future(
-        sessions.engine.call(lambda: first_moment(session))
-    )
+    path = session.path(number)
+    most = player.sessions.limits.frames_max
+    if len(path) - 1 > most:
+        raise Refusal(413, f"{len(path) - 1} steps; {most} are the most that are saved.")
+    now = path[0]
+    if now.state is None:
+        state = await asyncio.wrap_future(player.engine.call(session.begun))
+        now = replace(now, state=state)
     given = np.broadcast_to(session.given, (session.samples, *session.given.shape))
     frames = [given[:, t] for t in range(given.shape[1])]
-    now = Node(None, 0, None, None, first.latent, first.next_position, state)
-    for step in steps:
-        now, pictures = await sessions.advance(
-            session, now, step.action, step.position, step.latent
+    for moment in path[1:]:
+        now, pictures = await player.advance(
+            session, now, moment.action, moment.position, moment.latent
         )
         frames.append(pictures)
-    return np.stack(frames, 1), steps
+    return np.stack(frames, 1), path[1:]
 
 
 def as_file(
     kind: Format,
     session: Session,
     frames: UInt8[np.ndarray, "k time height width 3"],
-    steps: list[Node],
+    steps: list[Moment],
 ) -> bytes:
-    """The file; blocks while it is made.
+    """The file's content; blocks while it is made.
 
     Raises:
         Refusal: a package for it is not installed.
@@ -86,7 +88,7 @@ def _mp4(frames: np.ndarray, rate: float) -> bytes:
     codec = next((c for c in ("libx264", "libopenh264") if c in av.codecs_available), "mpeg4")
     file = io.BytesIO()
     with av.open(file, "w", format="mp4") as container:
-        stream: Any = container.add_stream(codec, rate=max(1, round(rate)))
+        stream: Any = container.add_stream(codec, rate=Fraction(rate).limit_denominator(1001))
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.bit_rate = 2_000_000
         for picture in pictures:
@@ -113,26 +115,27 @@ def _side_by_side(step: UInt8[np.ndarray, "k height width 3"]) -> UInt8[np.ndarr
     )
 
 
-def _lab(folder: Path, session: Session, frames: np.ndarray, steps: list[Node]) -> bytes:
-    """A zip of a folder for each future, with the rows that led to its frames."""
+def _lab(folder: Path, session: Session, frames: np.ndarray, steps: list[Moment]) -> bytes:
+    """A zip of a dataset: each future is a sequence of its test split."""
     rows = {part: _rows(session, steps, part) for part in ("actions", "positions")}
+    shard = f"imagined/test/traj_0_to_{SHARD - 1}.tfrecords"
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:  # PNGs are packed already
         for k, future in enumerate(frames):
             write_sequence(folder / str(k), future, rows["actions"], rows["positions"])
             for path in sorted((folder / str(k)).iterdir()):
-                archive.write(path, f"imagined/{k}/{path.name}")
+                archive.write(path, f"{shard}/{k}/{path.name}")
     return file.getvalue()
 
 
-def _rows(session: Session, steps: list[Node], part: str) -> np.ndarray | None:
+def _rows(session: Session, steps: list[Moment], part: str) -> np.ndarray | None:
     """A row for each frame, as recordings have them: row t acts between frame t and t + 1."""
     given = session.given_rows[part]
     if given is None:
         return None
     led = [step.action if part == "actions" else step.position for step in steps]
     made = [row for row in led if row is not None]
-    source = session.model.config.timing == "source"
+    source = session.weights.model.config.timing == "source"
     # In source-time the row of the last given frame led to the first imagined one.
     before = given[: len(given) - 1] if source and made else given
     rows = np.concatenate([before, np.stack(made)]) if made else before

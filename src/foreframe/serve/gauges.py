@@ -11,7 +11,7 @@ class Gauges:
 
     Args:
         sessions: how many are open.
-        state_bytes: what their moments take.
+        state_bytes: memory that their moments take.
     """
 
     def __init__(self, sessions: Callable[[], int], state_bytes: Callable[[], int]) -> None:
@@ -33,10 +33,10 @@ class Gauges:
         )
 
     def taken(self, futures: int) -> None:
-        """A batch of so many futures was stepped."""
+        """Count a batch of so many futures."""
         self.batches.inc()
         self.frames.inc(futures)
 
     def text(self) -> bytes:
-        """All of them."""
+        """All numbers, as Prometheus reads them."""
         return generate_latest(self.registry)

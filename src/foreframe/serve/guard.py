@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from foreframe.serve.limits import Limits
+from foreframe.serve.options import Limits
 
 COOKIE = "foreframe-token"
 OPEN_PATHS = ("/healthz",)
@@ -32,11 +32,11 @@ HEADERS = {
 
 
 class Bucket:
-    """So much a second in the mean, and twice that at once.
+    """A rate that is kept on average; for a moment twice as much may come.
 
     Args:
-        rate: a second.
-        clock: seconds.
+        rate: takings a second.
+        clock: seconds, for tests.
     """
 
     def __init__(self, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -44,7 +44,7 @@ class Bucket:
         self._left, self._at = 2 * rate, clock()
 
     def take(self) -> bool:
-        """Whether one more is within the rate."""
+        """Whether one more is within the rate; if so, it counts."""
         now = self._clock()
         self._left = min(2 * self.rate, self._left + (now - self._at) * self.rate)
         self._at = now

@@ -11,13 +11,13 @@ Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 
 class Strict(BaseModel):
-    """Words that are not known are refused, not passed over."""
+    """A message whose unknown fields are refused, not passed over."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 class Reason(BaseModel):
-    """Of a request that was not served."""
+    """The answer to a request that was not served."""
 
     reason: str
 
@@ -85,6 +85,7 @@ class RunOut(BaseModel):
     planar: PlanarOut
     planar_known: bool
     sequences: int
+    notes: list[str]
     z_directions: list[float]
     limits: LimitsOut
 
@@ -98,7 +99,7 @@ class SequenceOut(BaseModel):
 
 
 class SequencesOut(BaseModel):
-    """Some of them."""
+    """Some of the test sequences."""
 
     total: int
     items: list[SequenceOut]

@@ -1,54 +1,34 @@
-"""A run as it is served: its model, its sequences, and what is known of its numbers."""
+"""A run as it is served: its weights, its recordings, and what is known of its numbers."""
 
-import json
 import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float32
 
 from foreframe.data.recording import Recording
-from foreframe.data.statistics import Statistics
 from foreframe.data.store.opened import open_split, require_rows
 from foreframe.data.store.store import Store
 from foreframe.errors import ForeframeError
-from foreframe.runs.folder import BEST, LAST, RUN_CONFIG, saved_config
-from foreframe.runs.hub import VideoCVAE, load_model
+from foreframe.runs.folder import BEST, HISTORY, LAST, RUN_CONFIG, saved_config
+from foreframe.runs.hub import load_model
 from foreframe.runs.kinematics import KINEMATICS, Kinematics, fit_kinematics
-from foreframe.serve.directions import Directions, principal_directions
+from foreframe.runs.training_data import Number, TrainingData, fingerprint, frame_rate, label
+from foreframe.serve.directions import Weights
 from foreframe.serve.refusal import Refusal
 from foreframe.system.device import choose_device
 from foreframe.system.files import read_json
 from foreframe.system.places import Place, place
 
-_USUAL_FPS = 5.0
+_USUAL_RATE = 5.0
 _SIMULATED = "foreframe simulated robot pushing"
-
-
-@dataclass(frozen=True)
-class Number:
-    """One number of an action or a position.
-
-    Attributes:
-        label: short.
-        description: what it is, with its unit, where that is known.
-        low: least value in the training split.
-        high: greatest.
-        mean: its mean.
-        deviation: its standard deviation.
-    """
-
-    label: str
-    description: str
-    low: float
-    high: float
-    mean: float
-    deviation: float
+_STALLED = 600.0
+"""Seconds without a new file after which a training counts as ended."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +42,11 @@ class Axis:
 class Served:
     """A run folder that may still be training.
 
+    Attributes:
+        test: the recordings that are offered; None where the data are not at hand.
+        kinematics: that roll positions forward; None if the model needs none, or none are known.
+        notes: what whoever starts the service should know of the data.
+
     Args:
         name: what it is called in addresses.
         run: the run folder.
@@ -72,91 +57,96 @@ class Served:
         ForeframeError: no run is there, or ``data`` does not fit it.
     """
 
-    def __init__(self, name: str, run: Path, data: Place | None, device: str = "auto") -> None:
+    def __init__(
+        self, name: str, run: Path, data: Place | None = None, device: str = "auto"
+    ) -> None:
         self.name, self.run = name, run
         self.config = saved_config(run)
+        self.notes: list[str] = []
         self._device = choose_device(device)
         self._lock = threading.Lock()
-        self._model: VideoCVAE | None = None
+        self._weights: Weights | None = None
         self._loaded_from = 0
-        self._directions: Directions | None = None
-        self.root = self._find(data)
-        self.about = _about(self.root)
-        size = self.config.model.image_size
-        self.test: Store | None = None
-        statistics: dict[str, Statistics | None] = {"actions": None, "positions": None}
-        self.kinematics: Kinematics | None = None
-        if self.root is not None:
-            self.test = open_split(self.root, "test", size=size)
-            needs = self.config.model.needs
-            widths = {"actions": self.test.action_dim, "positions": self.test.position_dim}
-            require_rows(self.test.source / self.test.names[0], widths, needs)
-            self._train = self._split("train") or self.test
-            statistics = self._train.statistics()
-            if self.uses_positions:
-                self.kinematics = self._find_kinematics(self._train)
-        self.actions = self._numbers("actions", statistics["actions"])
-        self.positions = self._numbers("positions", statistics["positions"])
+        kept = TrainingData.saved(run)
+        self._root = self._own_data(kept) if data is None else data
+        self.test = None if self._root is None else self._opened(self._root)
+        train = self._split("train") or self.test
+        self._told = kept
+        if self._root is not None and train is not None:
+            self._told = kept or TrainingData.of(self._root, train)
+            if kept is not None and train is not self.test:
+                self._compare(kept, train)
+        self.kinematics = self._kinematics(train) if self.uses_positions else None
+        self.actions = self._numbers("actions")
+        self.positions = self._numbers("positions")
 
-    def _find(self, data: Place | None) -> Place | None:
-        if data is not None:
-            return data
-        values = read_json(self.run / RUN_CONFIG)
-        root = place(str(values.get("data", "")))
-        with suppress(OSError):
-            if (root / "test").is_dir():
-                return root
+    # -- the data -------------------------------------------------------------------------------
+
+    def _own_data(self, kept: TrainingData | None) -> Place | None:
+        """The dataset of the training, where it is at hand."""
+        typed = str(read_json(self.run / RUN_CONFIG).get("data", ""))
+        if kept is not None and _has_test(kept.path):
+            return place(kept.path)
+        # The name that was typed may mean another dataset here.
+        if _has_test(typed) and (kept is None or self._is(kept, place(typed))):
+            if kept is None:
+                self.notes.append(
+                    f"{self.run}: takes its recordings from {Path(typed).absolute()}, "
+                    "by the name that it was trained with; --data DIR names others."
+                )
+            return place(typed)
+        self.notes.append(
+            f"{self.run}: its data are not at {kept.path if kept else typed or 'hand'}; "
+            "give --data DIR to offer their test sequences."
+        )
         return None
 
-    def _split(self, split: str) -> Store | None:
-        assert self.root is not None
-        try:
-            return open_split(self.root, split, size=self.config.model.image_size)
-        except ForeframeError:
-            return None
+    def _is(self, kept: TrainingData, root: Place) -> bool:
+        with suppress(ForeframeError):
+            train = open_split(root, "train", size=self.config.model.image_size)
+            return fingerprint(train) == kept.fingerprint
+        return False
 
-    def _find_kinematics(self, train: Store) -> Kinematics | None:
+    def _opened(self, root: Place) -> Store:
+        test = open_split(root, "test", size=self.config.model.image_size)
+        widths = {"actions": test.action_dim, "positions": test.position_dim}
+        require_rows(test.source / test.names[0], widths, self.config.model.needs)
+        return test
+
+    def _split(self, split: str) -> Store | None:
+        if self._root is None:
+            return None
+        with suppress(ForeframeError):
+            return open_split(self._root, split, size=self.config.model.image_size)
+        return None
+
+    def _compare(self, kept: TrainingData, train: Store) -> None:
+        if fingerprint(train) != kept.fingerprint:
+            self.notes.append(
+                f"{self.run}: was trained on other data than those at {self._root} "
+                f"(on {kept.path}, as it then was). Names and ranges are those of the training."
+            )
+
+    def _kinematics(self, train: Store | None) -> Kinematics | None:
         path = self.run / KINEMATICS
         if path.is_file():
             return Kinematics.from_json(read_json(path), path)
-        found = fit_kinematics(train[i] for i in range(len(train)))
-        if found is not None:
+        if train is None:
+            return None
+        fitted = fit_kinematics(train[i] for i in range(len(train)))
+        if fitted is not None:
             with suppress(ForeframeError):  # the run may lie where nothing can be written
-                found.write(self.run)
-        return found
+                fitted.write(self.run)
+        return fitted
 
-    def _numbers(self, part: str, statistics: Statistics | None) -> list[Number]:
+    def _numbers(self, part: str) -> list[Number]:
         width = self.config.model.needs[part] or 0
-        lines = self.about.get(part, [])
-        lines = lines if isinstance(lines, list) and len(lines) == width else [""] * width
-        numbers = []
-        for i, line in enumerate(str(line) for line in lines):
-            label, _, description = line.partition(":")
-            letter = "action" if part == "actions" else "position"
-            known = statistics is not None and i < len(statistics.mean)
-            low, high, mean, deviation = (
-                (statistics.low[i], statistics.high[i], statistics.mean[i], statistics.deviation[i])
-                if known and statistics is not None
-                else (-1.0, 1.0, 0.0, 1.0)
-            )
-            numbers.append(
-                Number(
-                    label.strip() or f"{letter} {i + 1}",
-                    description.strip(),
-                    float(low),
-                    float(high),
-                    float(mean),
-                    float(deviation),
-                )
-            )
-        return numbers
+        known: tuple[Number, ...] = () if self._told is None else getattr(self._told, part)
+        if len(known) == width:
+            return list(known)
+        return [Number(label("", part, i)) for i in range(width)]
 
     # -- what it is -----------------------------------------------------------------------------
-
-    @property
-    def uses_actions(self) -> bool:
-        """Whether the model is conditioned on actions."""
-        return self.config.model.uses_actions
 
     @property
     def uses_positions(self) -> bool:
@@ -173,19 +163,18 @@ class Served:
         """Given frames, as in training."""
         return self.config.train.n_past
 
-    @property
+    @cached_property
     def frame_rate(self) -> float:
         """Frames a second of the recordings, or a usual one where that is not known."""
-        interval = self.about.get("frame_interval_seconds")
-        if isinstance(interval, int | float) and interval > 0:
-            return 1 / interval
-        rate = None if self.test is None else self.test.meta.get("frame_rate")
-        return float(rate) if isinstance(rate, int | float) and rate > 0 else _USUAL_FPS
+        own = None
+        if self._root is not None and self.test is not None:
+            own = frame_rate(self._root, self.test)
+        return own or (self._told and self._told.frame_rate) or _USUAL_RATE
 
     @property
     def planar_known(self) -> bool:
         """Whether the camera of the recordings is known."""
-        return str(self.about.get("generator", "")).startswith(_SIMULATED)
+        return self._told is not None and self._told.generator.startswith(_SIMULATED)
 
     @property
     def planar(self) -> dict[str, Axis]:
@@ -198,9 +187,9 @@ class Served:
         """The row of the condition that leads to the first frame after those given at ``start``."""
         return start + self.n_past - (1 if self.config.model.timing == "source" else 0)
 
-    # -- the model ------------------------------------------------------------------------------
+    # -- the weights ----------------------------------------------------------------------------
 
-    def model(self) -> VideoCVAE:
+    def weights(self) -> Weights:
         """The best weights there are by now.
 
         Raises:
@@ -210,28 +199,18 @@ class Served:
             if not self.playable:
                 raise Refusal(409, f"{self.name}: has no model yet; its training has just begun.")
             changed = (self.run / BEST).stat().st_mtime_ns
-            if self._model is None or changed != self._loaded_from:
+            if self._weights is None or changed != self._loaded_from:
                 try:
-                    self._model = load_model(self.run, self._device)
+                    model = load_model(self.run, self._device)
                 except ForeframeError as error:
                     raise Refusal(409, f"{self.name}: {error}") from error
-                self._loaded_from, self._directions = changed, None
-            return self._model
-
-    def directions(self) -> Directions | None:
-        """The principal directions of its latent; None without recordings or a model."""
-        if not self.playable or self.test is None:
-            return None
-        model = self.model()
-        with self._lock:
-            if self._directions is None:
-                store = self._split("validate") or self.test
-                self._directions = principal_directions(model, store)
-            return self._directions
+                self._weights = Weights(model, lambda: self._split("validate") or self.test)
+                self._loaded_from = changed
+            return self._weights
 
     # -- recordings -----------------------------------------------------------------------------
 
-    def sequence(self, number: int) -> Recording:
+    def recording(self, number: int) -> Recording:
         """A test sequence.
 
         Raises:
@@ -248,44 +227,27 @@ class Served:
         numbers = self.actions if part == "actions" else self.positions
         # Nothing moves at zero where that is a value the action takes.
         return np.array(
-            [0.0 if number.low <= 0 <= number.high else number.mean for number in numbers]
-            if part == "actions"
-            else [number.mean for number in numbers],
+            [
+                0.0 if part == "actions" and number.low <= 0 <= number.high else number.mean
+                for number in numbers
+            ],
             np.float32,
         )
 
     def history(self) -> dict[str, Any]:
         """The rows of its epochs so far, how many are planned, and whether it trains now."""
-        path = self.run / "history.json"
+        path = self.run / HISTORY
         rows = read_json(path) if path.is_file() else []
         planned = self.config.train.epochs
-        return {"epochs": planned, "running": self._running(len(rows)), "rows": rows}
+        running = len(rows) < planned and time.time() - self._last_write() < _STALLED
+        return {"epochs": planned, "running": running, "rows": rows}
 
-    def _running(self, done: int) -> bool:
-        if done >= self.config.train.epochs:
-            return False
-        last = max(
-            (
-                path.stat().st_mtime
-                for name in ("history.json", LAST, RUN_CONFIG)
-                if (path := self.run / name).is_file()
-            ),
-            default=0.0,
-        )
-        return time.time() - last < 600
+    def _last_write(self) -> float:
+        files = [self.run / name for name in (HISTORY, LAST, RUN_CONFIG)]
+        return max((path.stat().st_mtime for path in files if path.is_file()), default=0.0)
 
 
-def _about(root: Place | None) -> dict[str, Any]:
-    """What the dataset says of itself."""
-    if root is None:
-        return {}
-    try:
-        values = json.loads((root / "dataset.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return values if isinstance(values, dict) else {}
-
-
-def as_row(values: np.ndarray | None) -> torch.Tensor | None:
-    """A row as the model takes it."""
-    return None if values is None else torch.from_numpy(np.asarray(values, np.float32))
+def _has_test(root: str) -> bool:
+    with suppress(OSError, ForeframeError):
+        return bool(root) and (place(root) / "test").is_dir()
+    return False

@@ -10,12 +10,11 @@ import numpy as np
 from pydantic import ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from foreframe.serve.gauges import Gauges
 from foreframe.serve.guard import Bucket
-from foreframe.serve.limits import Limits
-from foreframe.serve.refusal import Refusal
+from foreframe.serve.moments import Latent, Session
+from foreframe.serve.refusal import Refusal, in_words
 from foreframe.serve.schemas import StepIn
-from foreframe.serve.sessions import Latent, Session, Sessions
+from foreframe.serve.service import Service
 
 MAGIC = 0x46464D31
 HEADER = struct.Struct("<8I")
@@ -27,27 +26,25 @@ _MISTAKES = 50
 _POLICY, _TOO_BIG, _GONE = 1008, 1009, 4404
 
 
-async def converse(
-    socket: WebSocket, sessions: Sessions, name: str, limits: Limits, gauges: Gauges
-) -> None:
+async def converse(socket: WebSocket, service: Service, name: str) -> None:
     """Answer the steps of one socket until it closes.
 
     A mistake in a message is answered and forgiven, many are not; a flood ends the connection.
     """
     await socket.accept()
     try:
-        session = sessions.get(name)
+        session = service.sessions.get(name)
     except Refusal as refusal:
         await _say(socket, {"type": "error", "reason": refusal.reason, "gone": True})
         await socket.close(_GONE)
         return
     session.attached += 1
     try:
-        await _answer(socket, sessions, session, limits, gauges)
+        await _answer_all(socket, service, session)
     except WebSocketDisconnect:
         pass
     except RuntimeError:
-        # Starlette's word for a socket that closed while an answer was under way.
+        # Starlette raises it where a socket closed while an answer was under way.
         if socket.application_state is WebSocketState.CONNECTED:
             raise
     finally:
@@ -55,10 +52,8 @@ async def converse(
         session.used = time.monotonic()
 
 
-async def _answer(
-    socket: WebSocket, sessions: Sessions, session: Session, limits: Limits, gauges: Gauges
-) -> None:
-    bucket, mistakes = Bucket(limits.steps_per_second), 0
+async def _answer_all(socket: WebSocket, service: Service, session: Session) -> None:
+    bucket, mistakes = Bucket(service.limits.steps_per_second), 0
     while True:
         message = await socket.receive()
         if message["type"] == "websocket.disconnect":
@@ -70,46 +65,46 @@ async def _answer(
         if text is None or len(text) > _MESSAGE:
             await socket.close(_TOO_BIG if text else _POLICY, "messages are short texts")
             return
-        began = time.perf_counter()
         try:
             wanted = StepIn.model_validate_json(text)
         except ValidationError as error:
             mistakes += 1
-            gauges.errors.labels("422").inc()
-            await _say(socket, {"type": "error", "id": None, "reason": in_words(error)})
+            service.gauges.errors.labels("422").inc()
+            errors = error.errors(include_url=False, include_context=False, include_input=False)
+            reason = in_words(errors, "the message")
+            await _say(socket, {"type": "error", "id": None, "reason": reason})
             if mistakes >= _MISTAKES:
                 await socket.close(_POLICY, "too many mistakes")
                 return
             continue
-        try:
-            sessions.get(session.id)
-            node, t, frames = await sessions.step(
-                session,
-                wanted.origin,
-                _row(wanted.action),
-                _row(wanted.position),
-                Latent() if wanted.z is None else Latent(wanted.z.mode, tuple(wanted.z.values)),
-            )
-        except Refusal as refusal:
-            gauges.errors.labels(str(refusal.status)).inc()
-            await _say(
-                socket,
-                {
-                    "type": "error",
-                    "id": wanted.id,
-                    "reason": refusal.reason,
-                    "gone": refusal.gone,
-                },
-            )
-            continue
-        took = time.perf_counter() - began
-        gauges.steps.inc()
-        gauges.seconds.observe(took)
-        count, height, width = frames.shape[:3]
-        head = HEADER.pack(
-            MAGIC, wanted.id, node, t, count, height, width, min(2**32 - 1, round(1e6 * took))
+        await _answer(socket, service, session, wanted)
+
+
+async def _answer(socket: WebSocket, service: Service, session: Session, wanted: StepIn) -> None:
+    """Take one step, and send its frames or the reason against it."""
+    began = time.perf_counter()
+    try:
+        service.sessions.get(session.id)
+        node, t, frames = await service.player.step(
+            session,
+            wanted.origin,
+            _row(wanted.action),
+            _row(wanted.position),
+            Latent() if wanted.z is None else Latent(wanted.z.mode, tuple(wanted.z.values)),
         )
-        await _send(socket.send_bytes, head + frames.tobytes())
+    except Refusal as refusal:
+        service.gauges.errors.labels(str(refusal.status)).inc()
+        reason = {"reason": refusal.reason, "gone": refusal.gone}
+        await _say(socket, {"type": "error", "id": wanted.id, **reason})
+        return
+    took = time.perf_counter() - began
+    service.gauges.steps.inc()
+    service.gauges.seconds.observe(took)
+    count, height, width = frames.shape[:3]
+    head = HEADER.pack(
+        MAGIC, wanted.id, node, t, count, height, width, min(2**32 - 1, round(1e6 * took))
+    )
+    await _send(socket.send_bytes, head + frames.tobytes())
 
 
 def _row(values: list[float] | None) -> np.ndarray | None:
@@ -126,12 +121,3 @@ async def _send(send: Callable[[Any], Awaitable[None]], what: Any) -> None:
         await asyncio.wait_for(send(what), 30.0)
     except TimeoutError:
         raise WebSocketDisconnect(1001) from None
-
-
-def in_words(error: ValidationError) -> str:
-    """What is wrong with a message, each place and reason."""
-    places = [
-        f"{'.'.join(str(part) for part in found['loc']) or 'the message'}: {found['msg']}"
-        for found in error.errors(include_url=False, include_context=False, include_input=False)
-    ]
-    return "; ".join(places[:5])

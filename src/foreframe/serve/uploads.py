@@ -8,13 +8,13 @@ from typing import BinaryIO
 
 import numpy as np
 from jaxtyping import Float32, UInt8
-from PIL import Image, ImageSequence
+from PIL import Image, ImageSequence, UnidentifiedImageError
 
 from foreframe.data import video_file
 from foreframe.data.lab import parse_rows
 from foreframe.data.recording import Fit, Recording
 from foreframe.errors import ForeframeError
-from foreframe.serve.limits import Limits
+from foreframe.serve.options import Limits
 from foreframe.serve.refusal import Refusal
 from foreframe.system.places import natural_key
 
@@ -38,7 +38,7 @@ class Uploads:
         name = secrets.token_urlsafe(12)
         with self._lock:
             self._kept[name] = recording
-            while len(self._kept) > self.limits.uploads:
+            while len(self._kept) > self.limits.uploads_max:
                 self._kept.popitem(last=False)
         return name
 
@@ -49,10 +49,10 @@ class Uploads:
             Refusal: there is none of that name any more.
         """
         with self._lock:
-            found = self._kept.get(name)
-        if found is None:
+            recording = self._kept.get(name)
+        if recording is None:
             raise Refusal(404, "the upload is not there any more; upload it again.")
-        return found
+        return recording
 
 
 def decode(
@@ -96,17 +96,17 @@ def _frames(
     if len(files) > limits.upload_frames:
         raise Refusal(413, f"frames: {len(files)} files; {limits.upload_frames} are the most.")
     several = len(files) > 1
-    found: list[np.ndarray] = []
+    frames: list[np.ndarray] = []
     for name, file in sorted(files, key=lambda entry: natural_key(entry[0])):
         shown = _shown(name)
         for frame in _pictures(file, shown, limits, only_one=several):
-            if len(found) >= limits.upload_frames:
+            if len(frames) >= limits.upload_frames:
                 raise Refusal(
                     413,
                     f"{shown}: more than {limits.upload_frames} frames. Cut it, or thin it out.",
                 )
-            found.append(fit(frame))
-    return np.stack(found)
+            frames.append(fit(frame))
+    return np.stack(frames)
 
 
 def _pictures(
@@ -147,7 +147,9 @@ def _decoded(
                     raise Refusal(422, f"{name}: has several frames; give it alone.")
                 yield np.asarray(frame.convert("RGB"))
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise Refusal(422, f"{name}: cannot be read as a picture ({error}).") from error
+        # Pillow's own words name the file object, which the user has never seen.
+        reason = "it is damaged" if isinstance(error, UnidentifiedImageError) else error
+        raise Refusal(422, f"{name}: cannot be read as a picture ({reason}).") from error
 
 
 def _rows(content: bytes, name: str, frames: int) -> Float32[np.ndarray, "time width"]:
