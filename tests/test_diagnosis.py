@@ -12,7 +12,9 @@ from foreframe.config.plain import to_dict
 from foreframe.config.recipes import recipe
 from foreframe.config.schedules import KLSchedule, check_schedules
 from foreframe.data.store.opened import open_split
-from foreframe.diagnosis.measure import Diagnosis, measure
+from foreframe.diagnosis.measure import Measured, measure
+from foreframe.diagnosis.options import DiagnoseOptions
+from foreframe.diagnosis.result import Diagnosis
 from foreframe.diagnosis.words import verdicts
 from foreframe.model.latent import latent_numbers
 from foreframe.model.nets.recurrent import Gaussian
@@ -30,7 +32,7 @@ def tiny(**settings) -> VideoCVAE:
 
 def measured(model, data, **options):
     store = open_split(data, "validate", log=lambda text: None)
-    return measure(model, store, n_past=2, n_future=4, sequences=3, seed=0, **options)
+    return measure(model, store, DiagnoseOptions(n_future=4, limit=3), **options)
 
 
 # -- the numbers --------------------------------------------------------------------------------
@@ -117,7 +119,7 @@ def known(*, kl=2.0, active=3, sigma=0.5, posterior=25.0, prior=24.5, zero=22.0,
         sigma_q=[sigma / 2, sigma / 2, sigma, sigma, sigma * 2],
     )
     psnr = {"posterior": posterior, "prior": prior, "prior-mean": prior, "zero": zero}
-    return Diagnosis(numbers, psnr, between, 2)
+    return Measured(numbers, psnr, between, 2)
 
 
 SAYINGS = {
@@ -227,6 +229,11 @@ def test_the_command_prints_and_writes(run, toy_data, capsys):
     assert len(found["kl_per_dimension"]) == 4
     assert len(found["kl_per_step"]) == 5
     assert (run / "diagnosis.png").stat().st_size > 5000
+    again = Diagnosis.read(run / "diagnosis.json")
+    assert again.to_json() == found
+    (run / "diagnosis.json").write_text(json.dumps({**found, "kl": "much"}))
+    with pytest.raises(ForeframeError, match=r"diagnosis\.json: is not a diagnosis"):
+        Diagnosis.read(run / "diagnosis.json")
 
 
 @pytest.mark.parametrize("words", ["--limit 0", "--n-future 0", "--n-future 99", "--seed -1"])

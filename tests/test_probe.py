@@ -1,6 +1,7 @@
 """The probe: what models that are known must score, and replays that are what was recorded."""
 
 import json
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -16,14 +17,26 @@ from foreframe.data.recording import Recording
 from foreframe.data.statistics import Statistics
 from foreframe.data.store.opened import open_split
 from foreframe.data.store.writer import write_store
-from foreframe.probe import FIGURE, MAPS, PROBE, probe
 from foreframe.probe.calibrate import calibration, nominal_coverage, scene_spread
 from foreframe.probe.inverse import Columns, fit_inverse
 from foreframe.probe.listen import listen, r_squared
 from foreframe.probe.moments import Moments
+from foreframe.probe.options import ProbeOptions
+from foreframe.probe.probe import FIGURE, MAPS, probe
 from foreframe.probe.readout import Readout
-from foreframe.probe.spread import Plan, choose_scenes, spread_of_physics, spread_of_samples
+from foreframe.probe.result import (
+    Actions,
+    Calibration,
+    Cost,
+    Listening,
+    Pixels,
+    ProbeResult,
+    Recovery,
+    Spreading,
+)
+from foreframe.probe.spread import choose_scenes, spread_of_physics, spread_of_samples
 from foreframe.probe.words import words
+from foreframe.runs.folder import PROBE
 from foreframe.simulator.episode import simulate_sequence
 from foreframe.simulator.replay import Simulation, find_simulation
 from foreframe.simulator.simulate import SimulateOptions, simulate
@@ -93,11 +106,8 @@ def hear(model, world, inverse=None, **options):
         options.pop("config", CONFIG),
         world["test"],
         inverse,
-        means=world["train"].statistics(),
-        n_past=N_PAST,
-        n_future=LENGTH - N_PAST,
-        sequences=options.pop("sequences", 24),
-        seed=0,
+        world["train"].statistics(),
+        ProbeOptions(n_past=N_PAST, n_future=LENGTH - N_PAST, limit=options.pop("sequences", 24)),
         batch_size=10,
     )
 
@@ -115,8 +125,8 @@ def test_a_model_that_draws_what_its_actions_do_is_heard_to_the_ceiling(world, i
     ceiling = found["true"].overall
     assert ceiling > 0.8
     assert found["predicted"].overall == pytest.approx(ceiling, abs=1e-6)
-    assert found["shuffled"].overall > ceiling - 0.15
-    assert found["shuffled, recorded"].overall < 0.0
+    assert found["permuted"].overall > ceiling - 0.15
+    assert found["permuted, recorded"].overall < 0.0
     assert found["copy-last"].overall < 0.05
     low, high = found["true"].interval
     assert low < ceiling < high
@@ -127,8 +137,8 @@ def test_a_model_that_ignores_its_actions_shows_none_and_loses_nothing(world, in
     deaf = Square(lambda action: torch.ones(len(action), 2))
     heard = hear(deaf, world, inverse)
     assert heard.recovered["predicted"].overall < 0.1
-    assert heard.recovered["shuffled"].overall < 0.1
-    for name in ("shuffled", "zeroed", "opposed"):
+    assert heard.recovered["permuted"].overall < 0.1
+    for name in ("permuted", "zeroed", "opposed"):
         assert np.array_equal(heard.psnr[name], heard.psnr["given"])
 
 
@@ -146,15 +156,15 @@ def test_actions_that_act_a_frame_late_are_not_those_that_act_between_the_frames
 def test_false_conditions_are_anothers_zeros_and_mirrored_about_the_training_mean(world):
     model = Square()
     heard = hear(model, world, sequences=10)
-    given, shuffled, zeroed, opposed = model.told
+    given, permuted, zeroed, opposed = model.told
     mean = torch.from_numpy(world["train"].statistics()["actions"].mean).float()
     torch.testing.assert_close(opposed, 2 * mean - given)
     assert not zeroed.any()
-    of = [next(k for k in range(10) if torch.equal(given[k], row)) for row in shuffled]
+    of = [next(k for k in range(10) if torch.equal(given[k], row)) for row in permuted]
     assert sorted(of) == list(range(10))
     assert all(k != own for own, k in enumerate(of))
     assert heard.psnr["given"].min() > 99
-    assert heard.psnr["shuffled"].max() < 40
+    assert heard.psnr["permuted"].max() < 40
     assert heard.recovered == {}
 
 
@@ -261,12 +271,12 @@ def test_what_cannot_be_replayed_is_refused_with_the_reason(pushes, tmp_path):
     write_json(tmp_path / "dataset.json", {**values, "seed": 4})
     store = open_split(pushes, "test", size=SIZE)
     with pytest.raises(ForeframeError, match="other frames"):
-        choose_scenes(store, find_simulation(tmp_path), "test", 1, PLAN)
+        choose_scenes(store, find_simulation(tmp_path), PLAN)
 
 
 # -- spreading ----------------------------------------------------------------------------------
 
-PLAN = Plan(n_past=2, n_future=8, samples=16, seed=0, maps=1)
+PLAN = ProbeOptions(n_past=2, n_future=8, samples=16, scenes=4, replays=32, workers=1)
 
 
 class Replays:
@@ -305,7 +315,7 @@ def spreads(pushes):
     found = find_simulation(pushes)
     simulation = Remembering(found.seed, found.size)
     store = open_split(pushes, "test", size=SIZE)
-    numbers, passed = choose_scenes(store, simulation, "test", 4, PLAN)
+    numbers, passed = choose_scenes(store, simulation, PLAN)
     assert len(numbers) == 4
     assert not {store.names[k] for k in numbers} & set(passed)
     return [
@@ -314,11 +324,8 @@ def spreads(pushes):
             ModelConfig(z_dim=2),
             store,
             simulation,
-            "test",
             numbers,
             PLAN,
-            replays=32,
-            workers=1,
         )
         for constant in (False, True)
     ]
@@ -326,17 +333,17 @@ def spreads(pushes):
 
 def test_true_replays_are_calibrated_and_one_again_and_again_is_not(spreads):
     right, constant = (calibration(spread.scenes) for spread in spreads)
-    assert right["objects"] == constant["objects"] > 4
-    assert right["ratio"][-1] == pytest.approx(1, abs=0.25)
-    assert right["ratio_interval"][-1][0] < right["ratio"][-1] < right["ratio_interval"][-1][1]
-    assert right["coverage"][-1] == pytest.approx(right["coverage_nominal"], abs=0.12)
-    assert max(right["rank_histogram"]) < 0.2
-    assert right["readout_r2"][-1] > 0.6
-    assert constant["ratio"][-1] == pytest.approx(0, abs=1e-9)
-    assert constant["coverage"][-1] < 0.4
+    assert right.objects == constant.objects > 4
+    assert right.ratio[-1] == pytest.approx(1, abs=0.25)
+    assert right.ratio_interval[-1][0] < right.ratio[-1] < right.ratio_interval[-1][1]
+    assert right.coverage[-1] == pytest.approx(right.coverage_nominal, abs=0.12)
+    assert max(right.rank_histogram) < 0.2
+    assert right.readout_r2[-1] > 0.6
+    assert constant.ratio[-1] == pytest.approx(0, abs=1e-9)
+    assert constant.coverage[-1] < 0.4
     for key in ("true", "read_true", "readout_error"):
-        assert right[key] == constant[key]
-    assert right["true"] == sorted(right["true"]), "objects part as time goes on"
+        assert getattr(right, key) == getattr(constant, key)
+    assert right.true == sorted(right.true), "objects part as time goes on"
 
 
 def test_pixels_spread_as_the_physics_does_where_samples_are_replays(spreads):
@@ -344,7 +351,8 @@ def test_pixels_spread_as_the_physics_does_where_samples_are_replays(spreads):
     samples, physics = (np.mean(v) for v in (right.sample_variance, right.physics_variance))
     assert samples == pytest.approx(physics, rel=0.3)
     assert not np.any(constant.sample_variance)
-    (shown,) = right.maps
+    shown = right.maps[0]
+    assert len(right.maps) == 3
     assert shown.samples.shape == shown.physics.shape == (8, SIZE, SIZE)
     assert shown.physics.mean() == pytest.approx(np.sqrt(right.physics_variance[0]).mean(), rel=0.9)
     # Where nothing moves nothing spreads.
@@ -353,7 +361,7 @@ def test_pixels_spread_as_the_physics_does_where_samples_are_replays(spreads):
 
 def test_scenes_are_those_whose_future_is_open(pushes):
     simulation, store = find_simulation(pushes), open_split(pushes, "test", size=SIZE)
-    numbers, passed = choose_scenes(store, simulation, "test", 99, PLAN)
+    numbers, passed = choose_scenes(store, simulation, replace(PLAN, scenes=99))
     assert numbers
     assert len(numbers) + len(passed) == len(store)
     for k in numbers:
@@ -374,17 +382,17 @@ def test_calibration_of_gaussians_is_what_is_known_of_them():
         return calibration(scenes)
 
     right, narrow, aside = found(1.0), found(0.5), found(1.0, shift=3.0)
-    assert right["true"] == pytest.approx([2**0.5] * 2, rel=0.05)
-    assert right["ratio"] == pytest.approx([1, 1], abs=0.05)
-    assert right["coverage_nominal"] == 0.9
-    assert right["coverage"] == pytest.approx([0.9, 0.9], abs=0.03)
-    assert right["rank_histogram"] == pytest.approx([0.1] * 10, abs=0.02)
-    assert right["readout_error"] == pytest.approx([0.1 * 2**0.5] * 2)
-    assert narrow["ratio"] == pytest.approx([0.5, 0.5], abs=0.03)
-    assert narrow["coverage"][0] < 0.7
-    assert min(narrow["rank_histogram"][0], narrow["rank_histogram"][-1]) > 0.2
-    assert aside["offset"] == pytest.approx([3 * 2**0.5] * 2, rel=0.1)
-    assert aside["rank_histogram"][0] > 0.8
+    assert right.true == pytest.approx([2**0.5] * 2, rel=0.05)
+    assert right.ratio == pytest.approx([1, 1], abs=0.05)
+    assert right.coverage_nominal == 0.9
+    assert right.coverage == pytest.approx([0.9, 0.9], abs=0.03)
+    assert right.rank_histogram == pytest.approx([0.1] * 10, abs=0.02)
+    assert right.readout_error == pytest.approx([0.1 * 2**0.5] * 2)
+    assert narrow.ratio == pytest.approx([0.5, 0.5], abs=0.03)
+    assert narrow.coverage[0] < 0.7
+    assert min(narrow.rank_histogram[0], narrow.rank_histogram[-1]) > 0.2
+    assert aside.offset == pytest.approx([3 * 2**0.5] * 2, rel=0.1)
+    assert aside.rank_histogram[0] > 0.8
 
 
 def test_equal_values_are_ranked_anywhere_among_themselves():
@@ -392,7 +400,7 @@ def test_equal_values_are_ranked_anywhere_among_themselves():
     found = scene_spread(still, still, np.zeros((9, 1, 1, 2)), 0)
     assert found.ranks.sum() == 800
     assert found.ranks.min() > 40
-    (ratio,) = calibration([found])["ratio"]
+    (ratio,) = calibration([found]).ratio
     assert ratio is None
 
 
@@ -450,46 +458,48 @@ def test_heat_covers_the_frame_where_there_is_some():
 
 def listening(mean=1.0, low=0.5, high=1.5, predicted=0.5, given=(0.4, 0.3), recorded=(-0.2, 0.1)):
     def recovery(overall, low, high):
-        return {"overall": overall, "interval": [low, high]}
+        return Recovery(overall, (low, high), [], [])
 
-    return {
-        "sequences": 9,
-        "condition": "actions",
-        "costs": {
-            "shuffled": {"mean": mean, "interval": [low, high], "separable": low > 0 or high < 0}
-        },
-        "actions": {
-            "width": 3,
-            "constant": [2],
-            "recovered": {
-                "true": recovery(0.8, 0.7, 0.9),
-                "predicted": recovery(predicted, 0.4, 0.6),
-                "shuffled": recovery(given[0], given[1], 0.6),
-                "shuffled, recorded": recovery(recorded[0], -0.4, recorded[1]),
-            },
-        },
-        "why_no_actions": None,
+    recovered = {
+        "true": recovery(0.8, 0.7, 0.9),
+        "predicted": recovery(predicted, 0.4, 0.6),
+        "permuted": recovery(given[0], given[1], 0.6),
+        "permuted, recorded": recovery(recorded[0], -0.4, recorded[1]),
     }
+    return Listening(
+        sequences=9,
+        condition="actions",
+        metric="",
+        psnr={},
+        costs={"permuted": Cost(mean, (low, high), low > 0 or high < 0)},
+        actions=Actions(3, [0, 1], [2], 10, 0.1, recovered),
+        why_no_actions=None,
+    )
 
 
 def spreading(ratio=0.12, low=0.05, high=0.2, scenes=4, readout=0.9):
-    return {
-        "pixels": {"samples": [0.01, 0.02], "physics": [0.05, 0.1]},
-        "calibration": {
-            "scenes": scenes,
-            "ratio": [None, ratio],
-            "ratio_interval": [None, [low, high]],
-            "coverage": [0.5, 0.31],
-            "coverage_nominal": 0.9,
-            "readout_r2": [0.9, readout],
-        },
-        "why_no_calibration": None,
-    }
+    calibrated = Calibration(
+        scenes=scenes,
+        objects=5,
+        true=[],
+        read_true=[],
+        read_samples=[],
+        ratio=[None, ratio],
+        ratio_interval=[None, (low, high)],
+        readout_error=[],
+        readout_r2=[0.9, readout],
+        offset=[],
+        coverage=[0.5, 0.31],
+        coverage_nominal=0.9,
+        rank_histogram=[],
+    )
+    pixels = Pixels([0.01, 0.02], [0.05, 0.1])
+    return Spreading(["0"], [], 16, 32, pixels, calibrated, None)
 
 
 def test_the_words_follow_from_the_numbers():
     said = " ".join(words(listening(), spreading()))
-    assert "Shuffled actions: +1.00 dB of PSNR lost, 0.50 to 1.50: the model listens." in said
+    assert "Permuted actions: +1.00 dB of PSNR lost, 0.50 to 1.50: the model listens." in said
     assert "left out: 2." in said
     assert "R² 0.50 (0.40 to 0.60) from predicted frames, 0.80 from true ones" in said
     assert "the frames show the given ones" in said
@@ -528,25 +538,36 @@ def run(tmp_path_factory):
     return folder
 
 
-QUICK = {"n_future": 4, "samples": 3, "scenes": 2, "replays": 4, "inverse_steps": 3, "workers": 1}
+QUICK = ProbeOptions(n_future=4, samples=3, scenes=2, replays=4, inverse_steps=3, workers=1)
 
 
 def test_a_run_is_probed_on_recordings_and_says_why_it_cannot_replay(run, toy_data, tmp_path):
     found, again = (
-        probe(run, toy_data, out=tmp_path / str(k), log=lambda text: None, **QUICK)
-        for k in range(2)
+        probe(run, toy_data, QUICK, out=tmp_path / str(k), log=lambda text: None) for k in range(2)
     )
     assert found == again, "the same seed gives the same numbers"
-    assert json.loads((tmp_path / "0" / PROBE).read_text()) == found
-    assert found["spread"]["calibration"] is None
-    assert "foreframe simulate" in found["spread"]["why_no_calibration"]
-    assert found["spread"]["pixels"]["physics"] is None
-    assert len(found["spread"]["sequences"]) == 2
-    assert found["listening"]["actions"]["constant"] == [2, 3]
-    assert set(found["listening"]["costs"]) == {"shuffled", "zeroed", "opposed"}
+    assert ProbeResult.read(tmp_path / "0" / PROBE) == found
+    assert found.spread.calibration is None
+    assert "foreframe simulate" in found.spread.why_no_calibration
+    assert found.spread.pixels.physics is None
+    assert len(found.spread.sequences) == 2
+    assert found.listening.actions.constant == [2, 3]
+    assert set(found.listening.costs) == {"permuted", "zeroed", "opposed"}
     for name in (FIGURE, MAPS):
         picture = np.asarray(Image.open(tmp_path / "0" / name).convert("RGB"))
         assert picture.std() > 5
+
+
+def test_a_probe_of_version_0_1_is_read_and_a_damaged_one_named(run, toy_data, tmp_path):
+    result = probe(run, toy_data, QUICK, out=tmp_path, log=lambda text: None)
+    path = tmp_path / PROBE
+    old = path.read_text().replace('"permuted', '"shuffled')
+    assert old.count('"shuffled') == 4
+    path.write_text(old)
+    assert ProbeResult.read(path).listening == result.listening
+    path.write_text(json.dumps({**result.to_json(), "listening": []}))
+    with pytest.raises(ForeframeError, match=r"probe\.json: is not a probe .*listening"):
+        ProbeResult.read(path)
 
 
 def test_the_command_probes_a_simulated_dataset(run, tmp_path, capsys):
@@ -572,7 +593,7 @@ def test_the_samples_are_those_of_the_model_whatever_is_imagined_at_once(
     from foreframe.runs.hub import load_model
 
     model, store = load_model(run), open_split(toy_data, "test", log=lambda text: None)
-    plan = Plan(2, 3, 5, 0, 1)
+    plan = ProbeOptions(n_future=3, samples=5)
     found = spread_of_samples(model, model.config, store, [1], plan)
     monkeypatch.setitem(__import__("foreframe.probe.spread").probe.spread.AT_ONCE, "cpu", 2)
     grouped = spread_of_samples(model, model.config, store, [1], plan)

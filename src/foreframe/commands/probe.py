@@ -2,17 +2,21 @@
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from rich import box
 from rich.table import Table
 from tyro.conf import Positional, arg
 
-from foreframe.commands.console import CORES, console, counting, say
-from foreframe.system.device import DeviceName
+from foreframe.commands.console import console, counting, say
+from foreframe.probe.options import ProbeOptions
+from foreframe.runs.folder import PROBE
 from foreframe.system.places import place
+
+if TYPE_CHECKING:
+    from foreframe.probe.result import Actions, Calibration, Listening, ProbeResult, Spreading
 
 
 @dataclass(frozen=True)
@@ -22,133 +26,98 @@ class Probe:
     run_folder: Annotated[Positional[Path], arg(metavar="RUN", help="The run folder.")]
     data: str
     """Root of the dataset; simulated data are replayed under other physics."""
-    split: Literal["test", "validate", "train"] = "test"
-    """Split whose sequences are predicted."""
-    n_past: int = 2
-    """Given frames."""
-    n_future: int = 10
-    """Predicted frames."""
-    limit: int | None = None
-    """Listen on the first sequences only."""
-    samples: int = 32
-    """Futures of each scene whose spread is measured."""
-    scenes: int = 8
-    """Sequences whose spread is measured."""
-    replays: int = 64
-    """Replays of each scene under other physics: half to fit the readout, half to compare with."""
-    seed: int = 0
-    """Seed of z and of the inverse model."""
-    inverse_steps: int = 1500
-    """Training steps of the inverse model, at most; it ends where the validation error does."""
-    workers: int = CORES
-    """Processes that simulate side by side; they do not change what is made."""
-    device: DeviceName = "auto"
-    """Where to compute."""
     out: Path | None = None
     """Folder of what is written, by default the run's."""
+    questions: ProbeOptions = field(default_factory=ProbeOptions)
 
     def run(self, words: Sequence[str]) -> None:
-        from foreframe.probe import FIGURE, MAPS, PROBE, probe
+        from foreframe.probe.probe import FIGURE, MAPS, probe
 
-        found = probe(
+        result = probe(
             self.run_folder,
             place(self.data),
-            split=self.split,
-            n_past=self.n_past,
-            n_future=self.n_future,
-            limit=self.limit,
-            samples=self.samples,
-            scenes=self.scenes,
-            replays=self.replays,
-            seed=self.seed,
-            inverse_steps=self.inverse_steps,
-            workers=self.workers,
-            device=self.device,
-            command=shlex.join(["foreframe", *words]),
+            self.questions,
             out=self.out,
+            command=shlex.join(["foreframe", *words]),
             log=say,
             stage=counting,
         )
-        _show(found)
+        show_probe(result)
         folder = self.out or self.run_folder
         say(f"{folder / PROBE}, {folder / FIGURE}, {folder / MAPS}")
 
 
-def _show(found: dict[str, Any]) -> None:
+def show_probe(result: "ProbeResult") -> None:
     """Print the numbers and what they mean."""
-    listening, spread = found["listening"], found["spread"]
+    listening, spread = result.listening, result.spread
     head = (
-        f"{found['run']}: {found['n_past']} given, {found['n_future']} predicted frames, "
-        f"{found['split']} sequences: {listening['sequences']}, {found['condition']}"
+        f"{result.run}: {result.n_past} given, {result.n_future} predicted frames, "
+        f"{result.split} sequences: {listening.sequences}, {result.condition}"
     )
-    table = Table(box=box.SIMPLE, title=head)
-    for name in ("PSNR", "dB", "lost", "95 %"):
-        table.add_column(name, justify="left" if name == "PSNR" else "right")
-    for name, value in listening["psnr"].items():
-        cost = listening["costs"].get(name)
-        table.add_row(
-            f"{name} {listening['condition']}" if listening["costs"] else "no condition",
-            f"{value['value']:.2f}",
-            "" if cost is None else f"{cost['mean']:+.2f}",
-            "" if cost is None else _interval(cost["interval"]),
-        )
-    console.print(table)
-    if listening["actions"] is not None:
-        _show_actions(listening["actions"])
-    if spread["calibration"] is not None:
-        _show_calibration(spread)
-    for sentence in found["words"]:
+    _show_costs(listening, head)
+    if listening.actions is not None:
+        _show_actions(listening.actions)
+    if spread.calibration is not None:
+        _show_calibration(spread, spread.calibration)
+    for sentence in result.words:
         say(sentence)
 
 
-def _show_actions(actions: dict[str, Any]) -> None:
-    table = Table(box=box.SIMPLE, title="Actions recovered from frames, R²")
-    table.add_column("from")
-    for name in ("all", "95 %", *(f"[{k}]" for k in actions["kept"])):
-        # A literal bracket, not markup.
-        table.add_column(name.replace("[", "\\["), justify="right")
-    for name, found in actions["recovered"].items():
-        if found["overall"] is not None:
+def _show_costs(listening: "Listening", title: str) -> None:
+    table = _table(title, "PSNR", "dB", "lost", "95 %")
+    for name, score in listening.psnr.items():
+        cost = listening.costs.get(name)
+        table.add_row(
+            f"{name} {listening.condition}" if listening.costs else "no condition",
+            f"{score.value:.2f}",
+            "" if cost is None else f"{cost.mean:+.2f}",
+            _interval(None if cost is None else cost.interval),
+        )
+    console.print(table)
+
+
+def _show_actions(actions: "Actions") -> None:
+    # A literal bracket, not markup.
+    columns = [f"\\[{k}]" for k in actions.kept]
+    table = _table("Actions recovered from frames, R²", "from", "all", "95 %", *columns)
+    for name, recovery in actions.recovered.items():
+        if recovery.overall is not None:
             table.add_row(
                 name,
-                f"{found['overall']:.2f}",
-                _interval(found["interval"]),
-                *("" if v is None else f"{v:.2f}" for v in found["per_dimension"]),
+                f"{recovery.overall:.2f}",
+                _interval(recovery.interval),
+                *("" if v is None else f"{v:.2f}" for v in recovery.per_dimension),
             )
     console.print(table)
 
 
-def _show_calibration(spread: dict[str, Any]) -> None:
-    found = spread["calibration"]
-    table = Table(
-        box=box.SIMPLE,
-        title=f"Deviation of objects' places in pixels: {found['scenes']} scenes, "
-        f"{found['objects']} objects, {spread['replays']} replays, {spread['samples']} samples",
+def _show_calibration(spread: "Spreading", calibration: "Calibration") -> None:
+    title = (
+        f"Deviation of objects' places in pixels: {calibration.scenes} scenes, "
+        f"{calibration.objects} objects, {spread.replays} replays, {spread.samples} samples"
     )
-    columns = (
-        "step",
-        "true",
-        "read: true",
-        "read: samples",
-        "ratio",
-        "95 %",
-        "read amiss",
-        "inside",
-    )
-    for name in columns:
-        table.add_column(name, justify="right")
-    for t, ratio in enumerate(found["ratio"]):
-        numbers = (found[k][t] for k in ("true", "read_true", "read_samples"))
+    names = ("true", "read: true", "read: samples", "ratio", "95 %", "readout error", "inside")
+    table = _table(title, "step", *names)
+    for t, ratio in enumerate(calibration.ratio):
+        curves = (calibration.true, calibration.read_true, calibration.read_samples)
         table.add_row(
             str(t + 1),
-            *(f"{value:.2f}" for value in numbers),
+            *(f"{curve[t]:.2f}" for curve in curves),
             "" if ratio is None else f"{ratio:.2f}",
-            "" if ratio is None else _interval(found["ratio_interval"][t]),
-            f"{found['readout_error'][t]:.2f}",
-            f"{100 * found['coverage'][t]:.0f} %",
+            _interval(calibration.ratio_interval[t]),
+            f"{calibration.readout_error[t]:.2f}",
+            f"{100 * calibration.coverage[t]:.0f} %",
         )
     console.print(table)
 
 
-def _interval(ends: Sequence[float]) -> str:
-    return f"{ends[0]:.2f} to {ends[1]:.2f}"
+def _table(title: str, first: str, *names: str) -> Table:
+    table = Table(box=box.SIMPLE, title=title)
+    table.add_column(first)
+    for name in names:
+        table.add_column(name, justify="right")
+    return table
+
+
+def _interval(ends: tuple[float, float] | None) -> str:
+    return "" if ends is None else f"{ends[0]:.2f} to {ends[1]:.2f}"

@@ -1,5 +1,8 @@
-"""The KL doctor: what the latent of a run carries, what it is worth, and what would help."""
+"""The KL doctor: what the latent of a run carries, what it is worth, and what would help.
 
-from foreframe.diagnosis.diagnose import DIAGNOSIS, FIGURE, diagnose
-
-__all__ = ["DIAGNOSIS", "FIGURE", "diagnose"]
+options       what one may choose
+diagnose      a run folder examined, drawn and written
+measure       the numbers
+words         what they mean, and which option helps
+result        both as a dataclass and as JSON
+"""

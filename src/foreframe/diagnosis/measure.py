@@ -2,16 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from foreframe.data.store.batches import evaluation_batches
 from foreframe.data.store.store import Store
-from foreframe.evaluation.sampling import sequence_noise
+from foreframe.evaluation.options import SequenceOptions
+from foreframe.evaluation.sampling import noise_of_batch
 from foreframe.metrics import psnr
+from foreframe.model.clip import Clip
 from foreframe.model.latent import LatentNumbers, latent_numbers
 from foreframe.model.nets.recurrent import Gaussian
 from foreframe.model.recurrence import Observed
@@ -23,7 +23,7 @@ SOURCES = ("posterior", "prior", "prior-mean", "zero")
 
 
 @dataclass(frozen=True)
-class Diagnosis:
+class Measured:
     """What was measured.
 
     Attributes:
@@ -53,76 +53,81 @@ class Diagnosis:
 def measure(
     model: VideoCVAE,
     store: Store,
+    options: SequenceOptions,
     *,
-    n_past: int,
-    n_future: int,
-    sequences: int,
-    seed: int,
     batch_size: int = 16,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Diagnosis:
+) -> Measured:
     """Predict with z from several sources, in evaluation mode and float32.
 
     Args:
         model: in evaluation mode.
         store: the split.
-        n_past: given frames.
-        n_future: predicted frames.
-        sequences: the first ones, at most ``len(store)``.
-        seed: of the noise of z.
+        options: given and predicted frames, sequences and seed.
         batch_size: sequences at once.
         progress: called with (sequences done, all).
     """
     device = next(model.parameters()).device
-    n_frames = n_past + n_future
-    found: dict[str, list[Tensor]] = {source: [] for source in (*SOURCES, "between")}
-    kept: list[tuple[Gaussian, Gaussian]] = []
+    sequences = options.count(len(store))
+    scores: dict[str, list[Tensor]] = {name: [] for name in (*SOURCES, "between")}
+    posteriors: list[Gaussian] = []
+    priors: list[Gaussian] = []
     done = 0
     for clip in evaluation_batches(
-        store, n_frames=n_frames, batch_size=batch_size, limit=sequences
+        store, n_frames=options.n_frames, batch_size=batch_size, limit=sequences
     ):
-        x = time_first(clip.to(device).frames)
-        actions, positions = (
-            None if part is None else part.to(device) for part in (clip.actions, clip.positions)
-        )
-        condition = model.condition(actions, positions, n_frames)
-        draws = torch.stack(
-            [
-                sequence_noise(seed, done + k, 2, n_frames - 1, model.config.z_dim)
-                for k in range(len(clip))
-            ]
-        ).to(device)
-        first, second = draws.permute(1, 2, 0, 3)
-        observed = model.observe(x, n_past)
-        q = observed.q
-        assert q is not None
-
-        imagine = partial(_imagine, model, observed, condition, n_past)
-        truth = x[n_past:]
-        made, p = imagine(first, from_posterior=True)
-        kept.append((q, p))
-        found["posterior"].append(psnr(made, truth).mean(0))
-        # z = mu + noise * sigma, so this noise makes it nothing.
-        nothing = -q.mu * torch.exp(-0.5 * q.logvar)
-        found["zero"].append(psnr(imagine(nothing, from_posterior=True)[0], truth).mean(0))
-        mean = imagine(torch.zeros_like(first), from_posterior=False)[0]
-        found["prior-mean"].append(psnr(mean, truth).mean(0))
-        one, other = (imagine(noise, from_posterior=False)[0] for noise in (first, second))
-        found["prior"].append(psnr(one, truth).mean(0))
-        found["between"].append(psnr(one, other).mean(0))
+        indices = range(done, done + len(clip))
+        noise = noise_of_batch(options.seed, indices, 2, options.n_frames, model.config.z_dim)
+        values, q, p = _measure_batch(model, clip.to(device), options.n_past, noise.to(device))
+        for name, value in values.items():
+            scores[name].append(value)
+        posteriors.append(q)
+        priors.append(p)
         done += len(clip)
         progress(done, sequences)
-    q, p = (
-        Gaussian(*(torch.cat([getattr(pair[i], k) for pair in kept], 1) for k in ("mu", "logvar")))
-        for i in (0, 1)
-    )
-    means = {name: float(torch.cat(values).double().mean()) for name, values in found.items()}
-    return Diagnosis(
-        latent=latent_numbers(q, p),
+    means = {name: float(torch.cat(values).double().mean()) for name, values in scores.items()}
+    return Measured(
+        latent=latent_numbers(_all_sequences(posteriors), _all_sequences(priors)),
         psnr={source: means[source] for source in SOURCES},
         between_samples=means["between"],
         sequences=done,
     )
+
+
+def _measure_batch(
+    model: VideoCVAE, clip: Clip, n_past: int, noise: Tensor
+) -> tuple[dict[str, Tensor], Gaussian, Gaussian]:
+    """PSNR [B] by the source of z, and posterior and prior of every z.
+
+    Args:
+        model: in evaluation mode.
+        clip: on its device.
+        n_past: given frames.
+        noise: [B, 2, n_frames - 1, z_dim].
+    """
+    x = time_first(clip.frames)
+    condition = model.condition(clip.actions, clip.positions, len(x))
+    observed = model.observe(x, n_past)
+    q = observed.q
+    assert q is not None
+    first, second = noise.permute(1, 2, 0, 3)
+
+    def imagine(own: Tensor, *, from_posterior: bool = False) -> tuple[Tensor, Gaussian]:
+        return _imagine(model, observed, condition, n_past, own, from_posterior=from_posterior)
+
+    reconstruction, p = imagine(first, from_posterior=True)
+    # z = mu + noise * sigma: this noise makes z zero.
+    zero = imagine(-q.mu * torch.exp(-0.5 * q.logvar), from_posterior=True)[0]
+    mean = imagine(torch.zeros_like(first))[0]
+    one, other = imagine(first)[0], imagine(second)[0]
+    pairs = {
+        "posterior": (reconstruction, x[n_past:]),
+        "zero": (zero, x[n_past:]),
+        "prior-mean": (mean, x[n_past:]),
+        "prior": (one, x[n_past:]),
+        "between": (one, other),
+    }
+    return {name: psnr(*pair).mean(0) for name, pair in pairs.items()}, q, p
 
 
 def _imagine(
@@ -142,22 +147,7 @@ def _imagine(
     return frames, Gaussian.join([span.p for span in spans])
 
 
-def as_json(diagnosis: Diagnosis) -> dict[str, Any]:
-    """The numbers as plain values."""
-    latent = diagnosis.latent
-    return {
-        "sequences": diagnosis.sequences,
-        "kl": latent.kl,
-        "kl_per_dimension": latent.kl_per_dimension,
-        "kl_per_step": latent.kl_per_step,
-        "mean_variance": latent.mean_variance,
-        "active_units": latent.active_units,
-        "active_by_kl": latent.active_by_kl,
-        "sigma_q": latent.sigma_q,
-        "sigma_p": latent.sigma_p,
-        "mu_q": latent.mu_q,
-        "psnr": diagnosis.psnr,
-        "cost_of_zero": diagnosis.cost_of_zero,
-        "prior_posterior_gap": diagnosis.gap,
-        "between_samples": diagnosis.between_samples,
-    }
+def _all_sequences(batches: list[Gaussian]) -> Gaussian:
+    """Distributions [steps, B, z] of several batches as one."""
+    mu, logvar = (torch.cat([getattr(one, k) for one in batches], 1) for k in ("mu", "logvar"))
+    return Gaussian(mu, logvar)

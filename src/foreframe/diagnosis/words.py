@@ -1,10 +1,8 @@
-"""From the numbers of a diagnosis to what they mean and which option helps."""
+"""What the numbers of a diagnosis mean, and which option helps."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
-
-from foreframe.diagnosis.measure import Diagnosis
+from foreframe.diagnosis.measure import Measured
+from foreframe.diagnosis.result import Verdict
+from foreframe.model.latent import LatentNumbers
 from foreframe.training.health import BLOWN_NATS, BLOWN_SIGMA
 
 UNUSED_NATS = 0.05
@@ -22,93 +20,104 @@ SHARP_SIGMA = 0.01
 ALIKE_DB = 45.0
 """Two samples from the prior that are as near as this look the same."""
 
-Level = Literal["healthy", "mind", "ill"]
 
-
-@dataclass(frozen=True)
-class Verdict:
-    """A finding in words.
-
-    Attributes:
-        level: healthy, mind or ill.
-        text: what was found, what it means, what to do.
-    """
-
-    level: Level
-    text: str
-
-
-def verdicts(found: Diagnosis, *, beta_max: float, z_dim: int) -> list[Verdict]:
+def verdicts(measured: Measured, *, beta_max: float, z_dim: int) -> list[Verdict]:
     """What the numbers mean; one healthy verdict if nothing is wrong.
 
     Args:
-        found: what was measured.
+        measured: the numbers.
         beta_max: of the run's KL schedule, for the advice.
         z_dim: width of the latent.
     """
-    ill = list(_findings(found, beta_max, z_dim))
-    if ill:
-        return ill
-    latent = found.latent
-    return [
+    latent, cost = measured.latent, measured.cost_of_zero
+    blown = _blown(latent, beta_max)
+    if latent.kl < UNUSED_NATS and cost < UNUSED_DB:
+        trouble = [blown, _unused(latent, cost, beta_max)]  # nothing else can be said of it
+    else:
+        trouble = [
+            blown,
+            _use(latent, cost, beta_max, z_dim),
+            _prior(measured, beta_max),
+            _sharp(latent, beta_max),
+            _alike(measured),
+        ]
+    said = [verdict for verdict in trouble if verdict is not None]
+    return said or [
         Verdict(
             "healthy",
             f"The latent is used: KL {latent.kl:.2f} nats a step in {latent.active_units} of "
-            f"{z_dim} dimensions, zeroing z costs {found.cost_of_zero:.2f} dB, and z from the "
-            f"prior {found.gap:.2f} dB.",
+            f"{z_dim} dimensions, zeroing z costs {cost:.2f} dB, and z from the "
+            f"prior {measured.gap:.2f} dB.",
         )
     ]
 
 
-def _findings(found: Diagnosis, beta_max: float, z_dim: int) -> Iterator[Verdict]:
-    latent, cost = found.latent, found.cost_of_zero
-    if latent.kl > BLOWN_NATS or latent.sigma_q[-1] > BLOWN_SIGMA:
-        yield Verdict(
-            "ill",
-            f"The latent has blown up: KL {latent.kl:.0f} nats a step, the posterior's deviation "
-            f"reaches {latent.sigma_q[-1]:.0f}. Lower --lr, or raise --beta-max ({beta_max:g}).",
-        )
-    if latent.kl < UNUSED_NATS and cost < UNUSED_DB:
-        yield Verdict(
-            "ill",
-            f"The latent is unused: KL {latent.kl:.3f} nats a step, zeroing z costs {cost:.2f} dB. "
-            f"Samples from the prior are all the same. Lower --beta-max ({beta_max:g}), anneal "
-            "more slowly, or give --free-bits.",
-        )
-        return
+def _blown(latent: LatentNumbers, beta_max: float) -> Verdict | None:
+    if latent.kl <= BLOWN_NATS and latent.sigma_q[-1] <= BLOWN_SIGMA:
+        return None
+    return Verdict(
+        "ill",
+        f"The latent has blown up: KL {latent.kl:.0f} nats a step, the posterior's deviation "
+        f"reaches {latent.sigma_q[-1]:.0f}. Lower --lr, or raise --beta-max ({beta_max:g}).",
+    )
+
+
+def _unused(latent: LatentNumbers, cost: float, beta_max: float) -> Verdict:
+    return Verdict(
+        "ill",
+        f"The latent is unused: KL {latent.kl:.3f} nats a step, zeroing z costs {cost:.2f} dB. "
+        f"Samples from the prior are all the same. Lower --beta-max ({beta_max:g}), anneal "
+        "more slowly, or give --free-bits.",
+    )
+
+
+def _use(latent: LatentNumbers, cost: float, beta_max: float, z_dim: int) -> Verdict | None:
     if cost < UNUSED_DB:
-        yield Verdict(
+        return Verdict(
             "mind",
-            f"The posterior says something (KL {latent.kl:.2f} nats a step), but the frames do not "
-            f"follow it: zeroing z costs {cost:.2f} dB. Train longer, or lower --beta-max "
+            f"The posterior carries information (KL {latent.kl:.2f} nats a step), but the frames "
+            f"do not follow it: zeroing z costs {cost:.2f} dB. Train longer, or lower --beta-max "
             f"({beta_max:g}).",
         )
-    elif latent.active_units == 0 and latent.active_by_kl == 0:
-        yield Verdict(
+    if latent.active_units == 0 and latent.active_by_kl == 0:
+        return Verdict(
             "mind",
             f"No dimension of the latent is active by itself, yet zeroing z costs {cost:.2f} dB.",
         )
-    elif latent.active_units < z_dim / 10:
-        yield Verdict(
+    if latent.active_units < z_dim / 10:
+        return Verdict(
             "mind",
             f"{latent.active_units} of {z_dim} dimensions are active: a --z-dim of "
             f"{max(2, 2 * latent.active_units)} would hold as much.",
         )
-    if found.gap > LARGE_GAP_DB:
-        yield Verdict(
-            "mind",
-            f"The prior does not fit the posterior: z from the prior is {found.gap:.2f} dB worse "
-            f"than z from the posterior. Raise --beta-max ({beta_max:g}), or try --prior learned.",
-        )
-    if latent.sigma_q[2] < SHARP_SIGMA:
-        yield Verdict(
-            "mind",
-            f"The posterior is all but a point (median deviation {latent.sigma_q[2]:.1e}): the "
-            f"model is an autoencoder of what follows. Raise --beta-max ({beta_max:g}).",
-        )
-    if found.between_samples > ALIKE_DB:
-        yield Verdict(
-            "mind",
-            f"Two samples from the prior are alike ({found.between_samples:.0f} dB apart): the "
-            "model sees one future only.",
-        )
+    return None
+
+
+def _prior(measured: Measured, beta_max: float) -> Verdict | None:
+    if measured.gap <= LARGE_GAP_DB:
+        return None
+    return Verdict(
+        "mind",
+        f"The prior does not fit the posterior: z from the prior is {measured.gap:.2f} dB worse "
+        f"than z from the posterior. Raise --beta-max ({beta_max:g}), or try --prior learned.",
+    )
+
+
+def _sharp(latent: LatentNumbers, beta_max: float) -> Verdict | None:
+    if latent.sigma_q[2] >= SHARP_SIGMA:
+        return None
+    return Verdict(
+        "mind",
+        f"The posterior is all but a point (median deviation {latent.sigma_q[2]:.1e}): the "
+        f"model is an autoencoder of what follows. Raise --beta-max ({beta_max:g}).",
+    )
+
+
+def _alike(measured: Measured) -> Verdict | None:
+    if measured.between_samples <= ALIKE_DB:
+        return None
+    return Verdict(
+        "mind",
+        f"Two samples from the prior are alike ({measured.between_samples:.0f} dB apart): the "
+        "model expects one future only.",
+    )

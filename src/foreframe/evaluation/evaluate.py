@@ -11,7 +11,7 @@ from foreframe.data.store.opened import open_split, require
 from foreframe.data.store.store import Store
 from foreframe.errors import ForeframeError
 from foreframe.evaluation.card import Card
-from foreframe.evaluation.options import EvaluateOptions
+from foreframe.evaluation.options import EvaluateOptions, require_given
 from foreframe.evaluation.protocols import Protocol, protocol_of
 from foreframe.evaluation.provenance import provenance
 from foreframe.evaluation.score import Collected, score_rows
@@ -120,11 +120,7 @@ def evaluate(
 
 
 def _check_condition(protocol: Protocol, config: ModelConfig, run: Path) -> None:
-    if protocol.n_past < 2 and config.skips_from == "svg":
-        raise ForeframeError(
-            f"--protocol {protocol.name}: gives {protocol.n_past} frame, and the skips of {run} "
-            "are those of the last but one. Give --n-past 2, and the card will say so."
-        )
+    require_given(protocol.n_past, config, run)
     if protocol.condition is not None and config.condition != protocol.condition:
         raise ForeframeError(
             f"--protocol {protocol.name}: is for models that are told {protocol.condition} alone, "

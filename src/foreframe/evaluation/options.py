@@ -1,9 +1,10 @@
-"""The options of an evaluation. Free of PyTorch, so that the command line starts at once."""
+"""The options of what looks at a run. Free of PyTorch, so that the command line starts at once."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from foreframe.config.model import ModelConfig
 from foreframe.errors import ForeframeError, at_least
 from foreframe.system.device import DeviceName
 
@@ -60,3 +61,57 @@ class EvaluateOptions:
         at_least(0, seed=self.seed)
         if self.lpips_weights is not None and len(self.lpips) != 1:
             raise ForeframeError("--lpips-weights: belongs to one net; give one --lpips with it.")
+
+
+@dataclass(frozen=True)
+class SequenceOptions:
+    """Which sequences of a dataset are predicted, and from how many frames."""
+
+    split: SplitName = "test"
+    """Split whose sequences are predicted."""
+    n_past: int = 2
+    """Given frames."""
+    n_future: int = 10
+    """Predicted frames."""
+    limit: int | None = None
+    """Take the first sequences only."""
+    seed: int = 0
+    """Seed of all that is drawn at random."""
+    device: DeviceName = "auto"
+    """Where to compute."""
+
+    @property
+    def n_frames(self) -> int:
+        """Given and predicted frames."""
+        return self.n_past + self.n_future
+
+    def count(self, sequences: int) -> int:
+        """How many of a split's sequences are taken."""
+        return min(self.limit or sequences, sequences)
+
+    def check(self) -> None:
+        """Refuse numbers that have no meaning.
+
+        Raises:
+            ForeframeError: names the option.
+        """
+        at_least(1, n_past=self.n_past, n_future=self.n_future, limit=self.limit)
+        at_least(0, seed=self.seed)
+
+
+def require_given(n_past: int, config: ModelConfig, run: Path) -> None:
+    """Refuse fewer given frames than the model's skips need.
+
+    Args:
+        n_past: given frames.
+        config: of the model.
+        run: its folder, for the message.
+
+    Raises:
+        ForeframeError: the skips are those of the last given frame but one, and there is only one.
+    """
+    if n_past < 2 and config.skips_from == "svg":
+        raise ForeframeError(
+            f"--n-past {n_past}: the skips of {run} are those of the last given frame but one; "
+            "give --n-past 2."
+        )

@@ -1,12 +1,13 @@
 """Spread of samples held against the spread of what could have happened, per horizon."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int
 
+from foreframe.config.results import Interval
 from foreframe.metrics.intervals import bootstrap_of_sums
+from foreframe.probe.result import Calibration
 
 MOVES = 0.5
 """Standard deviation in pixels over the fitted replays, at some step, from which on an object
@@ -99,15 +100,8 @@ def nominal_coverage(samples: int) -> tuple[int, float]:
     return k, (samples + 1 - 2 * k) / (samples + 1)
 
 
-def calibration(scenes: list[SceneSpread]) -> dict[str, Any] | None:
-    """All scenes together, as plain values; None if no object counts in any of them.
-
-    Deviations are root mean squares over objects and scenes, in pixels. ``ratio`` is that of the
-    read samples over that of the read replays: 1 if they spread alike, 0 for samples that are all
-    the same, None at steps at which the physics has hardly moved anything. ``rank_histogram`` has
-    the share of held-out coordinates in each tenth of the samples: a tenth each if they are
-    calibrated, more at the ends if they spread too little.
-    """
+def calibration(scenes: list[SceneSpread]) -> Calibration | None:
+    """All scenes together; None if no object counts in any of them."""
     scenes = [scene for scene in scenes if scene.objects]
     objects = sum(scene.objects for scene in scenes)
     if not objects:
@@ -122,32 +116,32 @@ def calibration(scenes: list[SceneSpread]) -> dict[str, Any] | None:
     true, read_true, read_samples = total("true"), total("read_true"), total("read_samples")
     spreads = read_true >= objects * LEAST**2
     ratio: list[float | None] = [None] * len(true)
-    intervals: list[list[float] | None] = [None] * len(true)
+    intervals: list[Interval | None] = [None] * len(true)
     for t in spreads.nonzero()[0]:
         ratio[t] = float(np.sqrt(read_samples[t] / read_true[t]))
         low, high = bootstrap_of_sums(
             [scene.read_samples[t] for scene in scenes], [scene.read_true[t] for scene in scenes]
         )
-        intervals[t] = [low**0.5, high**0.5]
+        intervals[t] = (low**0.5, high**0.5)
     ranks = total("ranks")
     outside, nominal = nominal_coverage(ranks.shape[1] - 1)
     inside = ranks[:, outside : ranks.shape[1] - outside].sum(1) / ranks.sum(1)
     explained = 1 - total("error") / np.maximum(true, 1e-12)
-    return {
-        "scenes": len(scenes),
-        "objects": objects,
-        "true": deviation("true"),
-        "read_true": deviation("read_true"),
-        "read_samples": deviation("read_samples"),
-        "ratio": ratio,
-        "ratio_interval": intervals,
-        "readout_error": deviation("error"),
-        "readout_r2": explained.tolist(),
-        "offset": deviation("offset"),
-        "coverage": inside.tolist(),
-        "coverage_nominal": nominal,
-        "rank_histogram": _tenths(ranks.sum(0)).tolist(),
-    }
+    return Calibration(
+        scenes=len(scenes),
+        objects=objects,
+        true=deviation("true"),
+        read_true=deviation("read_true"),
+        read_samples=deviation("read_samples"),
+        ratio=ratio,
+        ratio_interval=intervals,
+        readout_error=deviation("error"),
+        readout_r2=explained.tolist(),
+        offset=deviation("offset"),
+        coverage=inside.tolist(),
+        coverage_nominal=nominal,
+        rank_histogram=_tenths(ranks.sum(0)).tolist(),
+    )
 
 
 def _tenths(ranks: Int[np.ndarray, " ranks"]) -> Float64[np.ndarray, " bins"]:

@@ -14,9 +14,6 @@ from foreframe.data.store.store import Store
 from foreframe.errors import ForeframeError
 from foreframe.model.clip import Clip
 
-STEPS = 1500
-"""Most training steps; fewer where the validation error no longer falls."""
-
 BATCH = 64
 VALIDATION_PAIRS = 768
 LOOK_EVERY = 100
@@ -125,7 +122,7 @@ def fit_inverse(
     *,
     seed: int,
     device: torch.device | str = "cpu",
-    steps: int = STEPS,
+    steps: int = 1500,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Inverse:
     """Train on pairs of true frames, with the mean squared error of standardised actions.

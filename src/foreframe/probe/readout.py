@@ -62,8 +62,8 @@ class Readout:
     ) -> Float[Tensor, "n objects 2"]:
         """Columns and rows of the objects in frames in [0, 1] of one step, on the CPU."""
         features = reduced(frames.cpu().double())
-        found: Tensor = self.places[step] + (features - self.features[step]) @ self.weights
-        return found.unflatten(1, (found.shape[1] // 2, 2))
+        flat: Tensor = self.places[step] + (features - self.features[step]) @ self.weights
+        return flat.unflatten(1, (flat.shape[1] // 2, 2))
 
     def read_all(
         self, frames: UInt8[np.ndarray, "replays steps height width 3"]

@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 from foreframe.config.model import ModelConfig
-from foreframe.data.recording import Fit, Recording
+from foreframe.data.recording import Fit
 from foreframe.data.store.store import Store
 from foreframe.errors import ForeframeError
 from foreframe.evaluation.sampling import AT_ONCE, Imagines, sequence_noise
 from foreframe.probe.calibrate import SceneSpread, counting_objects, scene_spread
 from foreframe.probe.moments import Moments
+from foreframe.probe.options import ProbeOptions
 from foreframe.probe.readout import Readout
 from foreframe.simulator.replay import Replay, Simulation
 from foreframe.system.workers import side_by_side
@@ -21,6 +22,9 @@ from foreframe.visuals import SpreadMap
 
 REVEALED = 1.0
 """An object that moves by more pixels than this within the given frames betrays its physics."""
+
+MAPS = 3
+"""Sequences, the first ones, whose maps are kept."""
 
 TOLD = 2.0
 """Pixels that some object must move by in the predicted frames: else there is nothing to spread."""
@@ -48,36 +52,13 @@ class Spread:
     passed_over: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What is to be measured.
-
-    Attributes:
-        n_past: given frames.
-        n_future: predicted frames.
-        samples: futures K of each sequence.
-        seed: of z.
-        maps: sequences whose maps are kept.
-    """
-
-    n_past: int
-    n_future: int
-    samples: int
-    seed: int
-    maps: int
-
-    @property
-    def n_frames(self) -> int:
-        return self.n_past + self.n_future
-
-
 @torch.no_grad()
 def spread_of_samples(
     model: Imagines,
     config: ModelConfig,
     store: Store,
     numbers: list[int],
-    plan: Plan,
+    options: ProbeOptions,
     *,
     device: torch.device | str = "cpu",
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -89,15 +70,15 @@ def spread_of_samples(
         config: what it is conditioned on, and the width of z.
         store: the split.
         numbers: of the sequences.
-        plan: what is to be measured.
+        options: given and predicted frames, samples and seed.
         device: where to compute.
         progress: called with (sequences done, all).
     """
     spread = Spread()
+    sampler = _Sampler(model, config, store, options, device)
     for done, number in enumerate(numbers):
-        moments = _sample(model, config, store, number, plan, device, None)[0]
-        spread.sequences.append(store.names[number])
-        _add_pixels(spread, store, number, plan, moments, None)
+        samples, _ = sampler.sample(number, None)
+        sampler.add_pixels(spread, number, samples, None)
         progress(done + 1, len(numbers))
     return spread
 
@@ -108,12 +89,9 @@ def spread_of_physics(
     config: ModelConfig,
     store: Store,
     simulation: Simulation,
-    split: str,
     numbers: list[int],
-    plan: Plan,
+    options: ProbeOptions,
     *,
-    replays: int,
-    workers: int | None = None,
     device: torch.device | str = "cpu",
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Spread:
@@ -126,42 +104,37 @@ def spread_of_physics(
         config: of the model.
         store: the split.
         simulation: that it was made by.
-        split: its name.
         numbers: of the scenes, of ``choose_scenes``.
-        plan: what is to be measured.
-        replays: P of each scene, at least 4.
-        workers: processes that simulate; every available core by default.
+        options: given and predicted frames, samples, seed, replays and workers.
         device: where to compute.
         progress: called with (replays done, all).
     """
-    spread = Spread()
-    jobs = [
-        _Job(simulation, split, _own_number(store, k), physics, plan.n_frames, (scene, physics - 1))
-        for scene, k in enumerate(numbers)
-        for physics in range(1, replays + 1)
+    requests = [
+        _Request(simulation, options, _own_number(store, number), physics, scene)
+        for scene, number in enumerate(numbers)
+        for physics in range(1, options.replays + 1)
     ]
-    there: dict[int, dict[int, Replay]] = {}
-    found: dict[int, tuple[Moments, Moments, SceneSpread]] = {}
-    with side_by_side(_replay, jobs, workers=workers) as results:
-        for done, ((scene, place), replay) in enumerate(results):
-            own = there.setdefault(scene, {})
-            own[place] = replay
-            if len(own) == replays:
-                ordered = [own[k] for k in range(replays)]
-                del there[scene]
-                number = numbers[scene]
-                found[scene] = _measure_scene(model, config, store, number, plan, device, ordered)
-            progress(done + 1, len(jobs))
+    sampler = _Sampler(model, config, store, options, device)
+    pending: dict[int, dict[int, Replay]] = {}
+    measured: dict[int, tuple[Moments, Moments, SceneSpread]] = {}
+    with side_by_side(_replay, requests, workers=options.workers) as results:
+        for done, (scene, physics, replay) in enumerate(results):
+            replays = pending.setdefault(scene, {})
+            replays[physics] = replay
+            if len(replays) == options.replays:
+                ordered = [replay for _, replay in sorted(pending.pop(scene).items())]
+                measured[scene] = sampler.measure(numbers[scene], ordered)
+            progress(done + 1, len(requests))
+    spread = Spread()
     for scene, number in enumerate(numbers):
-        of_samples, of_physics, positions = found.pop(scene)
-        spread.sequences.append(store.names[number])
+        samples, physics_moments, positions = measured.pop(scene)
         spread.scenes.append(positions)
-        _add_pixels(spread, store, number, plan, of_samples, of_physics)
+        sampler.add_pixels(spread, number, samples, physics_moments)
     return spread
 
 
 def choose_scenes(
-    store: Store, simulation: Simulation, split: str, count: int, plan: Plan
+    store: Store, simulation: Simulation, options: ProbeOptions
 ) -> tuple[list[int], list[str]]:
     """The first scenes whose future is open and not told by the given frames.
 
@@ -171,12 +144,10 @@ def choose_scenes(
     Args:
         store: the split.
         simulation: that it was made by.
-        split: its name.
-        count: scenes that are wanted.
-        plan: what is to be measured.
+        options: given and predicted frames, the name of the split, how many scenes.
 
     Returns:
-        their numbers, fewer than ``count`` if the split has no more, and the names of those that
+        their numbers, fewer than wanted if the split has no more, and the names of those that
         were passed over.
 
     Raises:
@@ -185,10 +156,10 @@ def choose_scenes(
     chosen: list[int] = []
     passed: list[str] = []
     for number in range(len(store)):
-        if len(chosen) == count:
+        if len(chosen) == options.scenes:
             break
-        own = simulation.replay(split, _own_number(store, number), 0, frames=plan.n_frames)
-        recorded = store.rows(number, 0, plan.n_frames).frames
+        own = _Request(simulation, options, _own_number(store, number), 0, 0).replay()
+        recorded = store.rows(number, 0, options.n_frames).frames
         if not np.array_equal(_fitted(own.frames, store), recorded):
             raise ForeframeError(
                 f"{store.source / store.names[number]}: the simulator makes other frames of it "
@@ -196,7 +167,7 @@ def choose_scenes(
                 "data again."
             )
         moved = np.linalg.norm(own.pixels - own.pixels[:1], axis=-1)
-        if moved[: plan.n_past].max() <= REVEALED and moved.max() >= TOLD:
+        if moved[: options.n_past].max() <= REVEALED and moved.max() >= TOLD:
             chosen.append(number)
         else:
             passed.append(store.names[number])
@@ -217,126 +188,116 @@ def _fitted(frames: np.ndarray, store: Store) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class _Job:
+class _Request:
+    """A replay that a worker is asked for."""
+
     simulation: Simulation
-    split: str
+    options: ProbeOptions
     number: int
     physics: int
-    frames: int
-    key: tuple[int, int]
+    scene: int
+
+    def replay(self) -> Replay:
+        split, frames = self.options.split, self.options.n_frames
+        return self.simulation.replay(split, self.number, self.physics, frames=frames)
 
 
-def _replay(job: _Job) -> tuple[tuple[int, int], Replay]:
-    replay = job.simulation.replay(job.split, job.number, job.physics, frames=job.frames)
-    return job.key, replay
+def _replay(request: _Request) -> tuple[int, int, Replay]:
+    return request.scene, request.physics, request.replay()
 
 
-def _measure_scene(
-    model: Imagines,
-    config: ModelConfig,
-    store: Store,
-    number: int,
-    plan: Plan,
-    device: torch.device | str,
-    replays: list[Replay],
-) -> tuple[Moments, Moments, SceneSpread]:
-    future = slice(plan.n_past, plan.n_frames)
-    frames = np.stack([_fitted(replay.frames[future], store) for replay in replays])
-    # As the camera of the model's frames sees them.
-    scale = store.size[0] / replays[0].frames.shape[1]
-    pixels = np.stack([replay.pixels[future] for replay in replays]) * scale
-    fit, held = slice(0, None, 2), slice(1, None, 2)
-    counts = counting_objects(pixels[fit])
-    readout = Readout.fit(frames[fit], pixels[fit][:, :, counts])
-    of_samples, read = _sample(model, config, store, number, plan, device, readout)
-    of_physics = Moments(tuple(frames.shape[1:]))
-    for replay in frames:
-        of_physics.add(torch.from_numpy(replay)[None].double().div_(255))
-    positions = scene_spread(
-        pixels[held][:, :, counts], readout.read_all(frames[held]), read, plan.seed
-    )
-    return of_samples, of_physics, positions
+@dataclass(frozen=True)
+class _Sampler:
+    """Samples futures of single sequences and measures them."""
 
+    model: Imagines
+    config: ModelConfig
+    store: Store
+    options: ProbeOptions
+    device: torch.device | str
 
-def _sample(
-    model: Imagines,
-    config: ModelConfig,
-    store: Store,
-    number: int,
-    plan: Plan,
-    device: torch.device | str,
-    readout: Readout | None,
-) -> tuple[Moments, np.ndarray]:
-    """K futures of a sequence as they are imagined: moments of every pixel, positions [K, T, M, 2].
+    def measure(self, number: int, replays: list[Replay]) -> tuple[Moments, Moments, SceneSpread]:
+        """Pixels over the samples, pixels over the replays, and positions of one scene."""
+        options, edge = self.options, self.store.size[0]
+        future = slice(options.n_past, options.n_frames)
+        frames = np.stack([_fitted(replay.frames[future], self.store) for replay in replays])
+        # As the camera of the model's frames sees them.
+        scale = edge / replays[0].frames.shape[1]
+        pixels = np.stack([replay.pixels[future] for replay in replays]) * scale
+        fit, held = slice(0, None, 2), slice(1, None, 2)
+        counts = counting_objects(pixels[fit])
+        readout = Readout.fit(frames[fit], pixels[fit][:, :, counts])
+        of_samples, read = self.sample(number, readout)
+        of_physics = Moments(tuple(frames.shape[1:]))
+        for replay in frames:
+            of_physics.add(torch.from_numpy(replay)[None].double().div_(255))
+        positions = scene_spread(
+            pixels[held][:, :, counts], readout.read_all(frames[held]), read, options.seed
+        )
+        return of_samples, of_physics, positions
 
-    A group of them at a time, one step at a time: no frame is kept.
-    """
-    recorded = store.rows(number, 0, plan.n_frames)
-    past = _tensor(recorded, plan.n_past).to(device)
-    noise = sequence_noise(plan.seed, number, plan.samples, plan.n_frames - 1, config.z_dim)
-    steps = [Moments((3, *store.size), device) for _ in range(plan.n_future)]
-    read: list[list[Tensor]] = [[] for _ in range(plan.n_future)]
-    for t, frames in _futures(model, config, recorded, past, noise, plan.n_future):
-        steps[t].add(frames)
-        if readout is not None:
-            read[t].append(readout.read(frames, t))
-    whole = Moments((plan.n_future, *store.size, 3))
-    whole.count = plan.samples
-    whole.mean = torch.stack([step.mean.cpu() for step in steps]).permute(0, 2, 3, 1)
-    whole.squares = torch.stack([step.squares.cpu() for step in steps]).permute(0, 2, 3, 1)
-    places = torch.stack([torch.cat(part) for part in read], 1).numpy() if readout else np.empty(0)
-    return whole, places
+    def sample(self, number: int, readout: Readout | None) -> tuple[Moments, np.ndarray]:
+        """K futures as they are imagined: moments of every pixel, positions [K, T, M, 2].
 
+        A group of them at a time, one step at a time: no frame is kept.
+        """
+        options, size = self.options, self.store.size
+        steps = [Moments((3, *size), self.device) for _ in range(options.n_future)]
+        read: list[list[Tensor]] = [[] for _ in range(options.n_future)]
+        for t, frames in self._futures(number):
+            steps[t].add(frames)
+            if readout is not None:
+                read[t].append(readout.read(frames, t))
+        whole = Moments((options.n_future, *size, 3))
+        whole.count = options.samples
+        whole.mean = torch.stack([step.mean.cpu() for step in steps]).permute(0, 2, 3, 1)
+        whole.squares = torch.stack([step.squares.cpu() for step in steps]).permute(0, 2, 3, 1)
+        if readout is None:
+            return whole, np.empty(0)
+        return whole, torch.stack([torch.cat(part) for part in read], 1).numpy()
 
-def _futures(
-    model: Imagines,
-    config: ModelConfig,
-    recorded: Recording,
-    past: Tensor,
-    noise: Tensor,
-    n_future: int,
-) -> Iterator[tuple[int, Tensor]]:
-    def rows(part: np.ndarray | None, used: bool) -> Tensor | None:
-        return None if part is None or not used else torch.from_numpy(part.copy())[None]
+    def _futures(self, number: int) -> Iterator[tuple[int, Tensor]]:
+        """Step and frames [samples, 3, H, W], group after group."""
+        options, config = self.options, self.config
+        recorded = self.store.rows(number, 0, options.n_frames)
+        past = torch.from_numpy(recorded.frames[: options.n_past].copy())[None]
+        past = past.permute(0, 1, 4, 2, 3).float().div_(255).to(self.device)
+        noise = sequence_noise(
+            options.seed, number, options.samples, options.n_frames - 1, config.z_dim
+        )
 
-    made = model.futures(
-        past,
-        rows(recorded.actions, config.uses_actions),
-        rows(recorded.positions, config.uses_positions),
-        noise=noise[None],
-        n_future=n_future,
-        at_once=AT_ONCE.get(past.device.type, 64),
-    )
-    for _, t, frames in made:
-        yield t, frames[0]
+        def rows(part: np.ndarray | None, used: bool) -> Tensor | None:
+            return None if part is None or not used else torch.from_numpy(part.copy())[None]
 
+        made = self.model.futures(
+            past,
+            rows(recorded.actions, config.uses_actions),
+            rows(recorded.positions, config.uses_positions),
+            noise=noise[None],
+            n_future=options.n_future,
+            at_once=AT_ONCE.get(past.device.type, 64),
+        )
+        for _, t, frames in made:
+            yield t, frames[0]
 
-def _tensor(recorded: Recording, n_past: int) -> Tensor:
-    frames = torch.from_numpy(recorded.frames[:n_past].copy())[None]
-    return frames.permute(0, 1, 4, 2, 3).float().div_(255)
-
-
-def _add_pixels(
-    spread: Spread,
-    store: Store,
-    number: int,
-    plan: Plan,
-    of_samples: Moments,
-    of_physics: Moments | None,
-) -> None:
-    """Variances of the frame, and the map of a sequence while there is room for one."""
-    spread.sample_variance.append(of_samples.variance().mean((1, 2, 3)).numpy())
-    if of_physics is not None:
-        spread.physics_variance.append(of_physics.variance().mean((1, 2, 3)).numpy())
-    if len(spread.maps) < plan.maps:
-        recorded = store.rows(number, plan.n_past, plan.n_frames).frames
+    def add_pixels(
+        self, spread: Spread, number: int, of_samples: Moments, of_physics: Moments | None
+    ) -> None:
+        """Note the sequence, its variances, and its map while there is room for one."""
+        spread.sequences.append(self.store.names[number])
+        spread.sample_variance.append(of_samples.variance().mean((1, 2, 3)).numpy())
+        if of_physics is not None:
+            spread.physics_variance.append(of_physics.variance().mean((1, 2, 3)).numpy())
+        if len(spread.maps) == MAPS:
+            return
+        recorded = self.store.rows(number, self.options.n_past, self.options.n_frames).frames
 
         def deviation(moments: Moments) -> np.ndarray:
             return np.asarray(moments.variance().mean(-1).sqrt().float().numpy())
 
         spread.maps.append(
             SpreadMap(
-                store.names[number],
+                self.store.names[number],
                 np.array(recorded),
                 deviation(of_samples),
                 None if of_physics is None else deviation(of_physics),

@@ -50,7 +50,8 @@ def probe_figure(
     costs: Mapping[str, tuple[float, float, float]],
     recovered: Mapping[str, tuple[float, float, float]],
     pixels: Mapping[str, Sequence[float]],
-    calibration: Mapping[str, Any] | None,
+    positions: Mapping[str, Sequence[float]],
+    ranks: Sequence[float],
 ) -> None:
     """Draw the numbers of a probe as PNG; what there is none of is left out.
 
@@ -59,12 +60,13 @@ def probe_figure(
         costs: mean, low and high, in dB, of what each false condition loses.
         recovered: R squared, low and high, by what the actions were recovered from.
         pixels: deviation of a pixel at each step, values in [0, 1], by what it is over.
-        calibration: of positions, as ``foreframe.probe.calibrate.calibration`` gives it.
+        positions: deviation of an object's place at each step, in pixels, by what it is over.
+        ranks: share of the replays' coordinates in equal parts of the samples.
 
     Raises:
         ForeframeError: the file could not be written.
     """
-    panels = 1 + bool(costs) + bool(recovered) + 2 * (calibration is not None)
+    panels = 1 + bool(costs) + bool(recovered) + 2 * bool(positions)
     columns = min(panels, _COLUMNS)
     rows = -(-panels // columns)
     figure = new_figure((4.2 * columns, 3.0 * rows))
@@ -79,9 +81,11 @@ def probe_figure(
         ax.set_xlim(_LOWEST_R2, 1)
         ax.set_xticks([_LOWEST_R2, 0, 0.5, 1])
         _dress(ax, "Actions recovered from frames", "R²")
-    if calibration is not None:
-        _deviations(next(axes), calibration)
-        _ranks(next(axes), calibration["rank_histogram"])
+    if positions:
+        ax = next(axes)
+        _lines(ax, positions)
+        _dress(ax, "Deviation of an object's place (pixels)", "predicted frame")
+        _ranks(next(axes), ranks)
     ax = next(axes)
     _lines(ax, {name: [255 * v for v in values] for name, values in pixels.items()})
     _dress(ax, "Deviation of a pixel (of 255)", "predicted frame")
@@ -111,18 +115,6 @@ def _bars(
     ax.axvline(0, color=COLOURS["chart-ink"], linewidth=0.8)
     ax.set_yticks(range(len(values)), list(values))
     ax.set_ylim(len(values) - 0.5, -0.5)
-
-
-def _deviations(ax: "Axes", calibration: Mapping[str, Any]) -> None:
-    _lines(
-        ax,
-        {
-            "true positions": calibration["true"],
-            "read from true frames": calibration["read_true"],
-            "read from samples": calibration["read_samples"],
-        },
-    )
-    _dress(ax, "Deviation of an object's place (pixels)", "predicted frame")
 
 
 def _lines(ax: "Axes", series: Mapping[str, Sequence[float]]) -> None:

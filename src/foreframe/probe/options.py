@@ -1,0 +1,33 @@
+"""The options of a probe. Free of PyTorch, so that the command line starts at once."""
+
+from dataclasses import dataclass
+
+from foreframe.errors import at_least
+from foreframe.evaluation.options import SequenceOptions
+
+
+@dataclass(frozen=True)
+class ProbeOptions(SequenceOptions):
+    """How much is asked of a run; ``limit`` is for listening alone."""
+
+    samples: int = 32
+    """Futures of each scene whose spread is measured."""
+    scenes: int = 8
+    """Sequences whose spread is measured."""
+    replays: int = 64
+    """Replays of each scene under other physics: half to fit the readout, half to compare with."""
+    inverse_steps: int = 1500
+    """Training steps of the inverse model, at most; it ends where the validation error does."""
+    workers: int | None = None
+    """Processes that simulate side by side, by default one a core; the result is the same."""
+
+    def check(self) -> None:
+        """Refuse numbers that have no meaning.
+
+        Raises:
+            ForeframeError: names the option.
+        """
+        super().check()
+        at_least(1, scenes=self.scenes, inverse_steps=self.inverse_steps, workers=self.workers)
+        at_least(2, samples=self.samples)
+        at_least(4, replays=self.replays)

@@ -1,0 +1,237 @@
+"""The result of a probe: a dataclass, and JSON at the edge."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from foreframe.config.results import Interval, result_from_json, result_to_json
+from foreframe.system.files import read_json
+
+
+@dataclass(frozen=True)
+class ConditionScore:
+    """PSNR under one condition: mean over the sequences, 95 % of it, and each sequence's."""
+
+    value: float
+    interval: Interval
+    per_sequence: list[float]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """PSNR that a false condition loses, dB.
+
+    Attributes:
+        mean: over the sequences.
+        interval: 95 % of it.
+        separable: whether the interval excludes zero, over at least two sequences.
+    """
+
+    mean: float
+    interval: Interval
+    separable: bool
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """How well actions were recovered.
+
+    Attributes:
+        overall: R squared of all varying numbers together; None if none of them varies here.
+        interval: 95 % of it, by the bootstrap over sequences.
+        per_dimension: of each kept column; None where it does not vary in these sequences.
+        per_step: overall, of each predicted step.
+    """
+
+    overall: float | None
+    interval: Interval | None
+    per_dimension: list[float | None]
+    per_step: list[float | None]
+
+
+@dataclass(frozen=True)
+class Actions:
+    """The actions that frames show.
+
+    Attributes:
+        width: numbers in an action.
+        kept: which of them vary in the training split.
+        constant: the others.
+        inverse_steps: of the inverse model's training, up to the weights that were kept.
+        inverse_validation_mse: of standardised actions.
+        recovered: by what they were recovered from; see ``listen.Heard``.
+    """
+
+    width: int
+    kept: list[int]
+    constant: list[int]
+    inverse_steps: int
+    inverse_validation_mse: float
+    recovered: dict[str, Recovery]
+
+
+@dataclass(frozen=True)
+class Listening:
+    """Does the model listen to its condition?
+
+    Attributes:
+        sequences: how many were predicted.
+        condition: what the model is told, in words.
+        metric: definition of the PSNR.
+        psnr: by the condition that was told: "given", and the false ones that there are.
+        costs: of the false ones.
+        actions: that the frames show; None if there are none to recover.
+        why_no_actions: the reason, then.
+    """
+
+    sequences: int
+    condition: str
+    metric: str
+    psnr: dict[str, ConditionScore]
+    costs: dict[str, Cost]
+    actions: Actions | None
+    why_no_actions: str | None
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """Deviation of a pixel at each step, root mean square over frame and sequences, in [0, 1].
+
+    Attributes:
+        samples: over the samples.
+        physics: over the replays; None without a simulator.
+    """
+
+    samples: list[float] | None
+    physics: list[float] | None
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Samples held against the physics at T steps; deviations are root mean squares in pixels.
+
+    Attributes:
+        scenes: how many.
+        objects: that count, in all of them.
+        true: [T] deviation of the true positions over the replays.
+        read_true: [T] of the positions read from the replays' frames.
+        read_samples: [T] of the positions read from the samples.
+        ratio: [T] of the read samples to the read replays: 1 if they spread alike, 0 for samples
+            that are all the same, None at steps at which the physics has hardly moved anything.
+        ratio_interval: [T] 95 % of it.
+        readout_error: [T] distance between read and true positions.
+        readout_r2: [T] share of the variance of true positions that the readout explains.
+        offset: [T] distance between the means of samples and replays.
+        coverage: [T] share of replays within the samples' central interval.
+        coverage_nominal: what it should be.
+        rank_histogram: share of the replays' coordinates in each tenth of the samples: a tenth each
+            if they are calibrated, more at the ends if they spread too little.
+    """
+
+    scenes: int
+    objects: int
+    true: list[float]
+    read_true: list[float]
+    read_samples: list[float]
+    ratio: list[float | None]
+    ratio_interval: list[Interval | None]
+    readout_error: list[float]
+    readout_r2: list[float]
+    offset: list[float]
+    coverage: list[float]
+    coverage_nominal: float
+    rank_histogram: list[float]
+
+
+@dataclass(frozen=True)
+class Spreading:
+    """Do the samples spread as the hidden physics does?
+
+    Attributes:
+        sequences: names of those whose spread was measured.
+        passed_over: names of scenes whose future was not open.
+        samples: of each sequence.
+        replays: of each scene; None without a simulator.
+        pixels: deviation of a pixel.
+        calibration: of the positions of objects; None if it could not be measured.
+        why_no_calibration: the reason, then.
+    """
+
+    sequences: list[str]
+    passed_over: list[str]
+    samples: int
+    replays: int | None
+    pixels: Pixels
+    calibration: Calibration | None
+    why_no_calibration: str | None
+
+
+@dataclass(frozen=True)
+class ProbeResult:
+    """What a probe measured.
+
+    Attributes:
+        run: the run folder, as it was named.
+        data: root of the dataset, likewise.
+        command: that was run.
+        split: whose sequences were predicted.
+        n_past: given frames.
+        n_future: predicted frames.
+        seed: of z and of the inverse model.
+        condition: what the model is told, with its timing.
+        hashes: SHA-256 of the weights, the data and the program.
+        foreframe: version that measured.
+        listening: the first question.
+        spread: the second.
+        words: the answers, a sentence each.
+    """
+
+    run: str
+    data: str
+    command: str
+    split: str
+    n_past: int
+    n_future: int
+    seed: int
+    condition: str
+    hashes: dict[str, str]
+    foreframe: str
+    listening: Listening
+    spread: Spreading
+    words: list[str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return result_to_json(self)
+
+    @classmethod
+    def from_json(cls, values: Any, where: str) -> "ProbeResult":
+        """Build the result of plain values, of this or an earlier version.
+
+        Args:
+            values: as ``to_json`` gives them; "shuffled", version 0.1's name of the permuted
+                condition, is read as that.
+            where: what they were read from, for the message.
+
+        Raises:
+            ForeframeError: these are not the values of a probe.
+        """
+        return result_from_json(cls, _renamed(values), where, "a probe")
+
+    @classmethod
+    def read(cls, path: Path) -> "ProbeResult":
+        """The result in a file.
+
+        Raises:
+            ForeframeError: the file is missing or damaged.
+        """
+        return cls.from_json(read_json(path), str(path))
+
+
+def _renamed(values: Any) -> Any:
+    """The same values with "permuted" for "shuffled" in every key."""
+    if isinstance(values, list):
+        return [_renamed(value) for value in values]
+    if isinstance(values, dict):
+        return {key.replace("shuffled", "permuted"): _renamed(v) for key, v in values.items()}
+    return values
