@@ -4,6 +4,7 @@
 a new folder is added beside them; none is ever made anew.
 """
 
+import json
 import shutil
 from pathlib import Path
 
@@ -12,10 +13,12 @@ import torch
 
 from foreframe import Clip, VideoCVAE
 from foreframe.data.store.store import Store
+from foreframe.diagnosis.result import Diagnosis
 from foreframe.evaluation.card import Card
 from foreframe.evaluation.compare import compare
 from foreframe.evaluation.evaluate import evaluate
 from foreframe.evaluation.options import EvaluateOptions
+from foreframe.probe.result import ProbeResult
 from foreframe.report import write_report
 from foreframe.runs.folder import saved_config
 from foreframe.training.checkpoint import load_last
@@ -72,6 +75,16 @@ def test_a_checkpoint_of_an_earlier_version_can_be_gone_on_with(old):
     moments = [state["exp_avg"] for state in optimizer.state.values()]
     assert len(moments) == len(list(model.parameters()))
     assert sum(float(moment.abs().sum()) for moment in moments) > 0
+
+
+def test_a_probe_and_a_diagnosis_of_an_earlier_version_are_read(old):
+    probe = ProbeResult.read(old / "run" / "probe.json")
+    assert set(probe.listening.costs) == {"permuted", "zeroed", "opposed"}
+    assert probe.listening.actions.recovered["permuted, recorded"].overall is not None
+    assert probe.spread.calibration is None
+    diagnosis = Diagnosis.read(old / "run" / "diagnosis.json")
+    values = json.loads((old / "run" / "diagnosis.json").read_text())
+    assert diagnosis.to_json() == values
 
 
 def test_a_report_is_written_of_an_earlier_version(old):

@@ -22,7 +22,7 @@ from foreframe.probe.inverse import Columns, fit_inverse
 from foreframe.probe.listen import listen, r_squared
 from foreframe.probe.moments import Moments
 from foreframe.probe.options import ProbeOptions
-from foreframe.probe.probe import FIGURE, MAPS, probe
+from foreframe.probe.probe import probe
 from foreframe.probe.readout import Readout
 from foreframe.probe.result import (
     Actions,
@@ -36,7 +36,7 @@ from foreframe.probe.result import (
 )
 from foreframe.probe.spread import choose_scenes, spread_of_physics, spread_of_samples
 from foreframe.probe.words import words
-from foreframe.runs.folder import PROBE
+from foreframe.runs.folder import PROBE, PROBE_FIGURE, PROBE_MAPS
 from foreframe.simulator.episode import simulate_sequence
 from foreframe.simulator.replay import Simulation, find_simulation
 from foreframe.simulator.simulate import SimulateOptions, simulate
@@ -553,7 +553,7 @@ def test_a_run_is_probed_on_recordings_and_says_why_it_cannot_replay(run, toy_da
     assert len(found.spread.sequences) == 2
     assert found.listening.actions.constant == [2, 3]
     assert set(found.listening.costs) == {"permuted", "zeroed", "opposed"}
-    for name in (FIGURE, MAPS):
+    for name in (PROBE_FIGURE, PROBE_MAPS):
         picture = np.asarray(Image.open(tmp_path / "0" / name).convert("RGB"))
         assert picture.std() > 5
 

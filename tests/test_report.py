@@ -6,6 +6,7 @@ import json
 import os
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from foreframe.visuals import samples_gif
 
 EVIL = "<script>alert('x')</script> & \"co\""
 N_PAST, N_FUTURE = 2, 3
+VERSION_0_1 = Path(__file__).parent / "data" / "v0.1" / "run"
 
 
 def frames(seed):
@@ -218,12 +220,11 @@ def test_a_card_without_scores_of_each_sequence_claims_nothing(run):
 
 
 def probe(run, *, separable=True, mean=1.0):
+    values = json.loads((VERSION_0_1 / "probe.json").read_text())
     cost = {"mean": mean, "interval": [mean - 0.1, mean + 0.1], "separable": separable}
-    costs = {"shuffled": cost}
-    words = ["Shuffled actions: said of the probe.", EVIL]
-    listening = {"sequences": 60, "costs": costs}
+    values["listening"]["costs"] = {"shuffled": cost}
     write_json(
-        run / "probe.json", {"words": words, "split": "test", "command": "", "listening": listening}
+        run / "probe.json", {**values, "words": ["Shuffled actions: said of the probe.", EVIL]}
     )
     Image.new("RGB", (9, 9)).save(run / "probe.png")
 
@@ -257,7 +258,8 @@ def test_probe_and_diagnosis_are_shown_when_they_were_run(run):
     assert "Does it listen, does it spread" not in headings
     probe(run)
     verdict = {"level": "mind", "text": "Two samples are alike."}
-    write_json(run / "diagnosis.json", {"verdicts": [verdict], "split": "validate"})
+    values = json.loads((VERSION_0_1 / "diagnosis.json").read_text())
+    write_json(run / "diagnosis.json", {**values, "verdicts": [verdict]})
     page = report(run)
     headings = [text for tag, text in page.headings if tag == "h2"]
     assert headings[3:5] == ["Does it listen, does it spread", "What the latent carries"]

@@ -11,7 +11,7 @@ from tyro.conf import Positional, arg
 
 from foreframe.commands.console import console, counting, say
 from foreframe.diagnosis.options import DiagnoseOptions
-from foreframe.runs.folder import DIAGNOSIS
+from foreframe.runs.folder import DIAGNOSIS, DIAGNOSIS_FIGURE
 from foreframe.system.places import place
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Diagnose:
     prediction: DiagnoseOptions = field(default_factory=DiagnoseOptions)
 
     def run(self, words: Sequence[str]) -> None:
-        from foreframe.diagnosis.diagnose import FIGURE, diagnose
+        from foreframe.diagnosis.diagnose import diagnose
 
         with counting("diagnosing") as progress:
             diagnosis = diagnose(
@@ -43,7 +43,7 @@ class Diagnose:
             )
         show_diagnosis(diagnosis)
         folder = self.out or self.run_folder
-        say(f"{folder / DIAGNOSIS}, {folder / FIGURE}")
+        say(f"{folder / DIAGNOSIS}, {folder / DIAGNOSIS_FIGURE}")
 
 
 def show_diagnosis(diagnosis: "Diagnosis") -> None:

@@ -12,7 +12,7 @@ from tyro.conf import Positional, arg
 
 from foreframe.commands.console import console, counting, say
 from foreframe.probe.options import ProbeOptions
-from foreframe.runs.folder import PROBE
+from foreframe.runs.folder import PROBE, PROBE_FIGURE, PROBE_MAPS
 from foreframe.system.places import place
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Probe:
     questions: ProbeOptions = field(default_factory=ProbeOptions)
 
     def run(self, words: Sequence[str]) -> None:
-        from foreframe.probe.probe import FIGURE, MAPS, probe
+        from foreframe.probe.probe import probe
 
         result = probe(
             self.run_folder,
@@ -44,7 +44,7 @@ class Probe:
         )
         show_probe(result)
         folder = self.out or self.run_folder
-        say(f"{folder / PROBE}, {folder / FIGURE}, {folder / MAPS}")
+        say(f"{folder / PROBE}, {folder / PROBE_FIGURE}, {folder / PROBE_MAPS}")
 
 
 def show_probe(result: "ProbeResult") -> None:

@@ -10,14 +10,12 @@ from foreframe.diagnosis.options import DiagnoseOptions
 from foreframe.diagnosis.result import Diagnosis
 from foreframe.diagnosis.words import verdicts
 from foreframe.evaluation.options import require_given
-from foreframe.runs.folder import DIAGNOSIS, saved_config
+from foreframe.runs.folder import DIAGNOSIS, DIAGNOSIS_FIGURE, saved_config
 from foreframe.runs.hub import load_model
 from foreframe.system.device import choose_device
 from foreframe.system.files import write_json
 from foreframe.system.places import Place
 from foreframe.visuals import latent_figure
-
-FIGURE = "diagnosis.png"
 
 
 def diagnose(
@@ -79,7 +77,7 @@ def diagnose(
     )
     folder = run if out is None else out
     latent_figure(
-        folder / FIGURE,
+        folder / DIAGNOSIS_FIGURE,
         latent.kl_per_dimension,
         latent.kl_per_step,
         {"posterior": latent.sigma_q, "prior": latent.sigma_p},

@@ -36,16 +36,13 @@ from foreframe.probe.spread import (
     spread_of_samples,
 )
 from foreframe.probe.words import words
-from foreframe.runs.folder import PROBE
+from foreframe.runs.folder import PROBE, PROBE_FIGURE, PROBE_MAPS
 from foreframe.runs.hub import VideoCVAE, load_model
 from foreframe.simulator.replay import Simulation, find_simulation
 from foreframe.system.device import choose_device
 from foreframe.system.files import write_json
 from foreframe.system.places import Place
 from foreframe.visuals import probe_figure, spread_maps
-
-FIGURE = "probe.png"
-MAPS = "probe-maps.png"
 
 _MAP_STEPS = 4
 
@@ -128,9 +125,9 @@ def probe(
         words=words(listening, spreading),
     )
     folder = run if out is None else out
-    _draw(folder / FIGURE, result)
+    _draw(folder / PROBE_FIGURE, result)
     steps = np.unique(np.linspace(0, options.n_future - 1, _MAP_STEPS).round().astype(int))
-    spread_maps(folder / MAPS, spread.maps, steps.tolist())
+    spread_maps(folder / PROBE_MAPS, spread.maps, steps.tolist())
     write_json(folder / PROBE, result.to_json())
     return result
 

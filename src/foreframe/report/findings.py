@@ -4,12 +4,12 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from foreframe.diagnosis import FIGURE as DIAGNOSIS_FIGURE
-from foreframe.probe import FIGURE as PROBE_FIGURE
-from foreframe.probe import MAPS
+from foreframe.diagnosis.result import Diagnosis
+from foreframe.probe.result import ProbeResult
 from foreframe.report.numbers import plural
 from foreframe.report.pictures import uri
 from foreframe.report.read import Run
+from foreframe.runs.folder import DIAGNOSIS_FIGURE, PROBE_FIGURE, PROBE_MAPS
 
 _LEVELS = {"healthy": "Healthy", "mind": "Mind", "ill": "Ill"}
 
@@ -24,26 +24,26 @@ def findings(run: Run) -> list[dict[str, Any]]:
     return sections
 
 
-def _probe(run: Run, probe: dict[str, Any]) -> dict[str, Any]:
-    count = probe["listening"].get("sequences")
+def _probe(run: Run, probe: ProbeResult) -> dict[str, Any]:
+    sequences = plural(probe.listening.sequences, "sequence")
     pictures = {
         PROBE_FIGURE: "What false conditions cost, how well actions are recovered from frames, and "
         "how far samples spread, as charts",
-        MAPS: "Where samples differ, as heat over recorded frames",
+        PROBE_MAPS: "Where samples differ, as heat over recorded frames",
     }
     return {
         "name": "probe",
         "title": "Does it listen, does it spread",
         "stale": "probe" in run.stale,
         "command": _command(run, "probe"),
-        "words": [str(text) for text in probe["words"]],
+        "words": probe.words,
         "pictures": _pictures(run.folder, pictures),
-        "about": f"Probe of {plural(count, 'sequence')} of the {probe.get('split', '?')} split; "
-        f"brackets and “to” give 95 % intervals. Command: {probe.get('command') or 'not recorded'}",
+        "about": f"Probe of {sequences} of the {probe.split} split; "
+        f"brackets and “to” give 95 % intervals. Command: {probe.command or 'not recorded'}",
     }
 
 
-def _diagnosis(run: Run, diagnosis: dict[str, Any]) -> dict[str, Any]:
+def _diagnosis(run: Run, diagnosis: Diagnosis) -> dict[str, Any]:
     pictures = {
         DIAGNOSIS_FIGURE: "KL of each dimension of the latent, KL at each step, and deviations of "
         "posterior and prior, as charts",
@@ -53,12 +53,9 @@ def _diagnosis(run: Run, diagnosis: dict[str, Any]) -> dict[str, Any]:
         "title": "What the latent carries",
         "stale": "diagnosis" in run.stale,
         "command": _command(run, "diagnose"),
-        "words": [
-            f"{_LEVELS.get(one['level'], one['level'])}: {one['text']}"
-            for one in diagnosis["verdicts"]
-        ],
+        "words": [f"{_LEVELS[one.level]}: {one.text}" for one in diagnosis.verdicts],
         "pictures": _pictures(run.folder, pictures),
-        "about": f"Diagnosis on the {diagnosis.get('split', '?')} split.",
+        "about": f"Diagnosis on the {diagnosis.split} split.",
     }
 
 

@@ -1,14 +1,11 @@
 """Does the model listen to its condition? What card and probe allow to be said, in words."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from foreframe.evaluation.card import Card
+from foreframe.probe.result import ProbeResult
 from foreframe.report.numbers import Gain, Kind, gain
-
-_OTHER_SEQUENCES = ("permuted", "shuffled")
-"""Names of the condition of another sequence, in cards and probes of all versions."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +25,7 @@ class Listening:
     doubts: tuple[str, ...] = ()
 
 
-def listening(card: Card | None, probe: Mapping[str, Any] | None) -> Listening | None:
+def listening(card: Card | None, probe: ProbeResult | None) -> Listening | None:
     """What may be said; None where the card has no row of another sequence's condition.
 
     That the model listens is claimed only where the paired interval of the gain lies above 0, the
@@ -36,7 +33,7 @@ def listening(card: Card | None, probe: Mapping[str, Any] | None) -> Listening |
 
     Args:
         card: of the evaluation.
-        probe: as in ``probe.json``; None if it was not run.
+        probe: its result; None if it was not run.
     """
     own = gain(card, "permuted")
     if own is None:
@@ -51,7 +48,7 @@ def listening(card: Card | None, probe: Mapping[str, Any] | None) -> Listening |
     return Listening(own.mean, kind, f"{words}{'' if doubts else ': the model listens'}", doubts)
 
 
-def _doubts(own: Gain, card: Card | None, probe: Mapping[str, Any] | None) -> Iterator[str]:
+def _doubts(own: Gain, card: Card | None, probe: ProbeResult | None) -> Iterator[str]:
     if own.apart is None:
         yield "the card holds no interval of the gain over another sequence's"
     elif own.kind == "open":
@@ -63,8 +60,6 @@ def _doubts(own: Gain, card: Card | None, probe: Mapping[str, Any] | None) -> It
     ]
     if as_good:
         yield f"{' and '.join(as_good)} conditions predict as well or better"
-    costs = probe["listening"].get("costs") if probe else None
-    for name in _OTHER_SEQUENCES:
-        cost = (costs or {}).get(name)
-        if cost is not None and not (cost["separable"] and cost["mean"] > 0):
-            yield "the probe does not tell the two conditions apart"
+    cost = probe.listening.costs.get("permuted") if probe else None
+    if cost is not None and not (cost.separable and cost.mean > 0):
+        yield "the probe does not tell the two conditions apart"

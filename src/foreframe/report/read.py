@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from foreframe.diagnosis.result import Diagnosis
 from foreframe.errors import ForeframeError
 from foreframe.evaluation.card import Card
+from foreframe.probe.result import ProbeResult
 from foreframe.runs.folder import (
     BEST,
     DIAGNOSIS,
@@ -49,10 +51,10 @@ class Run:
     """The frames that the evaluation kept."""
     stale: frozenset[str]
     """Which of "card", "probe" and "diagnosis" are older than the weights."""
-    probe: dict[str, Any] | None
-    """As in probe.json, if the run was probed."""
-    diagnosis: dict[str, Any] | None
-    """As in diagnosis.json, if the run was diagnosed."""
+    probe: ProbeResult | None
+    """What a probe measured, if the run was probed."""
+    diagnosis: Diagnosis | None
+    """What a diagnosis measured, if the run was diagnosed."""
     sample: Path | None
     """The latest sample GIF of the training."""
     collapses: list[Path]
@@ -76,15 +78,15 @@ def read_run(folder: Path) -> Run:
         ForeframeError: the folder holds no run, or one of its files is damaged.
     """
     config = _json(folder / RUN_CONFIG, _is_config, "the configuration of a run")
-    frames = folder / EVALUATION_FRAMES
+    frames, probe, diagnosis = (folder / k for k in (EVALUATION_FRAMES, PROBE, DIAGNOSIS))
     results = {"card": EVALUATION, "probe": PROBE, "diagnosis": DIAGNOSIS}
     return Run(
         folder=folder,
         config=config,
         history=_there(folder / HISTORY, _is_history, "a list of epochs") or [],
         card=_card(folder / EVALUATION),
-        probe=_there(folder / PROBE, _is_probe, "a probe"),
-        diagnosis=_there(folder / DIAGNOSIS, _is_diagnosis, "a diagnosis"),
+        probe=ProbeResult.read(probe) if probe.exists() else None,
+        diagnosis=Diagnosis.read(diagnosis) if diagnosis.exists() else None,
         frames=_frames(frames) if frames.exists() else None,
         stale=frozenset(
             what for what, name in results.items() if _is_older(folder / name, folder / BEST)
@@ -124,24 +126,6 @@ def _is_config(value: Any) -> bool:
 
 def _is_history(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(row, dict) for row in value)
-
-
-def _is_probe(value: Any) -> bool:
-    return (
-        isinstance(value, dict)
-        and isinstance(value.get("listening"), dict)
-        and isinstance(value.get("words"), list)
-    )
-
-
-def _is_diagnosis(value: Any) -> bool:
-    return (
-        isinstance(value, dict)
-        and isinstance(value.get("verdicts"), list)
-        and all(
-            isinstance(one, dict) and {"level", "text"} <= one.keys() for one in value["verdicts"]
-        )
-    )
 
 
 def _frames(path: Path) -> Frames:

@@ -29,7 +29,10 @@ HISTORY = "history.json"
 EVALUATION = "evaluation.json"
 EVALUATION_FRAMES = "evaluation.npz"
 PROBE = "probe.json"
+PROBE_FIGURE = "probe.png"
+PROBE_MAPS = "probe-maps.png"
 DIAGNOSIS = "diagnosis.json"
+DIAGNOSIS_FIGURE = "diagnosis.png"
 
 
 def saved_config(run: Path) -> RunConfig:
