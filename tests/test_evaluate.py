@@ -17,7 +17,7 @@ from foreframe.data.lab import list_sequences, read_sequence, write_sequence
 from foreframe.evaluation.card import Card
 from foreframe.evaluation.conditions import permutation_without_fixed_points
 from foreframe.evaluation.evaluate import evaluate
-from foreframe.evaluation.options import EvaluateOptions
+from foreframe.evaluation.options import EvaluateOptions, PredictOptions
 from foreframe.evaluation.predict import predict
 from foreframe.report import write_report
 from foreframe.system.files import write_json
@@ -181,7 +181,7 @@ def test_more_frames_than_there_are_is_refused_by_name(toy_data, tmp_path):
 def test_predict_writes_a_gif_a_strip_and_every_frame(toy_data, tmp_path):
     run = make_run(tmp_path / "run")
     sequence = list_sequences(toy_data, "test")[0]
-    done = predict(run, sequence, tmp_path / "out", samples=2, n_future=5)
+    done = predict(run, sequence, tmp_path / "out", PredictOptions(samples=2, n_future=5))
     assert len(done.psnr) == 2
     with Image.open(tmp_path / "out" / "prediction.gif") as gif:
         assert gif.n_frames == 7
@@ -194,7 +194,7 @@ def test_predict_writes_a_gif_a_strip_and_every_frame(toy_data, tmp_path):
 
 def test_predict_goes_to_the_end_of_the_recording_unless_told(toy_data, tmp_path):
     sequence = list_sequences(toy_data, "test")[0]
-    predict(make_run(tmp_path / "run"), sequence, tmp_path / "out", samples=1)
+    predict(make_run(tmp_path / "run"), sequence, tmp_path / "out", PredictOptions(samples=1))
     assert len(list((tmp_path / "out" / "sample-0").iterdir())) == 14
 
 
@@ -202,9 +202,9 @@ def test_predict_refuses_what_it_cannot_do_and_keeps_what_is_there(toy_data, tmp
     run = make_run(tmp_path / "run")
     sequence = list_sequences(toy_data, "test")[0]
     with pytest.raises(ForeframeError, match="14 frames"):
-        predict(run, sequence, tmp_path / "out", n_future=40)
+        predict(run, sequence, tmp_path / "out", PredictOptions(n_future=40))
     with pytest.raises(ForeframeError, match="--samples 0"):
-        predict(run, sequence, tmp_path / "out", samples=0)
+        predict(run, sequence, tmp_path / "out", PredictOptions(samples=0))
     assert not (tmp_path / "out").exists()
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("mine")
@@ -225,5 +225,5 @@ def test_the_main_job_runs_on_a_real_bair_sequence(tmp_path):
     assert rows["copy-last"].psnr == pytest.approx(14.8, abs=0.05)
     assert rows["permuted"].psnr is None
     assert np.isfinite(rows["model"].psnr)
-    predict(run, folder, tmp_path / "out", samples=2)
+    predict(run, folder, tmp_path / "out", PredictOptions(samples=2))
     assert len(list((tmp_path / "out" / "sample-1").iterdir())) == 30

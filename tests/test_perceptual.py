@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
+from safetensors.torch import load_file
 from torch import nn
 from torchmetrics.functional.image import lpips as reference
 
@@ -14,6 +15,8 @@ from foreframe.metrics.frechet import Extractor, Moments, frechet_distance
 from foreframe.metrics.perceptual import _FILES, LPIPS, _layers
 
 CPU = torch.device("cpu")
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+REAL, BAIR = SHARED / "lpips", SHARED / "bair" / "bair_sample.npz"
 
 
 @pytest.fixture(scope="module", params=["alex", "vgg"])
@@ -73,6 +76,27 @@ def test_weights_that_torchvision_has_downloaded_are_found(stand_in, tmp_path, m
     (tmp_path / "checkpoints" / _FILES[name]).write_bytes(path.read_bytes())
     frames = torch.rand(1, 3, 64, 64)
     assert LPIPS(name)(frames, 1 - frames) == LPIPS(name, path)(frames, 1 - frames)
+
+
+@pytest.mark.skipif(not REAL.exists(), reason="the real weights are not beside the checkout")
+def test_with_the_real_weights_a_blur_costs_more_than_the_same_error_of_brightness(monkeypatch):
+    """And the values are those of torchmetrics' own program."""
+    net = LPIPS("alex", REAL / "alexnet_features.safetensors")
+    heads = load_file(REAL / "lpips_alex_v0.1_heads.safetensors")
+    for k, head in enumerate(net.heads):
+        assert torch.equal(head, heads[f"lin{k}.model.1.weight"][0])
+    frames = torch.from_numpy(np.load(BAIR)["aux1_image"]).permute(0, 3, 1, 2).float() / 255
+    monkeypatch.setattr(reference, "_get_tv_model_features", lambda net, pretrained: features)
+    features = net.features
+    theirs = reference._LPIPS(pretrained=True, net="alex", use_dropout=True, eval_mode=True)
+    near, far = net(frames[1], frames[0]), net(frames[-1], frames[0])
+    expected = theirs(frames[[1, -1]], frames[[0, 0]], normalize=True).flatten()
+    torch.testing.assert_close(torch.stack([near, far]), expected, rtol=1e-4, atol=1e-6)
+    assert 0 < near < far < 1
+    blurred = nn.functional.avg_pool2d(frames[:1], 5, 1, 2, count_include_pad=False)
+    size = (blurred - frames[:1]).square().mean().sqrt()
+    brighter = frames[:1] + size
+    assert net(blurred, frames[:1]) > 3 * net(brighter, frames[:1])
 
 
 # -- the Fréchet distance -----------------------------------------------------------------------

@@ -84,7 +84,7 @@ def run_demo(
     # PyTorch and MuJoCo take a second to import, which the other commands are spared.
     from foreframe.evaluation.card import Card
     from foreframe.evaluation.evaluate import evaluate
-    from foreframe.evaluation.options import EvaluateOptions
+    from foreframe.evaluation.options import EvaluateOptions, PredictOptions
     from foreframe.evaluation.predict import predict
     from foreframe.report import write_report
     from foreframe.simulator.simulate import SimulateOptions, simulate
@@ -141,7 +141,12 @@ def run_demo(
     prediction = out / "prediction"
     if not (prediction.exists() and prediction.stat().st_mtime_ns > best):
         shutil.rmtree(prediction, ignore_errors=True)
-        predict(out, list_sequences(data, "test")[0], prediction, n_future=10, device=device)
+        predict(
+            out,
+            list_sequences(data, "test")[0],
+            prediction,
+            PredictOptions(n_future=10, device=device),
+        )
 
     say("5/5 write the report")
     return write_report(out)

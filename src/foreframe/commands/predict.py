@@ -1,14 +1,14 @@
 """The commands that show a run: futures of one recording, and its report."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import Positional, arg
 
 from foreframe.commands.console import say
-from foreframe.system.device import DeviceName
+from foreframe.evaluation.options import PredictOptions
 from foreframe.system.places import place
 
 
@@ -21,16 +21,7 @@ class Predict:
     """The sequence: a folder with 0.png, 1.png, ... and its CSV files, or STORE/test/NUMBER."""
     out: Path | None = None
     """New folder for what is written; by default RUN/predictions/<the sequence's name>."""
-    samples: int = 4
-    """Futures."""
-    n_past: int = 2
-    """Given frames."""
-    n_future: int | None = None
-    """Frames to predict; by default to the end of the recording."""
-    seed: int = 0
-    """Seed of z."""
-    device: DeviceName = "auto"
-    """Where to compute."""
+    futures: PredictOptions = field(default_factory=PredictOptions)
 
     def run(self, words: Sequence[str]) -> None:
         from foreframe.evaluation.predict import predict
@@ -42,11 +33,7 @@ class Predict:
             self.run_folder,
             sequence,
             self.out or self.run_folder / "predictions" / name,
-            samples=self.samples,
-            n_past=self.n_past,
-            n_future=self.n_future,
-            seed=self.seed,
-            device=self.device,
+            self.futures,
         )
         listed = ", ".join(f"{value:.2f}" for value in done.psnr)
         say(f"{done.folder}: prediction.gif, strip.png, sample-<k>/; PSNR of each: {listed} dB")

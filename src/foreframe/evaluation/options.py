@@ -99,6 +99,31 @@ class SequenceOptions:
         at_least(0, seed=self.seed)
 
 
+@dataclass(frozen=True)
+class PredictOptions:
+    """How many futures of one recording are imagined, and from how many frames."""
+
+    samples: int = 4
+    """Futures."""
+    n_past: int = 2
+    """Given frames."""
+    n_future: int | None = None
+    """Frames to predict; by default to the end of the recording."""
+    seed: int = 0
+    """Seed of z."""
+    device: DeviceName = "auto"
+    """Where to compute."""
+
+    def check(self) -> None:
+        """Refuse numbers that have no meaning.
+
+        Raises:
+            ForeframeError: names the option.
+        """
+        at_least(1, samples=self.samples, n_past=self.n_past, n_future=self.n_future)
+        at_least(0, seed=self.seed)
+
+
 def require_given(n_past: int, config: ModelConfig, run: Path) -> None:
     """Refuse fewer given frames than the model's skips need.
 

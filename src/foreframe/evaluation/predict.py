@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from foreframe.data.recording import Recording
 from foreframe.data.store.opened import read_recording, require_rows
 from foreframe.errors import ForeframeError
+from foreframe.evaluation.options import PredictOptions
 from foreframe.evaluation.sampling import sequence_noise
 from foreframe.metrics import psnr
 from foreframe.model.clip import Clip
@@ -32,52 +34,30 @@ class Prediction:
 
 
 def predict(
-    run: Path,
-    sequence: Place,
-    out: Path,
-    *,
-    samples: int = 4,
-    n_past: int = 2,
-    n_future: int | None = None,
-    seed: int = 0,
-    device: str = "auto",
+    run: Path, sequence: Place, out: Path, options: PredictOptions | None = None
 ) -> Prediction:
-    """Imagine ``samples`` futures of a recorded sequence, beside what was recorded.
+    """Imagine futures of a recorded sequence, beside what was recorded.
 
     Args:
         run: the run folder.
         sequence: folder of 0.png, 1.png, ... with its CSV files, or STORE/<split>/<number>.
         out: a new folder for what is written.
-        samples: futures.
-        n_past: given frames.
-        n_future: frames to predict; by default to the end of the recording.
-        seed: of z.
-        device: "auto", "cpu", "cuda" or "mps".
+        options: by default those of ``PredictOptions``.
 
     Raises:
         ForeframeError: the run, the sequence or the numbers do not serve, or ``out`` exists.
     """
-    if samples < 1:
-        raise ForeframeError(f"--samples {samples}: must be at least 1.")
-    if n_past < 1 or (n_future is not None and n_future < 1):
-        raise ForeframeError(f"--n-past {n_past} --n-future {n_future}: must be at least 1.")
-    if seed < 0:
-        raise ForeframeError(f"--seed {seed}: must be at least 0.")
+    options = options or PredictOptions()
+    options.check()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ForeframeError(f"{out}: exists already. Remove it or give another --out.")
-    model = load_model(run, choose_device(device))
+    n_past, samples = options.n_past, options.samples
+    model = load_model(run, choose_device(options.device))
     recorded = read_recording(sequence, size=model.config.image_size)
-    length = len(recorded.frames)
-    n_frames = length if n_future is None else n_past + n_future
-    if n_frames > length or n_past >= length:
-        raise ForeframeError(
-            f"{sequence}: holds {length} frames, and {n_past} given and "
-            f"{'some' if n_future is None else n_future} predicted ones were asked for. "
-            "Lower --n-past or --n-future."
-        )
+    n_frames = _length(sequence, len(recorded.frames), options)
     require_rows(sequence, recorded.widths, model.config.needs)
-    clip = _as_clip(recorded.frames, recorded.actions, recorded.positions, n_frames)
-    noise = sequence_noise(seed, 0, samples, n_frames - 1, model.config.z_dim)
+    clip = _as_clip(recorded, n_frames)
+    noise = sequence_noise(options.seed, 0, samples, n_frames - 1, model.config.z_dim)
     futures = model.generate(
         clip.frames[:, :n_past],
         clip.actions,
@@ -99,11 +79,22 @@ def predict(
     return Prediction(out, [psnr(future, target).mean().item() for future in futures])
 
 
-def _as_clip(
-    frames: np.ndarray, actions: np.ndarray | None, positions: np.ndarray | None, n_frames: int
-) -> Clip:
+def _length(sequence: Place, length: int, options: PredictOptions) -> int:
+    """Given and predicted frames of a recording of ``length`` frames."""
+    n_past, n_future = options.n_past, options.n_future
+    n_frames = length if n_future is None else n_past + n_future
+    if n_frames > length or n_past >= length:
+        raise ForeframeError(
+            f"{sequence}: holds {length} frames, and {n_past} given and "
+            f"{'some' if n_future is None else n_future} predicted ones were asked for. "
+            "Lower --n-past or --n-future."
+        )
+    return n_frames
+
+
+def _as_clip(recorded: Recording, n_frames: int) -> Clip:
     def batch(rows: np.ndarray | None) -> torch.Tensor | None:
         return None if rows is None else torch.from_numpy(np.array(rows[:n_frames]))[None]
 
-    pictures = torch.from_numpy(np.array(frames[:n_frames])).permute(0, 3, 1, 2)[None]
-    return Clip(pictures, batch(actions), batch(positions))
+    frames = torch.from_numpy(np.array(recorded.frames[:n_frames])).permute(0, 3, 1, 2)[None]
+    return Clip(frames, batch(recorded.actions), batch(recorded.positions))

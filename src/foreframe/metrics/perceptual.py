@@ -1,8 +1,9 @@
 """LPIPS: the distance of two frames in the features of a net that was trained on photographs.
 
-The layout of the two nets stands here, since torchvision's published build does not import beside
-a CPU-only PyTorch. The learned weights of the layers come with torchmetrics; those of the nets are
-torchvision's, and are not part of foreframe.
+Not by torchmetrics, whose public function builds the net anew in each call and takes no file of its
+weights. The layout of the two nets stands here, since torchvision's published build does not import
+beside a CPU-only PyTorch; their weights are torchvision's, and are not part of foreframe. The
+learned weights of the layers (11 KB) are those of the paper's authors: ``lpips_heads.LICENSE``.
 """
 
 from importlib import resources
@@ -11,6 +12,7 @@ from typing import Any, Literal, get_args
 
 import torch
 from jaxtyping import Float
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from foreframe.errors import ForeframeError
@@ -40,11 +42,11 @@ class LPIPS(nn.Module):
 
     Args:
         backbone: "alex" (AlexNet) or "vgg" (VGG16).
-        weights: file of the backbone's weights as torchvision publishes them, a state dict; by
-            default the one that torchvision has downloaded or can download.
+        weights: file of the backbone's weights as torchvision publishes them, a state dict, or the
+            same as safetensors; by default the one that torchvision has downloaded or can download.
 
     Raises:
-        ForeframeError: torchmetrics is not installed, or the weights are absent or do not fit.
+        ForeframeError: the weights of the backbone are absent or do not fit.
     """
 
     def __init__(self, backbone: Backbone = "alex", weights: Path | None = None) -> None:
@@ -126,31 +128,29 @@ def _layers(backbone: Backbone) -> tuple[nn.Sequential, frozenset[int]]:
 
 
 def _heads(backbone: Backbone) -> list[nn.Parameter]:
-    try:
-        folder = resources.files("torchmetrics.functional.image") / "lpips_models"
-        with resources.as_file(folder / f"{backbone}.pth") as path:
-            tensors = torch.load(path, map_location="cpu", weights_only=True)
-    except (ImportError, OSError) as error:
-        raise ForeframeError(
-            f"--lpips {backbone}: the learned weights come with torchmetrics, which is not "
-            "installed. Install it: pip install 'foreframe[lpips]'."
-        ) from error
-    return [nn.Parameter(tensors[f"lin{k}.model.1.weight"][0]) for k in range(5)]
+    with resources.as_file(
+        resources.files("foreframe.metrics") / "lpips_heads.safetensors"
+    ) as path:
+        tensors = load_file(path)
+    return [nn.Parameter(tensors[f"{backbone}.{k}"][:, None, None]) for k in range(5)]
 
 
 def _backbone_weights(backbone: Backbone, given: Path | None) -> tuple[dict[str, Any], Path | str]:
+    """The net's tensors, and where they are from."""
     cached = Path(torch.hub.get_dir()) / "checkpoints" / _FILES[backbone]
     path = given or (cached if cached.is_file() else None)
     if path is None:
         return _downloaded(backbone, cached), "torchvision"
+    if not path.is_file():
+        raise ForeframeError(f"--lpips-weights {path}: no such file.")
     try:
+        if path.suffix == ".safetensors":
+            return load_file(path), path
         tensors = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise ForeframeError(f"--lpips-weights {path}: no such file.") from error
     except Exception as error:  # an unpickler may raise anything at all
         raise ForeframeError(
             f"{path}: is not a file of weights ({type(error).__name__}). It must be a state dict "
-            f"of torchvision's, such as {_FILES[backbone]}."
+            f"of torchvision's, such as {_FILES[backbone]}, or the same as safetensors."
         ) from error
     if not isinstance(tensors, dict):
         raise ForeframeError(f"{path}: holds no state dict of {_FILES[backbone]}.")
@@ -161,14 +161,14 @@ def _downloaded(backbone: Backbone, cached: Path) -> dict[str, Any]:
     try:
         from torchvision import models
 
-        found = getattr(models, _TORCHVISION[backbone]).DEFAULT
-        return dict(found.get_state_dict(progress=True, check_hash=True))
+        weights = getattr(models, _TORCHVISION[backbone]).DEFAULT
+        return dict(weights.get_state_dict(progress=True, check_hash=True))
     except (ImportError, OSError, RuntimeError) as error:
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ForeframeError(
             f"--lpips {backbone}: the weights of its net are absent, and torchvision cannot bring "
-            f"them ({why}). Put torchvision's {_FILES[backbone]} at {cached}, or name the file: "
-            "--lpips-weights FILE."
+            f"them ({why}). Install it (pip install 'foreframe[lpips]'), put its file "
+            f"{_FILES[backbone]} at {cached}, or name the file: --lpips-weights FILE."
         ) from error
 
 
