@@ -3,13 +3,19 @@
 import re
 import shlex
 import shutil
+import tomllib
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+import foreframe
 from foreframe.commands.app import main, parse
 from foreframe.data.store.store import Store
+from foreframe.runs.folder import saved_config
+from foreframe.training.fit import fit
 
 ROOT = Path(__file__).parents[1]
 PAGES = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
@@ -76,6 +82,47 @@ def workplace(tmp_path_factory, toy_data) -> Path:
     return root
 
 
+ROOT_PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
+"""Pages whose links mkdocs does not check as GitHub shows them."""
+
+
+@pytest.mark.parametrize("page", ROOT_PAGES)
+def test_links_of_the_pages_at_the_root_lead_somewhere(page):
+    for link in re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / page).read_text(encoding="utf-8")):
+        assert (ROOT / link).exists(), link
+
+
+@pytest.mark.parametrize("page", [*PAGES, "CONTRIBUTING.md", "benchmarks/RESULTS.md"])
+def test_every_file_of_the_code_that_a_page_names_is_there(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for name in re.findall(r"`((?:[\w-]+/)+[\w-]+\.(?:py|sh|js|css|ipynb))`", text):
+        places = [ROOT / place for place in (".", "src", "src/foreframe", "src/foreframe/model")]
+        assert any((place / name).is_file() for place in places), name
+
+
+def test_the_floors_of_the_architecture_are_those_of_the_import_contract():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    (contract,) = (
+        one for one in project["tool"]["importlinter"]["contracts"] if one["type"] == "layers"
+    )
+    layers = [re.findall(r"\w+", layer) for layer in contract["layers"]]
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    floors = re.findall(r"^\| (\d+) \| ((?:`\w+`(?:, )?)+) \|", text, re.MULTILINE)
+    assert [sorted(re.findall(r"\w+", rooms)) for _, rooms in floors] == list(map(sorted, layers))
+    assert [int(number) for number, _ in floors] == list(range(len(layers), 0, -1))
+    folders = {path.name for path in (ROOT / "src" / "foreframe").glob("[a-z]*/")}
+    assert folders | {"errors"} == {room for layer in layers for room in layer}
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/index.md"])
+def test_the_heading_counts_the_commands_below_it(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    (block,) = re.findall(
+        r"^## Three commands\n.*?^```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE
+    )
+    assert [line.split()[0] for line in block.splitlines()] == ["make"] * 3
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_make_targets_exist(page):
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
@@ -134,12 +181,45 @@ def test_every_command_of_the_pages_is_understood(page):
                 parse(words[1:])
 
 
+@pytest.fixture
+def tiny_fit(monkeypatch):
+    """foreframe.fit, which then trains a tiny model for a step, whatever recipe a page names."""
+    settings = {"device": "cpu", "net": "dcgan64", "width": 0.125, "g_dim": 16, "z_dim": 4}
+    settings |= {"rnn_size": 16, "epochs": 1, "steps_per_epoch": 1, "batch_size": 2}
+    settings |= {"kl_schedule": "constant", "teacher_forcing": "always"}
+    monkeypatch.setattr(foreframe, "fit", partial(fit, **settings), raising=False)
+
+
 @pytest.mark.parametrize("page", ["README.md", "docs/index.md", "docs/model.md"])
-def test_the_python_snippets_run(page, workplace, monkeypatch):
+def test_the_python_snippets_run(page, workplace, tmp_path, monkeypatch, tiny_fit):
     monkeypatch.chdir(workplace)
-    found = blocks(page, "python")
-    assert found
-    for block in found:
+    snippets = blocks(page, "python")
+    assert snippets
+    random = np.random.default_rng(0)
+    frames = random.integers(0, 255, (3, 12, 64, 64, 3), np.uint8)
+    for snippet in snippets:
         names = {"past": torch.rand(2, 2, 3, 64, 64), "actions": torch.randn(2, 12, 4)}
-        exec(block, names)
-        assert names["futures"].shape[1:] == (8, 10, 3, 64, 64)  # type: ignore[comparison-overlap]
+        if "fit(" in snippet:
+            monkeypatch.chdir(tmp_path)
+            names = {"frames": frames, "actions": random.normal(size=(3, 12, 4))}
+        exec(snippet, names)
+        assert names["futures"].shape[-5:] == (8, 10, 3, 64, 64)
+
+
+def test_the_page_of_the_python_interface_runs_as_it_stands(
+    workplace, tmp_path, monkeypatch, tiny_fit
+):
+    shutil.copytree(workplace, tmp_path / "w")
+    monkeypatch.chdir(tmp_path / "w")
+    names: dict[str, object] = {}
+    for snippet in blocks("docs/python.md", "python"):
+        exec(snippet, names)
+    assert names["frame"].shape == (1, 4, 3, 64, 64)
+    assert {"futures.gif", "one.gif", "mean.gif"} <= {path.name for path in Path().iterdir()}
+    assert saved_config(Path("runs/arm")).recipe == "lab-small"
+
+
+def test_the_page_of_the_python_interface_names_every_public_name():
+    text = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"^\| `foreframe\.(\w+)` \|", text, re.MULTILINE))
+    assert listed == set(foreframe._HOMES)

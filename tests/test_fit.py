@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pickle
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -218,3 +219,17 @@ def test_show_opens_the_browser_where_there_is_no_notebook(futures, monkeypatch)
     futures.show()
     (address,) = opened
     assert frames_in(Path(address.removeprefix("file://"))) == 6
+
+
+# -- arrays of a dataset ------------------------------------------------------------------------
+
+
+def test_arrays_are_every_recording_of_a_split(toy_data, here):
+    frames, actions, positions = foreframe.arrays(toy_data, "test")
+    assert [one.shape for one in frames] == [(14, 64, 64, 3)] * 3
+    assert [one.shape for one in actions] == [(14, 4)] * 3
+    assert [one.shape for one in positions] == [(14, 3)] * 3
+    frames[0][:] = 0  # their owner may change them
+    assert foreframe.arrays(str(toy_data), "test")[0][0].any()
+    shutil.copytree(toy_data, here / "bare", ignore=shutil.ignore_patterns("endeff*", ".*"))
+    assert foreframe.arrays("bare", "test")[2] is None

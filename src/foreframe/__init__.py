@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from foreframe.config.model import ModelConfig as ModelConfig
+    from foreframe.data.arrays import arrays as arrays
     from foreframe.errors import ForeframeError as ForeframeError
     from foreframe.model.clip import Clip as Clip
     from foreframe.runs.futures import Futures as Futures
@@ -21,6 +22,7 @@ _HOMES = {
     "Futures": "foreframe.runs.futures",
     "ModelConfig": "foreframe.config.model",
     "VideoCVAE": "foreframe.runs.hub",
+    "arrays": "foreframe.data.arrays",
     "fit": "foreframe.training.fit",
 }
 
