@@ -127,8 +127,8 @@ def align(excerpts: list[Excerpt], of: int, seed: int) -> Alignment | None:
     if all(excerpt.positions is not None for excerpt in usable):
         links.append(_link("positions", list(_from_positions(usable)), groups, random))
     links.append(_link("images", list(_from_images(usable)), groups, random))
-    found = tuple(link for link in links if link is not None)
-    return Alignment(len(usable), of, found) if found else None
+    measured = tuple(link for link in links if link is not None)
+    return Alignment(len(usable), of, measured) if measured else None
 
 
 def _times(excerpt: Excerpt) -> np.ndarray:
@@ -212,24 +212,15 @@ def _link(
     groups: np.ndarray,
     random: np.random.Generator,
 ) -> Link | None:
-    """The best of some ways of measuring; the first unless a later one is clearly better."""
-    chosen: tuple[float, _Rows, Errors] | None = None
-    for rows in ways:
-        if not len(rows.columns):
-            continue
-        errors = held_out_errors(rows.inputs, rows.outputs, groups)
-        score = float(errors.explained().max(0).clip(0).mean())
-        if chosen is None or score > chosen[0] + _CLEARLY:
-            chosen = score, rows, errors
-    if chosen is None:
+    """The link by the best of some ways of measuring it; None if nothing varies."""
+    best_way = _best_way(ways, groups)
+    if best_way is None:
         return None
-    _, rows, errors = chosen
+    rows, errors = best_way
     by_chance = [
         held_out_errors(*_exchanged(rows, groups, random), groups) for _ in range(_CHANCES)
     ]
-    reached = np.stack([found.explained().max(0) for found in by_chance])
-    needed = reached.mean(0) + np.maximum(6 * reached.std(0), _LEAST)
-    predicted = errors.explained().max(0) > np.maximum(needed, _LEAST)
+    predicted = _beyond_chance(errors, by_chance)
     columns = np.flatnonzero(predicted) if predicted.any() else np.arange(len(rows.columns))
     r2 = errors.pooled(columns)
     best = int(r2.argmax())
@@ -239,21 +230,46 @@ def _link(
         for lag, share, value in zip(LAGS, wins, r2, strict=True)
         if share > 1 - _SURE or value >= _ALIKE * r2[best]
     )
-    verdict: Verdict = "no link"
-    if predicted.any():
-        verdict = "cannot be told" if len(plausible) > 1 else "shifted" if LAGS[best] else "aligned"
     return Link(
         kind=kind,
         measure=rows.measure,
         lags=LAGS,
         r2=tuple(float(value) for value in r2),
-        chance=max(0.0, *(float(found.pooled(columns).max()) for found in by_chance)),
+        chance=max(0.0, *(float(chance.pooled(columns).max()) for chance in by_chance)),
         columns=tuple(int(rows.columns[k]) for k in columns),
         best=LAGS[best],
         confidence=float(wins[best]),
         plausible=plausible,
-        verdict=verdict,
+        verdict=_verdict(bool(predicted.any()), plausible, LAGS[best]),
     )
+
+
+def _best_way(ways: list[_Rows], groups: np.ndarray) -> tuple[_Rows, Errors] | None:
+    """The first way of measuring, unless a later one predicts clearly better."""
+    best: tuple[_Rows, Errors] | None = None
+    reached = -np.inf
+    for rows in ways:
+        if len(rows.columns):
+            errors = held_out_errors(rows.inputs, rows.outputs, groups)
+            score = float(errors.explained().max(0).clip(0).mean())
+            if score > reached + _CLEARLY:
+                best, reached = (rows, errors), score
+    return best
+
+
+def _beyond_chance(errors: Errors, by_chance: list[Errors]) -> np.ndarray:
+    """[columns], whether a column is predicted better than with the actions of others."""
+    reached = np.stack([chance.explained().max(0) for chance in by_chance])
+    needed = reached.mean(0) + np.maximum(6 * reached.std(0), _LEAST)
+    return np.asarray(errors.explained().max(0) > np.maximum(needed, _LEAST))
+
+
+def _verdict(predicted: bool, plausible: tuple[int, ...], best: int) -> Verdict:
+    if not predicted:
+        return "no link"
+    if len(plausible) > 1:
+        return "cannot be told"
+    return "shifted" if best else "aligned"
 
 
 def _wins(errors: np.ndarray, random: np.random.Generator) -> np.ndarray:

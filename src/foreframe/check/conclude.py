@@ -66,19 +66,18 @@ def size_findings(scan: Scan, first: Scan) -> Iterator[Finding]:
 
 def alignment_findings(alignment: Alignment) -> Iterator[Finding]:
     """What the links say together."""
-    told = {link.kind: link for link in alignment.links if link.verdict in ("aligned", "shifted")}
-    positions, images = told.get("positions"), told.get("images")
+    sure = {link.kind: link for link in alignment.links if link.verdict in ("aligned", "shifted")}
+    positions, images = sure.get("positions"), sure.get("images")
     if positions is not None and images is not None and positions.best != images.best:
         yield _disagreement(positions, images)
-        return
-    link = positions or images
-    unsure = next((link for link in alignment.links if link.verdict == "cannot be told"), None)
-    if link is not None and link is images and unsure is not None and 0 in unsure.plausible:
+    elif positions is not None:
+        yield from _shift(positions)
+    elif images is not None:
         # A robot that answers over several frames moves most in a later one. The positions, which
-        # say more than pixels, go with the right change as well as with any.
-        return
-    if link is not None and link.verdict == "shifted":
-        yield _shift(link)
+        # say more than pixels, may go with the right change as well as with any.
+        unsure = [link for link in alignment.links if link.verdict == "cannot be told"]
+        if not any(0 in link.plausible for link in unsure):
+            yield from _shift(images)
     elif all(link.verdict == "no link" for link in alignment.links):
         where = " and ".join(
             {"positions": "the recorded positions", "images": "the motion in the images"}[link.kind]
@@ -93,7 +92,9 @@ def alignment_findings(alignment: Alignment) -> Iterator[Finding]:
         )
 
 
-def _shift(link: Link) -> Finding:
+def _shift(link: Link) -> Iterator[Finding]:
+    if link.verdict != "shifted":
+        return
     zero = link.r2[link.lags.index(0)]
     best = link.r2[link.lags.index(link.best)]
     rows = _ROWS[abs(link.best)]
@@ -106,7 +107,7 @@ def _shift(link: Link) -> Finding:
     else:
         text += f"the rows come {rows} early, or the robot answers late. "
     text += f"Shift them: foreframe import ... --shift-actions {-link.best}"
-    return Finding("warning", "", text + ".")
+    yield Finding("warning", "", text + ".")
 
 
 def _disagreement(positions: Link, images: Link) -> Finding:

@@ -17,7 +17,7 @@ from foreframe.check.repeats import repeats_across, repeats_within
 from foreframe.check.scan import Scan, scan_split
 from foreframe.config.model import IMAGE_SIZES, NetName, nets_for
 from foreframe.data.lab import SPLITS, list_sequences
-from foreframe.data.store.meta import META
+from foreframe.data.store.meta import META, ROWS
 from foreframe.data.store.opened import open_split
 from foreframe.data.store.store import Store
 from foreframe.errors import ForeframeError, at_least
@@ -90,32 +90,19 @@ def check_dataset(
     options = options or CheckOptions()
     options.check()
     _check_root(root)
-    found: list[Finding] = []
-    stores: dict[str, Store] = {}
-    size = _size_of_folders(root)
-    for split in SPLITS:
-        opened = _open(root, split, size, log, progress)
-        if isinstance(opened, Finding):
-            found.append(opened)
-            continue
-        stores[split] = opened
-        found += [
-            Finding("error", split, f"{changed}. Make it again from what it was made of.")
-            for changed in opened.verify()
-        ]
+    stores, problems = _open_splits(root, log, progress)
     largest = _room([stores[split] for split in SPLITS[:2] if split in stores], options.n_past)
     n_future = options.n_future or max(1, min(_USUAL_FUTURE, largest))
-
     scans = _scan(stores, options, n_future, progress)
     for scan in scans:
-        found += size_findings(scan, scans[0])
-        found += length_findings(scan, options.n_past, options.n_future, largest)
-        found += scan.findings(small=scan is not scans[0])
-        found += repeats_within(scan.seen)
-    found += _against_each_other(scans)
+        problems += size_findings(scan, scans[0])
+        problems += length_findings(scan, options.n_past, options.n_future, largest)
+        problems += scan.findings(small=scan is not scans[0])
+        problems += repeats_within(scan.seen)
+    problems += _against_each_other(scans)
     alignment = _alignment(scans, options.seed)
     if alignment is not None:
-        found += alignment_findings(alignment)
+        problems += alignment_findings(alignment)
     findings = Findings(
         root=str(root),
         n_past=options.n_past,
@@ -125,7 +112,7 @@ def check_dataset(
         splits=tuple(scan.summary() for scan in scans),
         alignment=alignment,
         # A stable sort: within a level in the order of the splits.
-        findings=tuple(sorted(found, key=lambda finding: finding.level != "error")),
+        findings=tuple(sorted(problems, key=lambda finding: finding.level != "error")),
     )
     if out is not None:
         findings.write(out)
@@ -135,6 +122,26 @@ def check_dataset(
             rates = [summary.frame_rate for summary in findings.splits if summary.frame_rate]
             contact_gif(out / GIF, shown, fps=min(10.0, rates[0]) if rates else 5.0)
     return findings
+
+
+def _open_splits(
+    root: Place, log: Callable[[str], None], progress: Callable[[int, int], None]
+) -> tuple[dict[str, Store], list[Finding]]:
+    """The splits that can be opened, and what is wrong with the others and with the files."""
+    stores: dict[str, Store] = {}
+    problems: list[Finding] = []
+    size = _size_of_folders(root)
+    for split in SPLITS:
+        opened = _open(root, split, size, log, progress)
+        if isinstance(opened, Finding):
+            problems.append(opened)
+            continue
+        stores[split] = opened
+        problems += [
+            Finding("error", split, f"{changed}. Make it again from what it was made of.")
+            for changed in opened.verify()
+        ]
+    return stores, problems
 
 
 def _check_root(root: Place) -> None:
@@ -276,29 +283,32 @@ def _alignment(scans: list[Scan], seed: int) -> Alignment | None:
 
 def _against_each_other(scans: list[Scan]) -> Iterator[Finding]:
     yield from repeats_across([scan.seen for scan in scans])
-    first = scans[0] if scans else None
     for scan in scans[1:]:
-        assert first is not None
-        for part in ("actions", "positions"):
-            one, other = first.columns.get(part), scan.columns.get(part)
-            if one is not None and other is not None:
-                yield from compare_columns(one, other)
-            elif one is not None or other is not None:
-                holder, lacking = (first, scan) if one is not None else (scan, first)
-                yield Finding(
-                    "error",
-                    lacking.split,
-                    f"has no {part}, and {holder.split} has them: all splits must have the same "
-                    "columns.",
-                )
-        rates = [s.summary().frame_rate for s in (first, scan)]
-        if None not in rates and rates[0] != rates[1]:
+        yield from _compare(scans[0], scan)
+
+
+def _compare(first: Scan, other: Scan) -> Iterator[Finding]:
+    """What keeps two splits from being of one dataset."""
+    for part in ROWS:
+        ours, theirs = first.columns.get(part), other.columns.get(part)
+        if ours is not None and theirs is not None:
+            yield from compare_columns(ours, theirs)
+        elif ours is not None or theirs is not None:
+            holder, lacking = (first, other) if theirs is None else (other, first)
             yield Finding(
-                "warning",
-                scan.split,
-                f"{rates[1]:g} frames a second, but {rates[0]:g} in {first.split}: a model learns "
-                "the motion from one frame to the next. Import both at one --frame-rate.",
+                "error",
+                lacking.split,
+                f"has no {part}, and {holder.split} has them: all splits must have the same "
+                "columns.",
             )
+    rate, expected = other.store.frame_rate, first.store.frame_rate
+    if rate is not None and expected is not None and rate != expected:
+        yield Finding(
+            "warning",
+            other.split,
+            f"{rate:g} frames a second, but {expected:g} in {first.split}: a model learns "
+            "the motion from one frame to the next. Import both at one --frame-rate.",
+        )
 
 
 def _draw(stores: dict[str, Store], options: CheckOptions) -> list[Shown]:

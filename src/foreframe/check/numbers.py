@@ -57,8 +57,8 @@ class ColumnScan:
         if self._waiting:
             rows = np.concatenate(self._waiting)
             self._waiting = []
-            found = Statistics.of(rows)
-            self._total = found if self._total is None else self._total + found
+            own = Statistics.of(rows)
+            self._total = own if self._total is None else self._total + own
             for column, known in enumerate(self._values):
                 if known is not None:
                     known.update(np.unique(rows[:, column]).tolist())
@@ -79,10 +79,12 @@ class ColumnScan:
 
     def summary(self) -> tuple[ColumnSummary, ...] | None:
         """Mean, deviation and range of each column."""
-        found = self.statistics
-        if found is None:
+        statistics = self.statistics
+        if statistics is None:
             return None
-        columns = zip(found.mean, found.deviation, found.low, found.high, strict=True)
+        columns = zip(
+            statistics.mean, statistics.deviation, statistics.low, statistics.high, strict=True
+        )
         return tuple(ColumnSummary(*(float(v) for v in column)) for column in columns)
 
     def findings(self, *, small: bool) -> Iterator[Finding]:
@@ -91,7 +93,7 @@ class ColumnScan:
         Args:
             small: whether a column may be constant because the split is a small part of the data.
         """
-        found = self.statistics
+        statistics = self.statistics
         if self._bad:
             bad = tuple(self._names[k] for k in sorted(self._bad))
             first = min(self._bad)
@@ -102,15 +104,18 @@ class ColumnScan:
                 f"(row {self._bad[first]} of {self._names[first]}): repair or remove them.",
                 bad,
             )
-        if found is None:
+        if statistics is None:
             return
-        constant = np.asarray(found.low == found.high)
-        size = np.maximum(np.abs(found.low), np.abs(found.high))
-        widest = found.deviation.max(initial=0.0)
-        tiny = np.asarray(~constant & (found.deviation < _TINY * np.maximum(widest, 0.1 * size)))
-        if small:
-            pass
-        elif constant.all():
+        constant = np.asarray(statistics.low == statistics.high)
+        if not small:
+            yield from self._variation(statistics, constant)
+        yield from self._outliers(statistics, constant)
+
+    def _variation(self, statistics: Statistics, constant: np.ndarray) -> Iterator[Finding]:
+        size = np.maximum(np.abs(statistics.low), np.abs(statistics.high))
+        least = _TINY * np.maximum(statistics.deviation.max(initial=0.0), 0.1 * size)
+        tiny = np.asarray(~constant & (statistics.deviation < least))
+        if constant.all():
             yield Finding(
                 "warning",
                 self.split,
@@ -124,7 +129,7 @@ class ColumnScan:
                 f"{self._named(constant)}: no variation. Leave them out on import, or look whether "
                 "the right feature was taken.",
             )
-        if tiny.any() and not small:
+        if tiny.any():
             yield Finding(
                 "warning",
                 self.split,
@@ -132,25 +137,24 @@ class ColumnScan:
                 "own size; standardised, they become noise. Look at their units, or leave them "
                 "out.",
             )
-        yield from self._outliers(found, constant)
 
     def _named(self, which: np.ndarray) -> str:
         numbers = [str(k) for k in np.flatnonzero(which)]
         return f"column{'s' * (len(numbers) > 1)} {some(numbers, 8)} of the {self.part}"
 
-    def _outliers(self, found: Statistics, constant: np.ndarray) -> Iterator[Finding]:
+    def _outliers(self, statistics: Statistics, constant: np.ndarray) -> Iterator[Finding]:
         # Of a gripper that is rarely closed, the few closed rows are far out and quite in order.
         graded = self.graded & ~constant
-        scale = np.where(found.deviation > 0, found.deviation, 1.0)
+        scale = np.where(statistics.deviation > 0, statistics.deviation, 1.0)
         with np.errstate(invalid="ignore"):
-            far = np.fmax(self.high - found.mean, found.mean - self.low) / scale
+            far = np.fmax(self.high - statistics.mean, statistics.mean - self.low) / scale
         far = np.where(graded, np.nan_to_num(far), 0.0)
         out = far > OUTLIER
         if out.any():
             at, which = np.flatnonzero(out.any(1)), np.asarray(out.any(0))
             worst, column = np.unravel_index(int(far.argmax()), far.shape)
             ends = (self.low[worst, column], self.high[worst, column])
-            value = max(ends, key=lambda end: abs(float(end) - found.mean[column]))
+            value = max(ends, key=lambda end: abs(float(end) - statistics.mean[column]))
             names = tuple(self._names[k] for k in at)
             yield Finding(
                 "warning",

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator
 from itertools import combinations
+from typing import Literal
 
 import numpy as np
 
@@ -24,16 +25,15 @@ _STIR = 2.0 / 255
 class Seen:
     """What is kept of a split's sequences to find repetitions.
 
-    In a few arrays made beforehand: many small ones among what comes and goes would keep the memory
-    in pieces.
+    It is kept in a few arrays that are made beforehand: many small ones would fragment the memory.
 
     Attributes:
-        split: its name.
-        names: of the sequences.
-        hashes: [frames], of all frames of the sequences one after another.
-        blank: [frames], those that do not count.
-        owner: [frames], the sequence of each.
-        digests: of each sequence's frames together; None if all of them are blank.
+        split: name of the split.
+        names: names of the sequences.
+        hashes: [frames], hashes of all frames of the sequences one after another.
+        blank: [frames], whether a frame is blank and so does not count.
+        owner: [frames], the sequence that each frame belongs to.
+        digests: a digest of each sequence's frames together; None if all of them are blank.
         sketches: [sequences, ...], see ``Look``.
     """
 
@@ -77,48 +77,63 @@ def repeats_within(seen: Seen) -> Iterator[Finding]:
 def repeats_across(splits: list[Seen]) -> Iterator[Finding]:
     """Sequences and frames that two splits share, and recordings that are nearly the same."""
     for one, other in combinations(splits, 2):
-        by_digest = {digest: k for k, digest in enumerate(one.digests) if digest is not None}
-        same = {
-            k: by_digest[digest] for k, digest in enumerate(other.digests) if digest in by_digest
-        }
-        learned = one.split == "train"
-        if same:
-            pairs = [f"{other.names[k]} = {one.split}'s {one.names[j]}" for k, j in same.items()]
-            yield Finding(
-                "error" if learned else "warning",
-                other.split,
-                f"{_are(len(same), 'sequence')} also in {one.split} ({some(pairs)}): "
-                + (
-                    "what is trained on cannot tell how well a model predicts. "
-                    if learned
-                    else "the two splits should be independent. "
-                )
-                + "Remove them from one of the splits.",
-                tuple(other.names[k] for k in same),
-            )
+        same = _same(one, other)
         shared = _shared_frames(one, other, skip=set(same))
-        if shared:
-            frames = sum(count for count, _ in shared.values())
-            k, (_, j) = next(iter(shared.items()))
-            yield Finding(
-                "warning",
-                other.split,
-                f"{_are(frames, 'frame')} also in {one.split}, in {len(shared):,} of "
-                f"{len(other.names):,} sequences ({other.names[k]} has one of {one.split}'s "
-                f"{one.names[j]}). Clips of one recording belong in one split: divide by "
-                "recording. Harmless if they only begin alike, as in a simulator.",
-                tuple(other.names[k] for k in shared),
-            )
         near = _near(one, other, skip=set(same) | set(shared))
+        if same:
+            yield _same_finding(one, other, same)
+        if shared:
+            yield _shared_finding(one, other, shared)
         if near:
-            pairs = [f"{other.names[k]} ~ {one.split}'s {one.names[j]}" for k, j in near.items()]
             yield Finding(
                 "warning",
                 other.split,
                 f"{_are(len(near), 'sequence')} nearly the same as one in {one.split} "
-                f"({some(pairs)}): the same recording, encoded twice? Remove them from one split.",
+                f"({_pairs(one, other, near, '~')}): the same recording, encoded twice? Remove "
+                "them from one split.",
                 tuple(other.names[k] for k in near),
             )
+
+
+def _same(one: Seen, other: Seen) -> dict[int, int]:
+    """Sequences of ``other`` with those of ``one`` that have the same frames."""
+    known = {digest: k for k, digest in enumerate(one.digests) if digest is not None}
+    return {k: known[digest] for k, digest in enumerate(other.digests) if digest in known}
+
+
+def _same_finding(one: Seen, other: Seen, same: dict[int, int]) -> Finding:
+    if one.split == "train":
+        level: Literal["error", "warning"] = "error"
+        reason = "what is trained on cannot tell how well a model predicts"
+    else:
+        level, reason = "warning", "the two splits should be independent"
+    return Finding(
+        level,
+        other.split,
+        f"{_are(len(same), 'sequence')} also in {one.split} ({_pairs(one, other, same, '=')}): "
+        f"{reason}. Remove them from one of the splits.",
+        tuple(other.names[k] for k in same),
+    )
+
+
+def _shared_finding(one: Seen, other: Seen, shared: dict[int, tuple[int, int]]) -> Finding:
+    frames = sum(count for count, _ in shared.values())
+    k, (_, j) = next(iter(shared.items()))
+    return Finding(
+        "warning",
+        other.split,
+        f"{_are(frames, 'frame')} also in {one.split}, in {len(shared):,} of "
+        f"{len(other.names):,} sequences ({other.names[k]} has one of {one.split}'s "
+        f"{one.names[j]}). Clips of one recording belong in one split: divide by "
+        "recording. Harmless if they only begin alike, as in a simulator.",
+        tuple(other.names[k] for k in shared),
+    )
+
+
+def _pairs(one: Seen, other: Seen, matches: dict[int, int], sign: str) -> str:
+    return some(
+        [f"{other.names[k]} {sign} {one.split}'s {one.names[j]}" for k, j in matches.items()]
+    )
 
 
 def _shared_frames(one: Seen, other: Seen, skip: set[int]) -> dict[int, tuple[int, int]]:

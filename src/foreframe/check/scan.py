@@ -151,18 +151,7 @@ class Scan:
         useless = [name for name in ("black", "blank", "frozen") if self.noted[name]]
         count = sum(len(self.noted[name]) for name in useless)
         if count == len(self.store):
-            scaled = self.high <= 1
-            yield Finding(
-                "error",
-                self.split,
-                f"every sequence is {' or '.join(_FAULTS[name] for name in useless)}: "
-                + (
-                    "all pixels are 0 or 1. Were the frames stored as fractions? "
-                    "Multiply them by 255, and import them again."
-                    if scaled
-                    else "look whether the right camera or feature was imported."
-                ),
-            )
+            yield self._nothing_to_see(useless)
         else:
             for name in useless:
                 yield self._of(name, "remove them, nothing can be learned from them")
@@ -180,8 +169,7 @@ class Scan:
                 "or a camera that hung? Cut them shorter, if so",
             )
         steps = int((self.store.lengths - 1).sum())
-        moving = len(self.store) - count
-        if moving and self.repeated_frames > _REPEATED * steps:
+        if count < len(self.store) and self.repeated_frames > _REPEATED * steps:
             yield Finding(
                 "warning",
                 self.split,
@@ -195,6 +183,16 @@ class Scan:
             )
         for columns in self.columns.values():
             yield from columns.findings(small=small)
+
+    def _nothing_to_see(self, faults: list[str]) -> Finding:
+        remedy = "look whether the right camera or feature was imported"
+        if self.high <= 1:
+            remedy = (
+                "all pixels are 0 or 1. Were the frames stored as fractions? "
+                "Multiply them by 255, and import them again"
+            )
+        what = " or ".join(_FAULTS[name] for name in faults)
+        return Finding("error", self.split, f"every sequence is {what}: {remedy}.")
 
     def _of(self, fault: str, remedy: str) -> Finding:
         names = tuple(self.store.names[k] for k in self.noted[fault])

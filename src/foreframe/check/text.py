@@ -42,11 +42,11 @@ def _lines(findings: Findings) -> Iterator[str]:
             yield from _columns(part, findings.splits)
         yield ""
         yield from _alignment(findings.alignment, findings.splits)
-    for title, found in (("Errors", findings.errors), ("Warnings", findings.warnings)):
-        if found:
+    for title, problems in (("Errors", findings.errors), ("Warnings", findings.warnings)):
+        if problems:
             yield ""
             yield title
-            for finding in found:
+            for finding in problems:
                 yield from wrap(
                     f"{_where(finding)}{finding.text}",
                     _WIDTH,

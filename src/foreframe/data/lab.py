@@ -41,9 +41,9 @@ def list_sequences(root: Path, split: str) -> list[Path]:
             f"A dataset has the folders {', '.join(SPLITS)}, each with SHARD/N/0.png, 1.png, ..."
         )
     if not folder.is_dir():
-        found = sorted(path.name for path in root.iterdir() if not path.name.startswith("."))
+        names = sorted(path.name for path in root.iterdir() if not path.name.startswith("."))
         raise ForeframeError(
-            f"{folder}: no such folder; {root} holds {', '.join(found[:6]) or 'nothing'}. "
+            f"{folder}: no such folder; {root} holds {', '.join(names[:6]) or 'nothing'}. "
             f"A dataset has the folders {', '.join(SPLITS)}, each with SHARD/N/0.png, 1.png, ..."
         )
     sequences = [

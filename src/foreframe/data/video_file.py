@@ -26,17 +26,17 @@ def import_av() -> Any:
     return av
 
 
-def frames(
+def decode(
     file: IO[bytes], name: str, *, start: float = 0.0, max_pixels: int | None = None
 ) -> Iterator[tuple[float, np.ndarray]]:
     """Time in seconds and content [height, width, 3], RGB uint8, of every frame in order.
 
     Args:
         file: seekable.
-        name: of the video, for messages.
+        name: name of the video, for messages.
         start: seconds; frames before it may be left out, so that a long file is not decoded from
             its beginning.
-        max_pixels: of a frame; refused before anything is decoded.
+        max_pixels: most pixels of a frame; a larger one is refused before anything is decoded.
 
     Raises:
         ForeframeError: no video, its frames are too large, or one is damaged or missing; those
@@ -45,38 +45,15 @@ def frames(
     av = import_av()
     try:
         with av.open(file, "r") as container:
-            if not container.streams.video:
-                raise ForeframeError(f"{name}: holds no video. Restore it, or remove it.")
-            stream = container.streams.video[0]
-            if stream.codec_context is None:
-                raise ForeframeError(f"{name}: its codec is unknown. Restore it, or remove it.")
-            pixels = stream.codec_context.width * stream.codec_context.height
-            if max_pixels is not None and pixels > max_pixels:
-                raise ForeframeError(
-                    f"{name}: frames of {pixels} pixels; {max_pixels} are the most."
-                )
-            stream.thread_type = "NONE"
-            # FFmpeg would paint over what is damaged.
-            stream.codec_context.options = {"err_detect": "explode+crccheck+bitstream+buffer"}
-            promised, seen, before = stream.frames, 0, -np.inf
+            stream = _video_stream(container, name, max_pixels)
+            promised, seen = stream.frames, 0
             if start > 0 and stream.time_base:
                 # To the last key frame before it; how many frames follow, nothing says.
                 container.seek(int(start / stream.time_base), stream=stream)
                 promised = 0
-            for packet in container.demux(stream):
-                if packet.is_corrupt:
-                    raise ForeframeError(f"{name}: frame {seen} or one soon after is damaged.")
-                for frame in packet.decode():
-                    if max_pixels is not None and frame.width * frame.height > max_pixels:
-                        raise ForeframeError(f"{name}: frame {seen} has too many pixels.")
-                    if frame.is_corrupt:
-                        raise ForeframeError(f"{name}: frame {seen} is damaged.")
-                    time = float(frame.time) if frame.time is not None else np.nan
-                    if time < before:
-                        raise ForeframeError(f"{name}: frame {seen} is out of order.")
-                    before = time
-                    seen += 1
-                    yield time, frame.to_ndarray(format="rgb24")
+            for frame in _checked_frames(container, stream, name, max_pixels):
+                seen += 1
+                yield _time(frame), frame.to_ndarray(format="rgb24")
             if seen < promised:
                 raise ForeframeError(
                     f"{name}: ends after {seen} of {promised} frames: it is cut or damaged. "
@@ -87,3 +64,43 @@ def frames(
         raise ForeframeError(
             f"{name}: cannot be read as a video ({reason}). Restore it, or remove it."
         ) from error
+
+
+def _video_stream(container: Any, name: str, max_pixels: int | None) -> Any:
+    """The first video in a file, set up so that damage is an error."""
+    if not container.streams.video:
+        raise ForeframeError(f"{name}: holds no video. Restore it, or remove it.")
+    stream = container.streams.video[0]
+    if stream.codec_context is None:
+        raise ForeframeError(f"{name}: its codec is unknown. Restore it, or remove it.")
+    pixels = stream.codec_context.width * stream.codec_context.height
+    if max_pixels is not None and pixels > max_pixels:
+        raise ForeframeError(f"{name}: frames of {pixels} pixels; {max_pixels} are the most.")
+    stream.thread_type = "NONE"
+    # FFmpeg would paint over what is damaged.
+    stream.codec_context.options = {"err_detect": "explode+crccheck+bitstream+buffer"}
+    return stream
+
+
+def _checked_frames(
+    container: Any, stream: Any, name: str, max_pixels: int | None
+) -> Iterator[Any]:
+    """The frames of a stream, each known to be whole and in order."""
+    seen, before = 0, -np.inf
+    for packet in container.demux(stream):
+        if packet.is_corrupt:
+            raise ForeframeError(f"{name}: frame {seen} or one soon after is damaged.")
+        for frame in packet.decode():
+            if max_pixels is not None and frame.width * frame.height > max_pixels:
+                raise ForeframeError(f"{name}: frame {seen} has too many pixels.")
+            if frame.is_corrupt:
+                raise ForeframeError(f"{name}: frame {seen} is damaged.")
+            if _time(frame) < before:
+                raise ForeframeError(f"{name}: frame {seen} is out of order.")
+            before = _time(frame)
+            seen += 1
+            yield frame
+
+
+def _time(frame: Any) -> float:
+    return float(frame.time) if frame.time is not None else np.nan

@@ -122,7 +122,7 @@ def _pictures(
         raise Refusal(422, f"{name}: is no PNG, JPEG or GIF; give several pictures or one video.")
     else:
         seen = 0
-        for _, frame in video_file.frames(file, name, max_pixels=limits.upload_pixels):
+        for _, frame in video_file.decode(file, name, max_pixels=limits.upload_pixels):
             seen += 1
             yield frame
         if not seen:

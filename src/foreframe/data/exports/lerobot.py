@@ -109,8 +109,10 @@ def _done(job: EpisodeGroup) -> bool:
 def _read_record(job: EpisodeGroup) -> tuple[int, dict[str, Statistics]]:
     """Frames of a job, and the statistics of its features."""
     record = json.loads(job.record.read_text(encoding="utf-8"))
-    found = {name: Statistics.from_json(values) for name, values in record["statistics"].items()}
-    return int(record["frames"]), found
+    statistics = record["statistics"].items()
+    return int(record["frames"]), {
+        name: Statistics.from_json(values) for name, values in statistics
+    }
 
 
 # -- the work -----------------------------------------------------------------------------------

@@ -49,25 +49,25 @@ class RowColumns:
     def schema(self) -> Any:
         """RowColumns and types of the parquet files."""
         pa = import_parquet()
-        found = [
+        columns = [
             (name, pa.float32() if width == 1 else pa.list_(pa.float32(), width))
             for name, width in self.widths.items()
         ]
-        found.append(("timestamp", pa.float32()))
-        found += [
+        columns.append(("timestamp", pa.float32()))
+        columns += [
             (name, pa.int64()) for name in ("frame_index", "episode_index", "index", "task_index")
         ]
-        return pa.schema(found)
+        return pa.schema(columns)
 
     def features(self) -> dict[str, Any]:
         """The same as info.json tells them."""
-        found = {name: ("float32", width) for name, width in self.widths.items()}
-        found["timestamp"] = ("float32", 1)
+        types = {name: ("float32", width) for name, width in self.widths.items()}
+        types["timestamp"] = ("float32", 1)
         for name in ("frame_index", "episode_index", "index", "task_index"):
-            found[name] = ("int64", 1)
+            types[name] = ("int64", 1)
         return {
             name: {"dtype": dtype, "shape": [width], "names": None}
-            for name, (dtype, width) in found.items()
+            for name, (dtype, width) in types.items()
         }
 
 

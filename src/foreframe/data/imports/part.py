@@ -17,7 +17,7 @@ from foreframe.data.imports.division import Piece
 from foreframe.data.imports.options import ImportOptions
 from foreframe.data.lab import SPLITS
 from foreframe.data.recording import Fit, Recording, finite
-from foreframe.data.sources.source import Part, RawRecording, Skip, Source
+from foreframe.data.sources.source import Part, RawRecording, Skip, Source, UnusableError
 from foreframe.data.store.writer import StoreWriter, write_store
 from foreframe.errors import ForeframeError
 from foreframe.system.files import write_json
@@ -157,15 +157,11 @@ def _write_recording(
         if reason is None:
             for split, name, recording in _sequences(item, job):
                 write(split, name, recording)
-    except _FaultError as error:
+    except UnusableError as error:
         reason = str(error)
     except ForeframeError as error:
         reason = str(error).removeprefix(item.name).lstrip(": ").rstrip(".")
     return None if reason is None else Skip(item.name, reason)
-
-
-class _FaultError(Exception):
-    """A recording cannot be used; the message says why, without a full stop."""
 
 
 def fault(item: RawRecording, widths: dict[str, int | None] | None) -> str | None:
@@ -213,7 +209,7 @@ def _sequences(item: RawRecording, job: PartJob) -> Iterator[tuple[str, str, Rec
     """The sequences that a recording becomes: split, name and content, frames taken one by one.
 
     Raises:
-        _FaultError: frames and rows do not fit together.
+        UnusableError: frames and rows do not fit together.
         ForeframeError: its frames are damaged; the clips before are good.
     """
     options = job.options
@@ -234,7 +230,7 @@ def _sequences(item: RawRecording, job: PartJob) -> Iterator[tuple[str, str, Rec
     frames.skip(None)
     rows = item.positions if item.actions is None else item.actions
     if rows is not None and len(rows) != frames.at:
-        raise _FaultError(f"{frames.at} frames, but {len(rows)} rows of numbers")
+        raise UnusableError(f"{frames.at} frames, but {len(rows)} rows of numbers")
 
 
 def _span(item: RawRecording, piece: Piece, shift: int) -> tuple[int, int | None]:
@@ -255,12 +251,12 @@ def _stretch(
 ) -> Iterator[tuple[int, list[np.ndarray]]]:
     """The frames from ``start`` to ``stop``, and the number of the first."""
     if _too_short(start, stop, options):
-        raise _FaultError(f"nothing is left with --shift-actions {options.shift_actions}")
+        raise UnusableError(f"nothing is left with --shift-actions {options.shift_actions}")
     frames.skip(start - frames.at)
     first = frames.at
     taken = frames.take(None if stop is None else stop - first)
     if taken and stop is not None and frames.at < stop:
-        raise _FaultError(f"it has {frames.at} frames, and {stop} were counted on")
+        raise UnusableError(f"it has {frames.at} frames, and {stop} were counted on")
     if taken:
         yield first, taken
 
@@ -291,11 +287,11 @@ def _fitted(item: RawRecording, fit: Fit) -> Iterator[np.ndarray]:
     size: tuple[int, ...] | None = None
     for frame in item.frames:
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
-            raise _FaultError(
+            raise UnusableError(
                 f"a frame is {frame.dtype} {list(frame.shape)}, not uint8 [height, width, 3]"
             )
         if size is not None and frame.shape != size:
-            raise _FaultError(
+            raise UnusableError(
                 f"frames of {size[1]}x{size[0]} and {frame.shape[1]}x{frame.shape[0]}"
             )
         size = frame.shape
@@ -308,7 +304,7 @@ def _with_rows(item: RawRecording, frames: np.ndarray, start: int, shift: int) -
     actions, positions = item.actions, item.positions
     for rows in (actions, positions):
         if rows is not None and len(rows) < start + n:
-            raise _FaultError(f"{start + n} frames or more, but {len(rows)} rows of numbers")
+            raise UnusableError(f"{start + n} frames or more, but {len(rows)} rows of numbers")
     if actions is not None:
         actions = actions[(np.arange(start, start + n) + shift).clip(0, len(actions) - 1)]
     if positions is not None:

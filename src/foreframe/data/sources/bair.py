@@ -9,9 +9,8 @@ from typing import IO, Any, Literal
 import numpy as np
 
 from foreframe.data.lab import SPLITS
-from foreframe.data.sources.source import Part, RawRecording, Skip, Source
+from foreframe.data.sources.source import Part, RawRecording, Skip, Source, UnusableError
 from foreframe.data.sources.tfrecord import (
-    BadExampleError,
     Damage,
     Example,
     read_records,
@@ -66,47 +65,37 @@ class BairSource(Source):
             end = file.seek(0, 2)
             file.seek(0)
             try:
-                return self._members(file, end)
+                return list(self._members(file, end))
             except (tarfile.TarError, OSError, ValueError, OverflowError) as error:
                 raise ForeframeError(
                     f"{self.input}: cannot be read as a tar ({error}). A compressed tar has to be "
                     "decompressed first."
                 ) from error
 
-    def _members(self, file: IO[bytes], end: int) -> list[Part]:
-        parts: list[Part] = []
+    def _members(self, file: IO[bytes], end: int) -> Iterator[Part]:
+        """The TFRecords in the tar, and a part for each stretch of it that cannot be read."""
+        unreadable = "no readable header of a file in the tar"
         expected = 0
-
-        def damage(begin: int, stop: int, what: str) -> None:
-            reason = f"bytes {begin:,} to {stop:,}: {what}"
-            parts.append(Part(f"damage-at-{begin}", self.input, select={"damage": reason}))
-
-        # Zeros and what is no header are passed over, so that members after a damaged header are
-        # found; the gaps are told.
-        with tarfile.open(fileobj=file, mode="r:", ignore_zeros=True) as tar:
-            while True:
-                try:
-                    member = tar.next()
-                except tarfile.ReadError:
-                    if not expected:
-                        raise
-                    member = None  # cut short, which is told below
-                if member is None:
-                    break
-                if member.offset > expected and not _zero(file, expected, member.offset):
-                    damage(expected, member.offset, "no readable header of a file in the tar")
-                start = member.offset_data
-                stop = start + (member.size if member.isreg() else 0)
-                expected = -(-stop // _BLOCK) * _BLOCK
-                if member.isreg() and member.name.endswith(_SUFFIX):
-                    parts.append(self._part(member.name, self.input, start, min(stop, end)))
-                    if stop > end:
-                        damage(end, stop, f"the tar is cut within {member.name}")
+        for member in _headers(file):
+            if member.offset > expected and not _zero(file, expected, member.offset):
+                yield self._damage(expected, member.offset, unreadable)
+            start = member.offset_data
+            stop = start + (member.size if member.isreg() else 0)
+            expected = -(-stop // _BLOCK) * _BLOCK
+            if member.isreg() and member.name.endswith(_SUFFIX):
+                yield self._part(member.name, self.input, start, min(stop, end))
+                if stop > end:
+                    yield self._damage(end, stop, f"the tar is cut within {member.name}")
         if expected < end and not _zero(file, expected, end):
-            damage(expected, end, "no readable header of a file in the tar")
+            yield self._damage(expected, end, unreadable)
         elif expected == end:
-            damage(end, end + _BLOCK, "the tar ends without its end mark: it may be cut short")
-        return parts
+            yield self._damage(
+                end, end + _BLOCK, "the tar ends without its end mark: it may be cut short"
+            )
+
+    def _damage(self, start: int, stop: int, what: str) -> Part:
+        reason = f"bytes {start:,} to {stop:,}: {what}"
+        return Part(f"damage-at-{start}", self.input, select={"damage": reason})
 
     @staticmethod
     def _part(path: str, place: Place, start: int, stop: int) -> Part:
@@ -138,7 +127,7 @@ class BairSource(Source):
                     continue
                 try:
                     yield self._recording(name, Example(record.payload))
-                except BadExampleError as error:
+                except UnusableError as error:
                     yield Skip(where, str(error))
 
     def _recording(self, name: str, example: Example) -> RawRecording:
@@ -150,20 +139,20 @@ class BairSource(Source):
                 steps[kind].append(int(number))
         n = len(steps[images])
         if not n:
-            raise BadExampleError(
+            raise UnusableError(
                 f"there is no feature 0/{images}, only {', '.join(list(example)[:6]) or 'nothing'}"
             )
-        for kind, found in steps.items():
-            if sorted(found) != list(range(n)) and (found or kind != "endeffector_pos"):
-                missing = sorted(set(range(n)) ^ set(found))[:3]
-                raise BadExampleError(
-                    f"{n} frames, but {len(found)} features <t>/{kind} (look at t = {missing})"
+        for kind, times in steps.items():
+            if sorted(times) != list(range(n)) and (times or kind != "endeffector_pos"):
+                odd = sorted(set(range(n)) ^ set(times))[:3]
+                raise UnusableError(
+                    f"{n} frames, but {len(times)} features <t>/{kind} (look at t = {odd})"
                 )
         frames = np.empty((n, SIZE, SIZE, 3), np.uint8)
         for t in range(n):
             values = example.bytes_list(f"{t}/{images}")
             if len(values) != 1 or len(values[0]) != frames[t].size:
-                raise BadExampleError(
+                raise UnusableError(
                     f"the feature {t}/{images} holds {sum(map(len, values)):,} bytes, not the "
                     f"{frames[t].size:,} of {SIZE}x{SIZE} RGB pixels"
                 )
@@ -188,7 +177,7 @@ def _rows(example: Example, kind: str, n: int, width: int) -> np.ndarray:
     rows = [example.numbers(f"{t}/{kind}") for t in range(n)]
     for t, row in enumerate(rows):
         if len(row) != width:
-            raise BadExampleError(f"the feature {t}/{kind} holds {len(row)} numbers, not {width}")
+            raise UnusableError(f"the feature {t}/{kind} holds {len(row)} numbers, not {width}")
     return np.stack(rows).astype(np.float32)
 
 
@@ -201,6 +190,29 @@ def _split(folder: str, name: str) -> str | None:
     if name.startswith("traj_"):
         return "train"
     return folder if folder in SPLITS else None
+
+
+def _headers(file: IO[bytes]) -> Iterator[tarfile.TarInfo]:
+    """The headers in a tar, those after a damaged one included.
+
+    Zeros and what is no header are passed over; of a tar that is cut short, those before the cut.
+
+    Raises:
+        tarfile.ReadError: there is not a single header.
+    """
+    with tarfile.open(fileobj=file, mode="r:", ignore_zeros=True) as tar:
+        found_any = False
+        while True:
+            try:
+                member = tar.next()
+            except tarfile.ReadError:
+                if not found_any:
+                    raise
+                return
+            if member is None:
+                return
+            found_any = True
+            yield member
 
 
 def _zero(file: IO[bytes], start: int, stop: int) -> bool:

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -43,27 +44,34 @@ class FeatureColumns:
 
 
 def parse_columns(text: str, option: str) -> tuple[FeatureColumns, ...]:
-    """What an option such as ``--position state[:3],gripper`` asks for; empty if ``text`` is.
+    """The columns that an option asks for, as in ``--position state[:3],gripper``.
+
+    There are none if ``text`` is empty or "none".
 
     Raises:
         ForeframeError: names the option and the forms that it takes.
     """
     if text in ("", "none"):
         return ()
-    found: list[FeatureColumns] = []
-    for word in text.split(","):
-        match = _FORM.fullmatch(word.strip())
-        first, stop = ("", "") if match is None else (match["first"] or "", match["stop"] or "")
-        empty = match is not None and match["colon"] == "" and match["first"] == ""
-        if match is None or empty or (stop and int(stop) <= int(first or 0)):
-            raise ForeframeError(
-                f"{option} {text}: give the name of a feature, or some of its columns as NAME[3], "
-                "NAME[:3] or NAME[2:5], several divided by commas."
-            )
-        begin = int(first or 0)
-        end = int(stop) if stop else begin + 1 if first and not match["colon"] else None
-        found.append(FeatureColumns(match["name"], begin, end))
-    return tuple(found)
+    return tuple(_parse_one(word.strip(), f"{option} {text}") for word in text.split(","))
+
+
+def _parse_one(word: str, where: str) -> FeatureColumns:
+    """One feature and its columns: NAME, NAME[3], NAME[:3] or NAME[2:5]."""
+    match = _FORM.fullmatch(word)
+    if match is not None and match["colon"] is None:
+        return FeatureColumns(match["name"])
+    if match is not None and (match["first"] or match["colon"]):
+        first = int(match["first"] or 0)
+        stop = int(match["stop"]) if match["stop"] else None
+        if not match["colon"]:
+            stop = first + 1
+        if stop is None or first < stop:
+            return FeatureColumns(match["name"], first, stop)
+    raise ForeframeError(
+        f"{where}: give the name of a feature, or some of its columns as NAME[3], "
+        "NAME[:3] or NAME[2:5], several divided by commas."
+    )
 
 
 def join_columns(
@@ -87,3 +95,55 @@ def join_columns(
         names = ", ".join(columns.name for columns in wanted)
         raise ValueError(f"{names}, row {row}: a value is not a finite number in float32")
     return rows
+
+
+ColumnChoice = dict[str, tuple[FeatureColumns, ...]]
+"""The columns that become "actions" and "positions"."""
+
+
+def choose_columns(
+    actions: str, positions: str, options: tuple[str, str] = ("--action", "--position")
+) -> ColumnChoice:
+    """What the two options of a source ask for.
+
+    Raises:
+        ForeframeError: names the option and the forms that it takes.
+    """
+    texts = {"actions": actions, "positions": positions}
+    return {
+        part: parse_columns(text, option)
+        for (part, text), option in zip(texts.items(), options, strict=True)
+    }
+
+
+def all_columns(choice: ColumnChoice) -> list[tuple[str, str]]:
+    """Name and option of every feature that is asked for."""
+    return [
+        (columns.name, f"--{part.removesuffix('s')}")
+        for part, several in choice.items()
+        for columns in several
+    ]
+
+
+def joined(
+    choice: ColumnChoice, features: dict[str, np.ndarray]
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """The rows of the actions and of the positions, see ``join_columns``."""
+    return join_columns(choice["actions"], features), join_columns(choice["positions"], features)
+
+
+def episode_ends(values: np.ndarray, total: int) -> list[int]:
+    """Where the recordings end that lie one after another in arrays of ``total`` frames.
+
+    Raises:
+        ValueError: the ends do not grow, or reach beyond the frames.
+    """
+    ends = [int(end) for end in values]
+    for k, (before, end) in enumerate(pairwise([0, *ends])):
+        if end <= before:
+            raise ValueError(
+                f"the end {end} of episode {k} is not after the end {before} before it"
+            )
+        if end > total:
+            raise ValueError(f"episode {k} ends at {end}, but there are {total} frames")
+    return ends

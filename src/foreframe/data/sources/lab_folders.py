@@ -38,8 +38,8 @@ class LabSource(Source):
         parts: list[Part] = []
         # Without any split the first one is asked for, and its absence explained.
         for split in splits or SPLITS[:1]:
-            found = groupby(list_sequences(root, split), key=lambda folder: folder.parent)
-            for shard, group in found:
+            shards = groupby(list_sequences(root, split), key=lambda folder: folder.parent)
+            for shard, group in shards:
                 names = [folder.name for folder in group]
                 for first in range(0, len(names), _PER_PART):
                     label = f"{shard.name}-{first}" if len(names) > _PER_PART else shard.name

@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from foreframe.data.sources.feature import join_columns, parse_columns
+from foreframe.data.sources.feature import all_columns, choose_columns, joined
 from foreframe.data.sources.lerobot_layout import (
     EpisodePlace,
-    UnusableError,
     find_camera,
     find_splits,
     list_episodes,
@@ -18,7 +17,7 @@ from foreframe.data.sources.lerobot_layout import (
     read_table,
 )
 from foreframe.data.sources.lerobot_video import decode_pictures, frame_times, frames_at
-from foreframe.data.sources.source import Part, RawRecording, Skip, Source
+from foreframe.data.sources.source import Part, RawRecording, Skip, Source, UnusableError
 from foreframe.errors import ForeframeError
 from foreframe.system.places import Place
 
@@ -42,11 +41,7 @@ class LerobotSource(Source):
         return find_camera(self.input, info, self.camera)
 
     def _wanted(self, info: dict[str, Any]) -> list[str]:
-        wanted = [
-            (columns.name, option)
-            for text, option in ((self.action, "--action"), (self.position, "--position"))
-            for columns in parse_columns(text, option)
-        ]
+        wanted = all_columns(choose_columns(self.action, self.position))
         for name, option in wanted:
             if name not in info["features"]:
                 raise ForeframeError(
@@ -119,12 +114,8 @@ class LerobotSource(Source):
                         films = {episode.video: frame_times(path)}
                     interval = 1 / float(info["fps"])
                     frames = frames_at(path, films[episode.video], times + episode.start, interval)
-                yield RawRecording(
-                    name,
-                    frames,
-                    join_columns(parse_columns(self.action, "--action"), features),
-                    join_columns(parse_columns(self.position, "--position"), features),
-                )
+                rows = joined(choose_columns(self.action, self.position), features)
+                yield RawRecording(name, frames, *rows)
             except (UnusableError, ValueError) as error:
                 yield Skip(f"{name} ({episode.data})", str(error))
 

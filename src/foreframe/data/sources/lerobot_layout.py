@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from foreframe.data.sources.source import SPLIT_NAMES, UnusableError
 from foreframe.errors import ForeframeError
 from foreframe.system.places import Place, files_below, open_binary
 
@@ -24,19 +25,6 @@ INFO = "meta/info.json"
 DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
 EPISODES_PATH = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
-
-_SPLITS = {
-    "train": "train",
-    "val": "validate",
-    "valid": "validate",
-    "validation": "validate",
-    "validate": "validate",
-    "test": "test",
-}
-
-
-class UnusableError(Exception):
-    """An episode cannot be used; the message says why, without a full stop."""
 
 
 @dataclass(frozen=True)
@@ -122,13 +110,13 @@ def find_camera(root: Place, info: dict[str, Any], name: str) -> tuple[str, bool
 
 def find_splits(info: dict[str, Any]) -> list[tuple[str, range]]:
     """Our names of the dataset's splits, and the episodes of each."""
-    found: list[tuple[str, range]] = []
+    splits: list[tuple[str, range]] = []
     given = info.get("splits")
     for name, text in given.items() if isinstance(given, dict) else ():
         first, _, stop = str(text).partition(":")
-        if name.lower() in _SPLITS and first.isdecimal() and stop.isdecimal():
-            found.append((_SPLITS[name.lower()], range(int(first), int(stop))))
-    return found
+        if name.lower() in SPLIT_NAMES and first.isdecimal() and stop.isdecimal():
+            splits.append((SPLIT_NAMES[name.lower()], range(int(first), int(stop))))
+    return splits
 
 
 # -- the list of episodes -----------------------------------------------------------------------
@@ -148,28 +136,28 @@ def list_episodes(
         if in_video and not isinstance(video_path, str):
             raise ValueError(f"video_path in info.json is {video_path}")
         if info["codebase_version"] == SHARDED:
-            found = _list_sharded(meta / "episodes", info, camera, in_video)
+            episodes = _list_sharded(meta / "episodes", info, camera, in_video)
         else:
-            found = _list_single(meta / "episodes.jsonl", info, camera, in_video)
+            episodes = _list_single(meta / "episodes.jsonl", info, camera, in_video)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, UnusableError) as error:
         raise ForeframeError(
             f"{meta}: the list of episodes cannot be read ({type(error).__name__}: {error}). "
             "Restore it."
         ) from error
-    if not found:
+    if not episodes:
         raise ForeframeError(f"{meta}: lists no episodes.")
-    number, count = Counter(episode.index for episode in found).most_common(1)[0]
+    number, count = Counter(episode.index for episode in episodes).most_common(1)[0]
     if count > 1:
         raise ForeframeError(f"{meta}: lists episode {number} {count} times. Restore the list.")
-    found.sort(key=lambda episode: episode.index)
-    return _without_overlaps(found, float(info["fps"])) if in_video else found
+    episodes.sort(key=lambda episode: episode.index)
+    return _without_overlaps(episodes, float(info["fps"])) if in_video else episodes
 
 
 def _list_single(
     path: Place, info: dict[str, Any], camera: str, in_video: bool
 ) -> list[EpisodePlace]:
     size = int(info.get("chunks_size", 1000))
-    found: list[EpisodePlace] = []
+    episodes: list[EpisodePlace] = []
     for line in path.read_text(encoding="utf-8").splitlines():
         if not line.strip():
             continue
@@ -180,8 +168,8 @@ def _list_single(
         where = {"episode_chunk": k // size, "episode_index": k, "video_key": camera}
         data = info["data_path"].format(**where)
         video = info["video_path"].format(**where) if in_video else None
-        found.append(EpisodePlace(k, int(row["length"]), data, video, 0.0))
-    return found
+        episodes.append(EpisodePlace(k, int(row["length"]), data, video, 0.0))
+    return episodes
 
 
 def _list_sharded(
@@ -192,7 +180,7 @@ def _list_sharded(
     if in_video:
         names = ("chunk_index", "file_index", "from_timestamp", "to_timestamp")
         columns += [video + name for name in names]
-    found: list[EpisodePlace] = []
+    episodes: list[EpisodePlace] = []
     for file in files_below(folder, (".parquet",)):
         for row in read_table(file, columns).to_pylist():
             k, length = int(row["episode_index"]), int(row["length"])
@@ -202,7 +190,7 @@ def _list_sharded(
                 chunk_index=row["data/chunk_index"], file_index=row["data/file_index"]
             )
             if not in_video:
-                found.append(EpisodePlace(k, length, data, None, 0.0))
+                episodes.append(EpisodePlace(k, length, data, None, 0.0))
                 continue
             path = info["video_path"].format(
                 video_key=camera,
@@ -217,8 +205,8 @@ def _list_sharded(
                     f"its {length} frames last {seconds:.3f} s, but in {path} they are said to "
                     f"reach from {start:.3f} to {stop:.3f} s"
                 )
-            found.append(EpisodePlace(k, length, data, path, start, fault))
-    return found
+            episodes.append(EpisodePlace(k, length, data, path, start, fault))
+    return episodes
 
 
 def _without_overlaps(episodes: list[EpisodePlace], rate: float) -> list[EpisodePlace]:
@@ -306,8 +294,8 @@ def _holds(parquet: Any, group: int, episodes: range) -> bool:
     The file's own statistics would say it too, but pyarrow aborts the process if they are damaged.
     """
     table = parquet.read_row_group(group, columns=["episode_index"], use_threads=False)
-    found = numbers(table, "episode_index")
-    return bool(((found >= episodes.start) & (found < episodes.stop)).any())
+    indices = numbers(table, "episode_index")
+    return bool(((indices >= episodes.start) & (indices < episodes.stop)).any())
 
 
 def numbers(table: Any, name: str) -> np.ndarray:

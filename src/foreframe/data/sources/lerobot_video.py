@@ -1,16 +1,14 @@
 """The pictures of a LeRobotDataset: a stretch of a video, or images among the rows."""
 
-import io
 from array import array
 from collections.abc import Iterator
 from typing import IO, Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
-from foreframe.data.sources.lerobot_layout import UnusableError
-from foreframe.data.video_file import frames as decode
-from foreframe.data.video_file import import_av
+from foreframe.data.sources.picture import decode_picture
+from foreframe.data.sources.source import UnusableError
+from foreframe.data.video_file import decode, import_av
 from foreframe.errors import ForeframeError
 from foreframe.system.places import Place, open_binary
 
@@ -114,16 +112,16 @@ def _from(
     # After a jump to a key frame, those that depend on frames before it fail or are left out.
     for start in (first - 2 * half, first - _RUN_UP, 0.0):
         file.seek(0)
-        found = decode(file, name, start=max(0.0, start))
+        frames = decode(file, name, start=max(0.0, start))
         try:
-            head = next(found, None)
+            head = next(frames, None)
         except ForeframeError:
             if start <= 0:
                 raise
             continue
         if head is not None and (start <= 0 or head[0] <= first + half / 10):
             yield head
-            yield from found
+            yield from frames
             return
         if start <= 0:
             return
@@ -143,15 +141,4 @@ def decode_pictures(cells: list[Any], name: str) -> Iterator[np.ndarray]:
         content = cell.get("bytes") if isinstance(cell, dict) else None
         if not isinstance(content, bytes) or not content:
             raise ForeframeError(f"{name}: row {t} holds no picture")
-        try:
-            with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
-                image.verify()  # the checksums, which reading the pixels passes over
-            with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
-                frame = np.asarray(image.convert("RGB"))
-        except UnidentifiedImageError as error:  # whose text holds an address in memory
-            raise ForeframeError(
-                f"{name}: what should be the picture of row {t} is none"
-            ) from error
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise ForeframeError(f"{name}: the picture of row {t} is damaged ({error})") from error
-        yield frame
+        yield decode_picture(content, f"{name}: row {t}", formats=_FORMATS, verify=True)

@@ -105,27 +105,27 @@ class MovingMnistSource(Source):
                 return None
         folder = self.input if self.input.is_dir() else self.input.parent
         names = (name for name in _NAMES if name.startswith(kind))
-        found = next((folder / name for name in names if (folder / name).is_file()), None)
-        if found is None and kind == "train":
+        file = next((folder / name for name in names if (folder / name).is_file()), None)
+        if file is None and kind == "train":
             raise ForeframeError(f"{folder}: holds no {_NAMES[0]}. Give the folder of MNIST.")
-        return found
+        return file
 
     def _digits(self, split: str) -> np.ndarray:
         """The digits of a split: [N, digit_size, digit_size]."""
         train, own = self._file("train"), self._file("t10k")
         assert train is not None
         if split == "test" and own is not None:
-            first, last, found = 0, None, read_digits(own)
+            first, last, images = 0, None, read_digits(own)
         else:
             # Sixths, so that of MNIST's 60,000 the usual 50,000 and 10,000 are taken.
-            found = read_digits(train)
-            n, tests = len(found), 0 if own else 1
+            images = read_digits(train)
+            n, tests = len(images), 0 if own else 1
             cuts = [0, (5 - tests) * n // 6, (6 - tests) * n // 6, n]
             first, last = cuts[SPLITS.index(split)], cuts[SPLITS.index(split) + 1]
-        digits = found[first:last]
+        digits = images[first:last]
         if not len(digits):
             raise ForeframeError(
-                f"{train}: {len(found)} digits are too few for three splits. Give all of MNIST."
+                f"{train}: {len(images)} digits are too few for three splits. Give all of MNIST."
             )
         return digits
 

@@ -7,9 +7,15 @@ from typing import IO, Any
 
 import numpy as np
 
-from foreframe.data.sources.feature import FeatureColumns, join_columns, parse_columns
-from foreframe.data.sources.npz_file import BadNpzError, NpzArray, NpzFile, open_npz, rows
-from foreframe.data.sources.source import Part, RawRecording, Skip, Source
+from foreframe.data.sources.feature import (
+    ColumnChoice,
+    FeatureColumns,
+    choose_columns,
+    episode_ends,
+    joined,
+)
+from foreframe.data.sources.npz_file import NpzArray, NpzFile, open_npz, rows
+from foreframe.data.sources.source import Part, RawRecording, Skip, Source, UnusableError
 from foreframe.errors import ForeframeError
 from foreframe.system.places import Place, natural_key, unreadable
 
@@ -88,10 +94,10 @@ class NpzSource(Source):
         if not self.input.is_dir():
             return [self.input]
         try:
-            found = [path for path in self.input.iterdir() if path.suffix.lower() == ".npz"]
+            entries = [path for path in self.input.iterdir() if not path.name.startswith(".")]
         except OSError as error:
             raise unreadable(self.input, error) from error
-        files = [path for path in found if not path.name.startswith(".")]
+        files = [path for path in entries if path.suffix.lower() == ".npz"]
         if not files:
             raise ForeframeError(
                 f"{self.input}: holds no .npz files. Give the folder in which they are."
@@ -111,7 +117,7 @@ class NpzSource(Source):
                     return len(self._contents(file, opened, with_rows=False).episodes), file
             except ForeframeError as error:
                 failures.append(error)
-            except BadNpzError as error:
+            except UnusableError as error:
                 failures.append(ForeframeError(f"{file}: {error}."))
         raise failures[0]
 
@@ -119,16 +125,16 @@ class NpzSource(Source):
         return self.input / name if self.input.is_dir() else self.input
 
     def lengths(self, part: Part) -> list[tuple[str, int]]:
-        found: list[tuple[str, int]] = []
+        lengths: list[tuple[str, int]] = []
         for name in part.select["files"]:
             place = self._place(name)
             try:
                 with open_npz(place) as opened:
                     contents = self._contents(place, opened, with_rows=False)
-            except (ForeframeError, BadNpzError):
+            except (ForeframeError, UnusableError):
                 continue  # read() says why
-            found += [(label, b - a) for label, a, b in _selected(contents, part)]
-        return found
+            lengths += [(label, b - a) for label, a, b in _selected(contents, part)]
+        return lengths
 
     def read(self, part: Part) -> Iterator[RawRecording | Skip]:
         for name in part.select["files"]:
@@ -136,7 +142,7 @@ class NpzSource(Source):
             try:
                 with open_npz(place) as opened:
                     yield from self._read_file(place, opened, part)
-            except BadNpzError as error:
+            except UnusableError as error:
                 yield Skip(name, str(error))
             except ForeframeError as error:
                 yield Skip(name, str(error).removeprefix(f"{place}: ").rstrip("."))
@@ -150,15 +156,14 @@ class NpzSource(Source):
             for name, start, stop in _selected(contents, part):
                 features = {key: values[start:stop] for key, values in contents.rows.items()}
                 try:
-                    rows = {kind: join_columns(w, features) for kind, w in self._wanted().items()}
+                    rows = joined(self._wanted(), features)
                 except ValueError as error:
                     yield Skip(name, str(error))
                     continue
                 yield RawRecording(
                     name,
                     _frames(place, stream, contents, start, stop),
-                    rows.get("actions"),
-                    rows.get("positions"),
+                    *rows,
                 )
         last = part.select.get("stop", len(contents.episodes)) >= len(contents.episodes)
         if contents.rest and last:
@@ -191,11 +196,8 @@ class NpzSource(Source):
                     values[columns.name] = opened.load(array).reshape(total, -1)
         return _Contents(frames, shape, values, episodes, total - ends[-1])
 
-    def _wanted(self) -> dict[str, tuple[FeatureColumns, ...]]:
-        return {
-            "actions": parse_columns(self.actions, "--actions"),
-            "positions": parse_columns(self.positions, "--positions"),
-        }
+    def _wanted(self) -> ColumnChoice:
+        return choose_columns(self.actions, self.positions, ("--actions", "--positions"))
 
     def describe(self) -> dict[str, Any]:
         names = {
@@ -220,9 +222,9 @@ def _axes(array: NpzArray, divided: bool) -> tuple[tuple[int, ...], tuple[int, i
     shape = array.shape
     text = f"the frames {array.name} have the shape {list(shape)}"
     if 0 in shape:
-        raise BadNpzError(f"{text}: there are none")
+        raise UnusableError(f"{text}: there are none")
     if array.fortran:
-        raise BadNpzError(
+        raise UnusableError(
             f"{text} in Fortran order, which cannot be read frame by frame: save "
             "numpy.ascontiguousarray of them"
         )
@@ -231,9 +233,9 @@ def _axes(array: NpzArray, divided: bool) -> tuple[tuple[int, ...], tuple[int, i
     if len(shape) in (4, 5) and shape[-1] in (1, 3):
         lead = shape[:-3]
         if divided and len(lead) == 2:
-            raise BadNpzError(f"{text}: --episode-ends divides one array [time, height, ...]")
+            raise UnusableError(f"{text}: --episode-ends divides one array [time, height, ...]")
         return lead, (shape[-3], shape[-2], shape[-1])
-    raise BadNpzError(
+    raise UnusableError(
         f"{text}, of which the meaning is not certain: bring them to [time, height, width, 3] or "
         "[recording, time, height, width, 3], grey ones to one channel in the place of three"
     )
@@ -243,37 +245,32 @@ def _ends(opened: NpzFile, array: NpzArray, total: int) -> list[int]:
     values = opened.load(array)
     text = f"--episode-ends {array.name}"
     if values.ndim != 1 or not len(values) or values.dtype.kind not in "iu":
-        raise BadNpzError(
+        raise UnusableError(
             f"{text}: is {values.dtype} {list(values.shape)}, and must be one row of whole numbers"
         )
-    ends = [int(end) for end in values]
-    for k, (before, end) in enumerate(zip([0, *ends], ends, strict=False)):
-        if end <= before:
-            raise BadNpzError(
-                f"{text}: the end {end} of episode {k} is not after the end {before} before it"
-            )
-        if end > total:
-            raise BadNpzError(f"{text}: episode {k} ends at {end}, but there are {total} frames")
-    return ends
+    try:
+        return episode_ends(values, total)
+    except ValueError as error:
+        raise UnusableError(f"{text}: {error}") from error
 
 
 def _check_rows(array: NpzArray, lead: tuple[int, ...], kind: str, columns: FeatureColumns) -> None:
     shape = array.shape
     if len(shape) not in (len(lead), len(lead) + 1) or 0 in shape[len(lead) :]:
         expected = "[time, number]" if len(lead) == 1 else "[recording, time, number]"
-        raise BadNpzError(
+        raise UnusableError(
             f"the {kind} {array.name} have the shape {list(shape)}; for these frames it must be "
             f"{expected}"
         )
     if shape[: len(lead)] != lead:
-        raise BadNpzError(
+        raise UnusableError(
             f"the {kind} {array.name} have the shape {list(shape)}, but there are frames for "
             f"{list(lead)}: each frame needs a row, the last one too"
         )
     try:
         columns.of(np.zeros((1, shape[-1] if len(shape) > len(lead) else 1)))
     except ValueError as error:
-        raise BadNpzError(f"--{kind}: {error}") from error
+        raise UnusableError(f"--{kind}: {error}") from error
 
 
 def _selected(contents: _Contents, part: Part) -> list[tuple[str, int, int]]:
@@ -290,7 +287,7 @@ def _frames(
         else:  # asked for after the last recording was
             with open_npz(place) as file, file.stream(contents.frames) as stream:
                 yield from _decode(stream, contents, start, stop)
-    except BadNpzError as error:
+    except UnusableError as error:
         raise ForeframeError(f"{place}: {error}. Restore it, or remove it.") from error
 
 

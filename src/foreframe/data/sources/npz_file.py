@@ -14,6 +14,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.lib import format as npy
 
+from foreframe.data.sources.source import UnusableError, reason
 from foreframe.system.places import Place, open_binary
 
 _CHUNK = 1 << 20
@@ -35,10 +36,6 @@ _DAMAGE = (
     MemoryError,
     RuntimeError,
 )
-
-
-class BadNpzError(Exception):
-    """A file, or an array in it, cannot be used; the message says why, without a full stop."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +61,8 @@ class NpzArray:
     def __str__(self) -> str:
         return f"{self.name} {self.dtype} {list(self.shape)}"
 
-    def damaged(self, error: Exception) -> BadNpzError:
-        return BadNpzError(f"the array {self.name} is damaged ({_say(error)})")
+    def damaged(self, error: Exception) -> UnusableError:
+        return UnusableError(f"the array {self.name} is damaged ({reason(error)})")
 
 
 class NpzFile:
@@ -84,27 +81,27 @@ class NpzFile:
                 with archive.open(member) as stream:
                     self.arrays[name] = _header(stream, name, member)
             except _DAMAGE as error:
-                self.arrays[name] = _say(error)
+                self.arrays[name] = reason(error)
 
     def find(self, name: str, option: str) -> NpzArray:
         """The array of numbers that an option of the command line names.
 
         Raises:
-            BadNpzError: there is none of that name, or it is damaged or holds something else.
+            UnusableError: there is none of that name, or it is damaged or holds something else.
         """
         if name not in self.arrays:
             listed = ", ".join(
                 f"{key} (unreadable)" if isinstance(array, str) else str(array)
                 for key, array in self.arrays.items()
             )
-            raise BadNpzError(
+            raise UnusableError(
                 f"--{option} {name}: there is no such array; it holds {listed or 'none'}"
             )
         array = self.arrays[name]
         if isinstance(array, str):
-            raise BadNpzError(f"the array {name} is damaged ({array})")
+            raise UnusableError(f"the array {name} is damaged ({array})")
         if array.dtype.kind not in "iuf":
-            raise BadNpzError(
+            raise UnusableError(
                 f"--{option} {name}: is an array of {array.dtype}, and must be one of numbers"
             )
         return array
@@ -113,7 +110,7 @@ class NpzFile:
         """All of an array.
 
         Raises:
-            BadNpzError: it is damaged.
+            UnusableError: it is damaged.
         """
         try:
             with self._archive.open(array.member) as stream:
@@ -138,7 +135,7 @@ class NpzFile:
         """Read all of an array once: its checksum stands at the end, its range says what it means.
 
         Raises:
-            BadNpzError: it is damaged, or the values are not whole numbers 0..255.
+            UnusableError: it is damaged, or the values are not whole numbers 0..255.
         """
         dtype, low, high, whole = array.dtype, np.inf, -np.inf, True
         left = array.member.file_size - array.offset
@@ -161,13 +158,13 @@ class NpzFile:
         if dtype == np.uint8:
             return
         if not (whole and low >= 0 and high <= 255):
-            raise BadNpzError(
+            raise UnusableError(
                 f"the values of {array.name} run from {low:g} to {high:g}"
                 f"{'' if whole else ', not all of them whole numbers'}; pixels are whole numbers "
                 "0..255: scale them and save them as uint8"
             )
         if dtype.kind == "f" and high <= 1:
-            raise BadNpzError(
+            raise UnusableError(
                 f"the values of {array.name} are floating-point numbers from {low:g} to {high:g}: "
                 "if 1 is to be white, multiply them by 255 and save them as uint8"
             )
@@ -178,14 +175,14 @@ def open_npz(place: Place) -> Iterator[NpzFile]:
     """Open a file and read the headers of its arrays.
 
     Raises:
-        BadNpzError: it is not a zip file, or its directory is damaged.
+        UnusableError: it is not a zip file, or its directory is damaged.
         ForeframeError: it is missing or cannot be opened.
     """
     with open_binary(place) as file:
         try:
             archive = zipfile.ZipFile(file)
         except _DAMAGE as error:
-            raise BadNpzError(f"cannot be read as an .npz file ({_say(error)})") from error
+            raise UnusableError(f"cannot be read as an .npz file ({reason(error)})") from error
         with archive:
             yield NpzFile(archive)
 
@@ -194,7 +191,7 @@ def rows(stream: IO[bytes], array: NpzArray, size: int, start: int, stop: int) -
     """Rows ``start`` to ``stop`` of ``size`` values each, about a megabyte at a time.
 
     Raises:
-        BadNpzError: the array is damaged.
+        UnusableError: the array is damaged.
     """
     size *= array.dtype.itemsize
     block = max(1, _CHUNK // size)
@@ -228,7 +225,3 @@ def _header(stream: IO[bytes], name: str, member: zipfile.ZipInfo) -> NpzArray:
     if not dtype.hasobject and size != member.file_size:
         raise ValueError(f"{array} takes {size:,} bytes, but it has {member.file_size:,}")
     return array
-
-
-def _say(error: BaseException) -> str:
-    return str(error).rstrip(".") or type(error).__name__

@@ -1,6 +1,5 @@
 """Episodes as TensorFlow Datasets writes them: RLDS, the form of Bridge and Open X-Embodiment."""
 
-import io
 import json
 import re
 from collections.abc import Iterator
@@ -8,12 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
-from foreframe.data.sources.feature import join_columns, parse_columns
-from foreframe.data.sources.source import Part, RawRecording, Skip, Source
+from foreframe.data.sources.feature import ColumnChoice, all_columns, choose_columns, joined
+from foreframe.data.sources.picture import decode_picture
+from foreframe.data.sources.source import (
+    SPLIT_NAMES,
+    Part,
+    RawRecording,
+    Skip,
+    Source,
+    UnusableError,
+)
 from foreframe.data.sources.tfrecord import (
-    BadExampleError,
     Damage,
     Example,
     Record,
@@ -24,14 +29,6 @@ from foreframe.errors import ForeframeError
 from foreframe.system.places import Place, files_below, open_binary
 
 _FILE = re.compile(r"(?P<dataset>.+)-(?P<split>[^-]+)\.tfrecord(-\d+-of-\d+)?$")
-_SPLITS = {
-    "train": "train",
-    "val": "validate",
-    "valid": "validate",
-    "validation": "validate",
-    "validate": "validate",
-    "test": "test",
-}
 _STEPS = "steps/"
 _FEW = 3
 
@@ -68,7 +65,7 @@ class RldsSource(Source):
         parts: list[Part] = []
         for path in files:
             match = _FILE.fullmatch(path.name)
-            split = None if match is None else _SPLITS.get(match["split"].lower())
+            split = None if match is None else SPLIT_NAMES.get(match["split"].lower())
             name = str(path)[len(str(self.input)) :].strip("/").replace("/", "-") or path.name
             select: dict[str, Any] = {"stop": path.stat().st_size}
             if len(self._views) == 1:
@@ -94,7 +91,7 @@ class RldsSource(Source):
                         try:
                             for view in self._views:
                                 self._features(Example(record.payload), view)
-                        except BadExampleError:
+                        except UnusableError:
                             continue
                         return
 
@@ -102,7 +99,7 @@ class RldsSource(Source):
         """The image's key, and the key of every numeric feature that an option names."""
         steps = [key for key in example if key.startswith(_STEPS)]
         if not steps:
-            raise BadExampleError("there are no features steps/...: it is no RLDS episode")
+            raise UnusableError("there are no features steps/...: it is no RLDS episode")
         pictures = [key for key in steps if self._pictures(example, key)]
         if view:
             image = _named(view, steps, "--image", pictures)
@@ -114,12 +111,12 @@ class RldsSource(Source):
                 f"{self.input}: name the camera with --image; features with pictures: {listed}."
             )
         numeric = [key for key in steps if not example.kind(key).startswith("bytes")]
-        wanted = [
-            (columns.name, option)
-            for text, option in ((self.action, "--action"), (self.position, "--position"))
-            for columns in parse_columns(text, option)
-        ]
+        wanted = all_columns(self._wanted)
         return image, {name: _named(name, steps, option, numeric) for name, option in wanted}
+
+    @property
+    def _wanted(self) -> ColumnChoice:
+        return choose_columns(self.action, self.position)
 
     @staticmethod
     def _pictures(example: Example, key: str) -> bool:
@@ -135,16 +132,16 @@ class RldsSource(Source):
             if count >= _FEW:
                 return [(name, 0) for name in names]
             # So few are divided by time, and their lengths stand in the records alone.
-            found: list[tuple[str, int]] = []
+            lengths: list[tuple[str, int]] = []
             for name, record in zip(names, read_records(file, 0, stop), strict=True):
                 try:
                     payload = record.payload if isinstance(record, Record) else b""
                     example = Example(payload)
                     image = self._features(example, self._views[0])[0]
-                    found.append((name, len(example.bytes_list(image))))
-                except BadExampleError:
-                    found.append((name, 0))
-        return found
+                    lengths.append((name, len(example.bytes_list(image))))
+                except UnusableError:
+                    lengths.append((name, 0))
+        return lengths
 
     def read(self, part: Part) -> Iterator[RawRecording | Skip]:
         view = part.select.get("view", "")
@@ -157,7 +154,7 @@ class RldsSource(Source):
                     continue
                 try:
                     yield self._recording(name, where, Example(record.payload), view)
-                except (BadExampleError, ValueError) as error:
+                except (UnusableError, ValueError) as error:
                     yield Skip(where, str(error))
                 except ForeframeError as error:  # the features of this episode are others
                     yield Skip(where, str(error).rstrip("."))
@@ -167,12 +164,12 @@ class RldsSource(Source):
         pictures = list(example.bytes_list(image))
         n = len(pictures)
         if not n:
-            raise BadExampleError(f"the feature {image} is empty")
+            raise UnusableError(f"the feature {image} is empty")
         features: dict[str, np.ndarray] = {}
         for feature, key in keys.items():
             values = example.numbers(key)
             if not len(values) or len(values) % n:
-                raise BadExampleError(
+                raise UnusableError(
                     f"the feature {key} holds {len(values)} numbers, which cannot be divided over "
                     f"{n} steps"
                 )
@@ -180,9 +177,8 @@ class RldsSource(Source):
         return RawRecording(
             name,
             _decoded(pictures, where),
-            join_columns(parse_columns(self.action, "--action"), features),
-            join_columns(parse_columns(self.position, "--position"), features),
-            view,
+            *joined(self._wanted, features),
+            view=view,
         )
 
     def describe(self) -> dict[str, Any]:
@@ -196,8 +192,8 @@ class RldsSource(Source):
         info = self.input / "dataset_info.json" if self.input.is_dir() else None
         if info is not None and info.is_file():
             try:
-                found = json.loads(info.read_text(encoding="utf-8"))
-                told |= {"dataset": str(found["name"]), "version": str(found["version"])}
+                values = json.loads(info.read_text(encoding="utf-8"))
+                told |= {"dataset": str(values["name"]), "version": str(values["version"])}
             except (OSError, ValueError, KeyError, TypeError):
                 pass  # it is not needed to read the episodes
         return told
@@ -205,28 +201,18 @@ class RldsSource(Source):
 
 def _named(name: str, keys: list[str], option: str, fitting: list[str]) -> str:
     """The one key that is ``name`` or ends with it."""
-    found = [key for key in keys if key == name or f"/{key}".endswith(f"/{name}")]
-    if len(found) == 1:
-        return found[0]
-    listed = ", ".join(key.removeprefix(_STEPS) for key in (found or fitting)) or "none"
-    what = "several features are called so" if found else "no feature of a step is called so"
+    matches = [key for key in keys if key == name or f"/{key}".endswith(f"/{name}")]
+    if len(matches) == 1:
+        return matches[0]
+    listed = ", ".join(key.removeprefix(_STEPS) for key in (matches or fitting)) or "none"
+    what = "several features have this name" if matches else "no feature of a step has this name"
     raise ForeframeError(f"{option} {name}: {what}; there are: {listed}.")
 
 
 def _decoded(pictures: list[bytes], where: str) -> Iterator[np.ndarray]:
     size: tuple[int, int] | None = None
     for t, picture in enumerate(pictures):
-        try:
-            with Image.open(io.BytesIO(picture)) as image:
-                frame = np.asarray(image.convert("RGB"))
-        except UnidentifiedImageError as error:  # whose text holds an address in memory
-            raise ForeframeError(
-                f"{where}: what should be the picture of step {t} is none"
-            ) from error
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise ForeframeError(
-                f"{where}: the picture of step {t} is damaged ({error})"
-            ) from error
+        frame = decode_picture(picture, f"{where}: step {t}")
         if size is not None and frame.shape[:2] != size:
             raise ForeframeError(
                 f"{where}: the picture of step {t} has {frame.shape[1]}x{frame.shape[0]} pixels, "

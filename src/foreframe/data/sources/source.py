@@ -15,6 +15,25 @@ from jaxtyping import Float32, UInt8
 
 from foreframe.system.places import Place
 
+SPLIT_NAMES = {
+    "train": "train",
+    "val": "validate",
+    "valid": "validate",
+    "validation": "validate",
+    "validate": "validate",
+    "test": "test",
+}
+"""What others call the three splits, in small letters, and their names here."""
+
+
+class UnusableError(Exception):
+    """A recording, or a file of some, cannot be used; says why, without a full stop."""
+
+
+def reason(error: BaseException) -> str:
+    """What an exception of another package says, without a full stop."""
+    return str(error).rstrip(".") or type(error).__name__
+
 
 @dataclass(frozen=True)
 class Part:

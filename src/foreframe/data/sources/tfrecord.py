@@ -19,13 +19,11 @@ import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
+from foreframe.data.sources.source import UnusableError
+
 HEADER = 12
 FOOTER = 4
 _RESUME_CHUNK = 1 << 22
-
-
-class BadExampleError(Exception):
-    """A payload is not the Example that it should be; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -222,7 +220,7 @@ class Example:
         payload: of the record.
 
     Raises:
-        BadExampleError: it is no Example message.
+        UnusableError: it is no Example message.
     """
 
     def __init__(self, payload: bytes) -> None:
@@ -230,7 +228,7 @@ class Example:
             # Kept: its features are views into it.
             self._message = _example_class().FromString(payload)
         except DecodeError as error:
-            raise BadExampleError("the payload is no tf.train.Example message") from error
+            raise UnusableError("the payload is no tf.train.Example message") from error
         self._features = self._message.features.feature
 
     def __iter__(self) -> Iterator[str]:
@@ -251,7 +249,7 @@ class Example:
         """The byte strings of a feature.
 
         Raises:
-            BadExampleError: the feature is missing or holds something else.
+            UnusableError: the feature is missing or holds something else.
         """
         return self._values(name, ("bytes_list",))
 
@@ -259,7 +257,7 @@ class Example:
         """The numbers of a feature, float32 or int64.
 
         Raises:
-            BadExampleError: the feature is missing or holds something else.
+            UnusableError: the feature is missing or holds something else.
         """
         kind = self._features[name].WhichOneof("kind") if name in self else None
         dtype = np.int64 if kind == "int64_list" else np.float32
@@ -267,14 +265,14 @@ class Example:
 
     def _values(self, name: str, kinds: tuple[str, ...]) -> Any:
         if name not in self:
-            raise BadExampleError(f"there is no feature {name}")
-        found = self._features[name].WhichOneof("kind")
-        if found not in kinds:
-            raise BadExampleError(
+            raise UnusableError(f"there is no feature {name}")
+        kind = self._features[name].WhichOneof("kind")
+        if kind not in kinds:
+            raise UnusableError(
                 f"the feature {name} is {self.kind(name)}, "
-                f"not {' or '.join(kind.removesuffix('_list') for kind in kinds)}"
+                f"not {' or '.join(wanted.removesuffix('_list') for wanted in kinds)}"
             )
-        return getattr(self._features[name], found).value
+        return getattr(self._features[name], kind).value
 
 
 def encode_example(features: dict[str, bytes | list[bytes] | np.ndarray]) -> bytes:

@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from foreframe.data.sources.source import Part, RawRecording, Skip, Source
-from foreframe.data.sources.video_packets import BadVideoError, frame_times
-from foreframe.data.sources.video_table import NONE, BadTableError, Table, choose, read_table
-from foreframe.data.video_file import frames as decode
+from foreframe.data.sources.source import Part, RawRecording, Skip, Source, UnusableError
+from foreframe.data.sources.video_packets import frame_times
+from foreframe.data.sources.video_table import NONE, Table, choose, read_table
+from foreframe.data.video_file import decode
 from foreframe.errors import ForeframeError
 from foreframe.system.places import Place, files_below, open_binary
 
@@ -102,9 +102,9 @@ class VideoSource(Source):
         if self.input.is_dir():
             root = str(self.input)
             paths = files_below(self.input, (*SUFFIXES, ".csv"))
-            found = [str(path)[len(root) :].replace("\\", "/").lstrip("/") for path in paths]
-            videos = [name for name in found if name.lower().endswith(SUFFIXES)]
-            csvs = {_stem(name): name for name in found if name.lower().endswith(".csv")}
+            names = [str(path)[len(root) :].replace("\\", "/").lstrip("/") for path in paths]
+            videos = [name for name in names if name.lower().endswith(SUFFIXES)]
+            csvs = {_stem(name): name for name in names if name.lower().endswith(".csv")}
         else:
             videos = [self.input.name]
             beside = f"{_stem(self.input.name)}.csv"
@@ -133,7 +133,7 @@ class VideoSource(Source):
             try:
                 rate, usable = _rate(self._times(video)), True
                 break
-            except (BadVideoError, ForeframeError) as error:
+            except (UnusableError, ForeframeError) as error:
                 failures.append(f"{video}: {str(error).rstrip('.')}")
         if not usable:
             raise ForeframeError(f"{self.input}: no video can be read ({failures[0]}).")
@@ -142,7 +142,7 @@ class VideoSource(Source):
             try:
                 table = read_table(self._place(name))
                 break
-            except BadTableError as error:
+            except UnusableError as error:
                 failures.append(str(error))
         if any(tables) and table is None:
             raise ForeframeError(f"{self.input}: no CSV can be read ({failures[0]}).")
@@ -154,7 +154,7 @@ class VideoSource(Source):
     def _chosen(self, columns: list[str]) -> dict[str, list[int]]:
         try:
             return choose(columns, self.actions, self.positions)
-        except BadTableError as error:
+        except UnusableError as error:
             raise ForeframeError(f"{self.input}: {error}.") from error
 
     def _times(self, video: str) -> np.ndarray:
@@ -165,21 +165,21 @@ class VideoSource(Source):
     # -- reading --------------------------------------------------------------------------------
 
     def lengths(self, part: Part) -> list[tuple[str, int]]:
-        found: list[tuple[str, int]] = []
+        lengths: list[tuple[str, int]] = []
         for video in part.select["videos"]:
             try:
                 taken = self._taken(self._times(video), _Like(**part.select["like"]))
-            except (BadVideoError, ForeframeError):
+            except (UnusableError, ForeframeError):
                 continue  # read() says why
-            found.append((video, len(taken)))
-        return found
+            lengths.append((video, len(taken)))
+        return lengths
 
     def read(self, part: Part) -> Iterator[RawRecording | Skip]:
         like = _Like(**part.select["like"])
         for video, table in zip(part.select["videos"], part.select["tables"], strict=True):
             try:
                 yield self._recording(video, table, like)
-            except (BadVideoError, BadTableError) as error:
+            except UnusableError as error:
                 yield Skip(video, str(error))
             except ForeframeError as error:
                 yield Skip(video, str(error).rstrip("."))
@@ -190,7 +190,7 @@ class VideoSource(Source):
         rows: dict[str, np.ndarray | None] = {"actions": None, "positions": None}
         if like.columns is not None:
             if table is None:
-                raise BadVideoError(
+                raise UnusableError(
                     f"there is no {_stem(video).rpartition('/')[2]}.csv beside it, and others have "
                     "one; to do without, give --actions none"
                 )
@@ -214,12 +214,12 @@ class VideoSource(Source):
         if table.columns != like.columns and (
             len(table.columns) != len(like.columns) or (table.named and like.named)
         ):
-            raise BadVideoError(
+            raise UnusableError(
                 f"the columns of {name} are {', '.join(table.columns)}, those of the first CSV "
                 f"are {', '.join(like.columns)}"
             )
         if len(table.values) != frames:
-            raise BadVideoError(
+            raise UnusableError(
                 f"{name} has {len(table.values)} rows, but the video has {frames} frames; each "
                 "needs a row, the last one too"
             )
@@ -230,15 +230,15 @@ class VideoSource(Source):
         rate = _rate(times)
         if self.frame_rate is None:
             if rate and like.rate and abs(rate / like.rate - 1) > _RATE_TOLERANCE:
-                raise BadVideoError(
+                raise UnusableError(
                     f"it has {rate:.4g} frames a second, and the first video {like.rate:.4g}; "
                     "--frame-rate brings all to one rate"
                 )
             return np.arange(len(times))
         if len(times) > 1 and rate is None:
-            raise BadVideoError("it doesn't say when its frames are, so --frame-rate can't be met")
+            raise UnusableError("it doesn't say when its frames are, so --frame-rate can't be met")
         if rate and self.frame_rate > rate * (1 + _RATE_TOLERANCE):
-            raise BadVideoError(
+            raise UnusableError(
                 f"it has {rate:.4g} frames a second, so --frame-rate {self.frame_rate:g} would "
                 "show frames twice"
             )
@@ -247,7 +247,7 @@ class VideoSource(Source):
         taken = nearest(times, self.frame_rate)
         twice = np.flatnonzero(np.diff(taken) == 0)
         if len(twice):
-            raise BadVideoError(
+            raise UnusableError(
                 f"after {times[taken[twice[0]]]:.3f} s it has no frames for a while, so "
                 f"--frame-rate {self.frame_rate:g} would show one twice"
             )
@@ -277,15 +277,15 @@ class VideoSource(Source):
 
     def describe(self) -> dict[str, Any]:
         like = self._like(*self._find())
-        found: dict[str, Any] = {"dataset": self.input.name, "units": "as recorded"}
+        told: dict[str, Any] = {"dataset": self.input.name, "units": "as recorded"}
         if self.frame_rate or like.rate:
-            found["frame_rate"] = self.frame_rate or like.rate
+            told["frame_rate"] = self.frame_rate or like.rate
         if like.columns is not None and like.named:
             chosen = self._chosen(like.columns).items()
-            found["columns"] = {
+            told["columns"] = {
                 kind: [like.columns[n] for n in numbers] for kind, numbers in chosen if numbers
             }
-        return found
+        return told
 
 
 def _stem(name: str) -> str:

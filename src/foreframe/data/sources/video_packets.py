@@ -9,21 +9,18 @@ from typing import IO
 
 import numpy as np
 
+from foreframe.data.sources.source import UnusableError
 from foreframe.data.video_file import import_av
 
 _GIF = b"GIF8"
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 
 
-class BadVideoError(Exception):
-    """A video cannot be used; the message says why, without a full stop."""
-
-
 def frame_times(file: IO[bytes]) -> np.ndarray:
     """Times of a video's frames in seconds, in order; equal ones if it doesn't say.
 
     Raises:
-        BadVideoError: it is no video, or was cut.
+        UnusableError: it is no video, or was cut.
     """
     av = import_av()
     packets: list[tuple[int | None, int | None]] = []
@@ -32,10 +29,10 @@ def frame_times(file: IO[bytes]) -> np.ndarray:
         file.seek(0)
         with av.open(file, "r") as container:
             if not container.streams.video:
-                raise BadVideoError("it holds no video")
+                raise UnusableError("it holds no video")
             stream = container.streams.video[0]
             if stream.codec_context is None:
-                raise BadVideoError("nothing here can decode its codec")
+                raise UnusableError("nothing here can decode its codec")
             base, guess = float(stream.time_base or 0), float(stream.average_rate or 0)
             # The last packet is empty: it tells a decoder that it has them all.
             packets += [
@@ -44,9 +41,9 @@ def frame_times(file: IO[bytes]) -> np.ndarray:
                 if packet.size and not packet.is_discard
             ]
     except (av.error.FFmpegError, OSError, ValueError, EOFError, MemoryError) as error:
-        raise BadVideoError(f"it cannot be read as a video ({error})") from error
+        raise UnusableError(f"it cannot be read as a video ({error})") from error
     if not packets:
-        raise BadVideoError("it holds no frames")
+        raise UnusableError("it holds no frames")
     for stamps in zip(*packets, strict=True):
         if base and None not in stamps:
             return np.sort(np.array(stamps, np.float64)) * base
@@ -68,7 +65,7 @@ def _check_gif(file: IO[bytes]) -> None:
     def read(count: int) -> bytes:
         data = file.read(count)
         if len(data) < count:
-            raise BadVideoError("the GIF is cut: it ends within a picture or without its end mark")
+            raise UnusableError("the GIF is cut: it ends within a picture or without its end mark")
         return data
 
     def skip_colours(flags: int) -> None:
@@ -84,7 +81,7 @@ def _check_gif(file: IO[bytes]) -> None:
         if kind == b",":  # a picture
             skip_colours(read(9)[8])
         elif kind != b"!":
-            raise BadVideoError("the GIF is damaged: what should be a block is none")
+            raise UnusableError("the GIF is damaged: what should be a block is none")
         read(1)  # the kind of extension, or the width of the picture's codes
         skip_data()
 
@@ -103,4 +100,4 @@ def _check_matroska(file: IO[bytes]) -> None:
             return  # unknown: it was written as a stream
         end = file.seek(size, 1)
     if end > file.seek(0, 2):
-        raise BadVideoError(f"it is cut: it should have {end:,} bytes, and has {file.tell():,}")
+        raise UnusableError(f"it is cut: it should have {end:,} bytes, and has {file.tell():,}")

@@ -7,16 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from foreframe.data.recording import finite
+from foreframe.data.sources.source import UnusableError
 from foreframe.system.places import Place
 
 NONE = "none"
 
 _DELIMITERS = ",;\t"
 _RANGE = re.compile(r"(\d*):(\d*)")
-
-
-class BadTableError(Exception):
-    """A table cannot be used; the message says why, without a full stop."""
 
 
 @dataclass(frozen=True)
@@ -38,44 +35,45 @@ def read_table(place: Place) -> Table:
     """Read a whole CSV, divided by commas, semicolons or tabs.
 
     Raises:
-        BadTableError: names the line.
+        UnusableError: names the line.
     """
     try:
         # Spreadsheets put a byte-order mark before the first number.
         text = place.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise BadTableError(f"{place.name} cannot be read as text ({error})") from error
+        raise UnusableError(f"{place.name} cannot be read as text ({error})") from error
     lines = text.splitlines()
     delimiter = max(_DELIMITERS, key=lines[0].count) if lines else ","
-    columns: list[str] = []
-    named = False
-    rows: list[list[float]] = []
+    # Strict: a quotation mark that is never closed would swallow the rest.
+    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
     try:
-        # Strict: a quotation mark that is never closed would swallow the rest.
-        reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
-        for cells in reader:
-            if not any(cell.strip() for cell in cells):
-                continue
-            where = f"{place.name}, line {reader.line_num}"
-            if not columns:
-                named = not any(_is_number(cell) for cell in cells)
-                columns = [c.strip() if named else str(n) for n, c in enumerate(cells)]
-                if named:
-                    continue
-            if len(cells) != len(columns):
-                raise BadTableError(f"{where}: {len(cells)} columns, and not {len(columns)}")
-            try:
-                row = [float(cell) for cell in cells]
-            except ValueError as error:
-                raise BadTableError(f"{where}: is not a row of numbers ({error})") from error
-            if not finite(row):
-                raise BadTableError(f"{where}: holds a value that is not a finite number")
-            rows.append(row)
+        numbered = [
+            (reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)
+        ]
     except csv.Error as error:
-        raise BadTableError(f"{place.name}, line {reader.line_num}: {error}") from error
+        raise UnusableError(f"{place.name}, line {reader.line_num}: {error}") from error
+    first = numbered[0][1] if numbered else []
+    named = bool(first) and not any(_is_number(cell) for cell in first)
+    columns = [cell.strip() if named else str(n) for n, cell in enumerate(first)]
+    rows = [
+        _row(cells, len(columns), f"{place.name}, line {number}")
+        for number, cells in numbered[named:]
+    ]
     if not rows:
-        raise BadTableError(f"{place.name} holds no rows of numbers")
+        raise UnusableError(f"{place.name} holds no rows of numbers")
     return Table(columns, named, np.array(rows))
+
+
+def _row(cells: list[str], width: int, where: str) -> list[float]:
+    if len(cells) != width:
+        raise UnusableError(f"{where}: {len(cells)} columns, and not {width}")
+    try:
+        row = [float(cell) for cell in cells]
+    except ValueError as error:
+        raise UnusableError(f"{where}: is not a row of numbers ({error})") from error
+    if not finite(row):
+        raise UnusableError(f"{where}: holds a value that is not a finite number")
+    return row
 
 
 def _is_number(cell: str) -> bool:
@@ -90,7 +88,7 @@ def choose(columns: list[str], actions: str, positions: str) -> dict[str, list[i
     """Numbers of the columns that are "actions" and "positions", as two options say.
 
     Raises:
-        BadTableError: an option names a column that is not there.
+        UnusableError: an option names a column that is not there.
     """
     wanted = _numbers(columns, positions, "positions") if positions not in ("", NONE) else []
     if actions == NONE:
@@ -103,7 +101,7 @@ def choose(columns: list[str], actions: str, positions: str) -> dict[str, list[i
 
 
 def _numbers(columns: list[str], text: str, option: str) -> list[int]:
-    found: list[int] = []
+    chosen: list[int] = []
     for word in (word.strip() for word in text.split(",")):
         span = _RANGE.fullmatch(word)
         if word in columns:
@@ -116,9 +114,9 @@ def _numbers(columns: list[str], text: str, option: str) -> list[int]:
         else:
             numbers = []
         if not numbers or max(numbers) >= len(columns):
-            raise BadTableError(
+            raise UnusableError(
                 f"--{option} {text}: there is no column {word}; the {len(columns)} columns are "
                 f"{', '.join(columns)}"
             )
-        found += numbers
-    return found
+        chosen += numbers
+    return chosen

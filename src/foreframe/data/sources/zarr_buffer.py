@@ -21,8 +21,15 @@ from typing import Any
 
 import numpy as np
 
-from foreframe.data.sources.feature import FeatureColumns, join_columns, parse_columns
-from foreframe.data.sources.source import Part, RawRecording, Skip, Source
+from foreframe.data.sources.feature import FeatureColumns, choose_columns, episode_ends, joined
+from foreframe.data.sources.source import (
+    Part,
+    RawRecording,
+    Skip,
+    Source,
+    UnusableError,
+    reason,
+)
 from foreframe.errors import ForeframeError
 from foreframe.system.places import Place
 
@@ -50,10 +57,6 @@ _DAMAGE = (
     lzma.LZMAError,
     zipfile.BadZipFile,
 )
-
-
-class _UnusableError(Exception):
-    """Some of an array cannot be read or used; the message says what, without a full stop."""
 
 
 @dataclass(frozen=True)
@@ -121,10 +124,7 @@ class _Buffer:
                 f"--image {source.image}: has the shape {list(shape)}, and must be "
                 "[time, height, width, 3]"
             )
-        self._wanted = {
-            "actions": parse_columns(source.action, "--action"),
-            "positions": parse_columns(source.position, "--position"),
-        }
+        self._wanted = choose_columns(source.action, source.position)
         self._rows = {
             columns.name: self._row_array(columns, option, shape[0])
             for option, kind in (("action", "actions"), ("position", "positions"))
@@ -148,7 +148,7 @@ class _Buffer:
                 f"{label}: there is no such array; it holds {self._listed()}{hint}"
             ) from error
         except _DAMAGE as error:
-            raise self._error(f"{label}: cannot be opened ({_say(error)})") from error
+            raise self._error(f"{label}: cannot be opened ({reason(error)})") from error
         if kind not in "iuf" or not shape:
             raise self._error(
                 f"{label}: is an array of {array.dtype} {list(shape)}, and must be one of numbers"
@@ -168,9 +168,9 @@ class _Buffer:
         except _DAMAGE:
             return "no zarr arrays"
         arrays = [
-            f"{name} {found.dtype} {list(found.shape)}"
-            for name, found in members
-            if isinstance(found, zarr.Array)
+            f"{name} {member.dtype} {list(member.shape)}"
+            for name, member in members
+            if isinstance(member, zarr.Array)
         ]
         return ", ".join(arrays) or "no zarr arrays"
 
@@ -197,30 +197,24 @@ class _Buffer:
                 f"{ENDS}: is {array.dtype} {list(array.shape)}, not one row of whole numbers"
             )
         try:
-            ends = [int(end) for end in array[:]]
-        except (_UnusableError, *_DAMAGE) as error:
-            raise self._error(f"{ENDS}: cannot be read ({_say(error)})") from error
-        for k, (before, end) in enumerate(itertools.pairwise([0, *ends])):
-            if end <= before:
-                raise self._error(
-                    f"{ENDS}: the end {end} of episode {k} is not after the end {before} before it"
-                )
-            if end > total:
-                raise self._error(
-                    f"{ENDS}: episode {k} ends at {end}, but there are {total} frames"
-                )
-        return ends
+            values = np.asarray(array[:])
+        except (UnusableError, *_DAMAGE) as error:
+            raise self._error(f"{ENDS}: cannot be read ({reason(error)})") from error
+        try:
+            return episode_ends(values, total)
+        except ValueError as error:
+            raise self._error(f"{ENDS}: {error}") from error
 
     def look_at_pixels(self) -> None:
         """See that the range of the first frames is one of pixels; damage is found later."""
         name = self._source.image
         try:
             frame = np.asarray(self._frames[:1])
-        except (_UnusableError, *_DAMAGE):
+        except (UnusableError, *_DAMAGE):
             return
         try:
             _pixels(frame, name)
-        except _UnusableError as error:
+        except UnusableError as error:
             raise self._error(str(error)) from error
 
     def episodes(self, part: Part) -> list[tuple[int, int, int]]:
@@ -234,16 +228,11 @@ class _Buffer:
             name = f"{self._source.input.name}/{k}"
             try:
                 features = {key: self._read_rows(key, start, stop) for key in self._rows}
-                rows = {kind: join_columns(w, features) for kind, w in self._wanted.items()}
-            except (_UnusableError, ValueError) as error:
+                rows = joined(self._wanted, features)
+            except (UnusableError, ValueError) as error:
                 yield Skip(name, str(error))
                 continue
-            yield RawRecording(
-                name,
-                self._read_frames(name, start, stop),
-                rows.get("actions"),
-                rows.get("positions"),
-            )
+            yield RawRecording(name, self._read_frames(name, start, stop), *rows)
         rest, end = self._frames.shape[0], self.ends[-1]
         if rest > end and part.select["start"] + _PER_PART >= len(self.ends):
             yield Skip(
@@ -255,7 +244,7 @@ class _Buffer:
         try:
             values = np.asarray(self._rows[name][start:stop])
         except _DAMAGE as error:
-            raise _UnusableError(f"{name} cannot be read ({_say(error)})") from error
+            raise UnusableError(f"{name} cannot be read ({reason(error)})") from error
         return values.reshape(stop - start, -1)
 
     def _read_frames(self, name: str, start: int, stop: int) -> Iterator[np.ndarray]:
@@ -274,11 +263,11 @@ class _Buffer:
             )
             try:
                 values = _pixels(np.asarray(array[first:last]), self._source.image)
-            except _UnusableError as error:
+            except UnusableError as error:
                 raise ForeframeError(f"{where}: {error}.") from error
             except _DAMAGE as error:
                 raise ForeframeError(
-                    f"{where}: {array.path} cannot be read ({_say(error)}). Restore its chunks."
+                    f"{where}: {array.path} cannot be read ({reason(error)}). Restore its chunks."
                 ) from error
             yield from values if values.shape[3] == 3 else np.repeat(values, 3, 3)
 
@@ -293,20 +282,27 @@ def _opened(source: ZarrSource) -> Iterator[_Buffer]:
     zarr, where = _zarr(), source.input
     if not where.exists():
         raise ForeframeError(f"{where}: no such file or folder. Give a replay buffer in zarr.")
+    store = _store(zarr, where)
+    buffer: _Buffer | None = None
+    try:
+        buffer = _Buffer(source, store)
+        yield buffer
+    finally:
+        if buffer is not None:
+            buffer.closed = True
+        if not where.is_dir():
+            store.close()
+
+
+def _store(zarr: Any, where: Place) -> Any:
+    """The folder or zip file ``where`` as zarr reads it."""
     if where.is_dir():
         if isinstance(where, Path):
-            store = zarr.storage.LocalStore(where, read_only=True)
-        else:
-            options = dict(where.storage_options)
-            store = zarr.storage.FsspecStore.from_url(
-                str(where), storage_options=options, read_only=True
-            )
-        buffer = _Buffer(source, store)
-        try:
-            yield buffer
-        finally:
-            buffer.closed = True
-        return
+            return zarr.storage.LocalStore(where, read_only=True)
+        options = dict(where.storage_options)
+        return zarr.storage.FsspecStore.from_url(
+            str(where), storage_options=options, read_only=True
+        )
     if not isinstance(where, Path):
         raise ForeframeError(
             f"{where}: a zipped buffer is read from this machine only. Copy it here, or unzip it."
@@ -315,18 +311,10 @@ def _opened(source: ZarrSource) -> Iterator[_Buffer]:
         zipfile.ZipFile(where).close()
     except _DAMAGE as error:
         raise ForeframeError(
-            f"{where}: is no folder, and cannot be read as a zip file ({_say(error)}). "
+            f"{where}: is no folder, and cannot be read as a zip file ({reason(error)}). "
             "Give a replay buffer in zarr."
         ) from error
-    store = zarr.storage.ZipStore(where, mode="r", read_only=True)
-    try:
-        buffer = _Buffer(source, store)
-        try:
-            yield buffer
-        finally:
-            buffer.closed = True
-    finally:
-        store.close()
+    return zarr.storage.ZipStore(where, mode="r", read_only=True)
 
 
 def _strict(store: Any, fill_missing: bool) -> Any:
@@ -345,21 +333,21 @@ def _strict(store: Any, fill_missing: bool) -> Any:
             self.chunks: dict[str, bool] = {}
 
         async def get(self, key: str, prototype: Any, byte_range: Any = None) -> Any:
-            found = await super().get(key, prototype, byte_range)
+            chunk = await super().get(key, prototype, byte_range)
             prefix = next((prefix for prefix in self.chunks if key.startswith(prefix)), None)
             if prefix is None or key.removeprefix(prefix) in _METADATA:
-                return found
-            if found is None and not fill_missing:
-                raise _UnusableError(
+                return chunk
+            if chunk is None and not fill_missing:
+                raise UnusableError(
                     f"the chunk {key} is missing; if the writer left out chunks that hold nothing "
                     "but zeros, give --fill-missing"
                 )
-            if found is not None and self.chunks[prefix] and byte_range is None:
-                data = found.to_bytes()
+            if chunk is not None and self.chunks[prefix] and byte_range is None:
+                data = chunk.to_bytes()
                 # Bytes 12 to 16 of a Blosc header are the length of the whole.
                 if len(data) < 16 or struct.unpack_from("<I", data, 12)[0] != len(data):
-                    raise _UnusableError(f"the chunk {key} is not as long as its header says")
-            return found
+                    raise UnusableError(f"the chunk {key} is not as long as its header says")
+            return chunk
 
     return StrictStore(store)
 
@@ -370,22 +358,18 @@ def _pixels(values: np.ndarray, name: str) -> np.ndarray:
         return values
     low, high = float(values.min()), float(values.max())
     if not 0 <= low <= high <= 255:
-        raise _UnusableError(f"the values of {name} run from {low:g} to {high:g}, not 0..255")
+        raise UnusableError(f"the values of {name} run from {low:g} to {high:g}, not 0..255")
     if values.dtype.kind == "f" and high > 1 and (values != np.rint(values)).any():
-        raise _UnusableError(
+        raise UnusableError(
             f"the values of {name} run from {low:g} to {high:g} and are no whole numbers: save "
             "them as uint8, white being 255"
         )
     if values.dtype.kind == "f" and 0 < high <= 1:
-        raise _UnusableError(
+        raise UnusableError(
             f"the values of {name} run from {low:g} to {high:g}: if 1 is to be white, multiply "
             "them by 255 and save them as uint8"
         )
     return np.rint(values).astype(np.uint8)
-
-
-def _say(error: BaseException) -> str:
-    return str(error).rstrip(".") or type(error).__name__
 
 
 def _zarr() -> Any:

@@ -72,7 +72,7 @@ class ShardCache:
                 return local
 
     def _shrink(self, keep: Path) -> None:
-        found: list[tuple[float, int, Path]] = []
+        shards: list[tuple[float, int, Path]] = []
         for path in self.folder.iterdir():
             # Another process may remove what is listed here at any moment.
             with suppress(OSError):
@@ -80,9 +80,9 @@ class ShardCache:
                     shutil.rmtree(path, ignore_errors=True)  # half a shard, of a killed process
                     continue
                 size = sum(file.stat().st_size for file in path.iterdir())
-                found.append((path.stat().st_mtime, size, path))
-        total = sum(size for _, size, _ in found)
-        for _, size, path in sorted(found):
+                shards.append((path.stat().st_mtime, size, path))
+        total = sum(size for _, size, _ in shards)
+        for _, size, path in sorted(shards):
             if total <= self.limit:
                 return
             if path != keep and not path.name.startswith("."):
@@ -102,7 +102,7 @@ def _copy(source: UPath, target: Path, expected: str | None) -> None:
         raise unreadable(source, error) from error
     if expected is not None and digest.hexdigest() != expected:
         raise ForeframeError(
-            f"{source}: is not what the store's {'meta.json'} says (SHA-256 differs). "
+            f"{source}: is not what the store's meta.json says (SHA-256 differs). "
             "It was damaged on the way or there: copy the store there again."
         )
 
