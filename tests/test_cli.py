@@ -53,7 +53,8 @@ def test_train_help_explains_every_field_with_the_recipes_defaults(capsys):
 def test_the_programs_help_fits_one_screen(capsys):
     with pytest.raises(SystemExit):
         run("--help")
-    assert len(capsys.readouterr().out.splitlines()) <= 40
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) <= 26  # one for each command and group
 
 
 @pytest.mark.parametrize("words", [(), ("import",), ("export",)])

@@ -130,6 +130,10 @@ def test_a_missing_recipe(place, capsys):
         (["train", "demo", "--data", "data"], ["--out", "train --help"]),
         (["evaluate", "run"], ["--data"]),
         (["evaluate", "run", "--data", "data", "--split", "tset"], ["--split", "tset", "validate"]),
+        (
+            ["evaluate", "run", "--data", "data", "--protocol", "x"],
+            ["--protocol", "lab.*ivideogpt"],
+        ),
         (["predict", "run"], ["--sequence"]),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else None,

@@ -1,4 +1,4 @@
-"""foreframe: action-conditioned stochastic video prediction."""
+"""Learn how a robot's view changes when it acts, and show the futures it expects."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

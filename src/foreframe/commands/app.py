@@ -50,8 +50,8 @@ COMMANDS: dict[str, Any] = {
 """Every command by its name; a dictionary is a group of commands of two words."""
 
 _GROUP_HELP = {
-    "import": "Turn data of another form into a store: foreframe import lab IN OUT.",
-    "export": "Write a store in another form: foreframe export lab STORE OUT.",
+    "import": "Turn videos, arrays or robot datasets into a store.",
+    "export": "Write a store in another form.",
 }
 
 

@@ -73,7 +73,7 @@ def _tell(done: Imported) -> None:
 
 @dataclass(frozen=True)
 class Check:
-    """Look through a dataset before training; exit status 1 if training could not start."""
+    """Look a dataset through; exit status 1 if it cannot be used."""
 
     data: Annotated[Positional[str], arg(metavar="DATA", help="Root of the dataset.")]
     out: Path | None = None

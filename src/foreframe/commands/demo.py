@@ -20,7 +20,7 @@ from foreframe.system.device import DeviceName
 
 @dataclass(frozen=True)
 class Demo:
-    """Simulate, train, evaluate, predict and report, in minutes; goes on from what is there."""
+    """Simulate, train, evaluate and report, in minutes."""
 
     out: Path = Path("runs/demo")
     """The run folder."""

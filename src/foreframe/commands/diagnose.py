@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Diagnose:
-    """Look into the latent of a run: what it carries, what it is worth, what would help."""
+    """Say what the latent of a run carries, and what would help."""
 
     run_folder: Annotated[Positional[Path], arg(metavar="RUN", help="The run folder.")]
     data: str

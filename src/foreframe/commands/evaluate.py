@@ -24,7 +24,7 @@ _RUNS_HELP = "The run folder; of several, the paired differences are printed too
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Score runs on held-out sequences beside their baselines; writes a result card into each."""
+    """Score runs on held-out sequences, beside their baselines."""
 
     runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN [RUN ...]", help=_RUNS_HELP)]
     data: str

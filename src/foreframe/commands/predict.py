@@ -14,7 +14,7 @@ from foreframe.system.places import place
 
 @dataclass(frozen=True)
 class Predict:
-    """Imagine futures of one recorded sequence: a GIF, a strip of every step, the frames as PNG."""
+    """Imagine futures of one recorded sequence, as GIF and PNG."""
 
     run_folder: Annotated[Positional[Path], arg(metavar="RUN", help="The run folder.")]
     sequence: str

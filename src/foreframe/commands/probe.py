@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Probe:
-    """Ask a run whether it listens to its actions and whether its samples spread as they should."""
+    """Measure whether a run listens to actions, and how it spreads."""
 
     run_folder: Annotated[Positional[Path], arg(metavar="RUN", help="The run folder.")]
     data: str

@@ -16,7 +16,7 @@ from foreframe.system.places import place
 
 @dataclass(frozen=True)
 class Serve:
-    """Open a page in the browser where the robot is driven inside the model."""
+    """Open the playground: drive the robot inside the model."""
 
     run_folders: Annotated[
         Positional[tuple[Path, ...]], arg(metavar="RUN", help="One run folder or several.")

@@ -13,7 +13,7 @@ from foreframe.system.workers import Execution
 
 @dataclass(frozen=True)
 class Simulate:
-    """Simulate a robot pushing objects: a dataset in the lab's layout, with its splits."""
+    """Simulate a robot pushing objects: a dataset to train on."""
 
     out: Positional[Path]
     """New folder of the dataset (or one that was begun with the same settings)."""

@@ -23,7 +23,7 @@ _NAME_HELP = (
 
 @dataclass(frozen=True)
 class Study:
-    """Train settings side by side with several seeds, and write what may be said of them."""
+    """Compare settings over several seeds, and write a page."""
 
     study: Annotated[Positional[str], arg(metavar="STUDY", help=_NAME_HELP)]
     data: str

@@ -30,7 +30,7 @@ _RECIPE_HELP = f"Where the settings start from: {', '.join(RECIPES)}, or the run
 
 @dataclass(frozen=True)
 class Train:
-    """Train a model: a recipe, any field of it changed by a flag."""
+    """Train a model: a recipe, and options that change it."""
 
     recipe: Annotated[Positional[str], arg(metavar="RECIPE", help=_RECIPE_HELP)]
     data: str
@@ -72,7 +72,7 @@ class Train:
 
 @dataclass(frozen=True)
 class Schedules:
-    """Show epoch by epoch what a configuration will do to the KL weight and teacher forcing."""
+    """Show the KL weight and teacher forcing of a recipe by epoch."""
 
     recipe: Annotated[Positional[str], arg(metavar="RECIPE", help=_RECIPE_HELP)] = "demo"
     plot: Path | None = None
