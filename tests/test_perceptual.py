@@ -11,7 +11,7 @@ from torch import nn
 from torchmetrics.functional.image import lpips as reference
 
 from foreframe import ForeframeError
-from foreframe.metrics.frechet import Extractor, Moments, frechet_distance
+from foreframe.metrics.frechet import Extractor, FeatureMoments, frechet_distance
 from foreframe.metrics.perceptual import _FILES, LPIPS, _layers
 
 CPU = torch.device("cpu")
@@ -102,8 +102,8 @@ def test_with_the_real_weights_a_blur_costs_more_than_the_same_error_of_brightne
 # -- the Fréchet distance -----------------------------------------------------------------------
 
 
-def moments(x, parts=1) -> Moments:
-    found = Moments()
+def moments(x, parts=1) -> FeatureMoments:
+    found = FeatureMoments()
     for part in np.array_split(x, parts):
         found.add(torch.from_numpy(part))
     return found

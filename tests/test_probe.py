@@ -20,7 +20,7 @@ from foreframe.data.store.writer import write_store
 from foreframe.probe.calibrate import calibration, nominal_coverage, scene_spread
 from foreframe.probe.inverse import Columns, fit_inverse
 from foreframe.probe.listen import listen, r_squared
-from foreframe.probe.moments import Moments
+from foreframe.probe.moments import PixelMoments
 from foreframe.probe.options import ProbeOptions
 from foreframe.probe.probe import probe
 from foreframe.probe.readout import Readout
@@ -435,7 +435,7 @@ def test_the_readout_follows_a_blob_and_not_the_time():
 
 def test_moments_are_numpys_whatever_the_batches():
     values = np.random.default_rng(0).normal(3.0, 0.1, (23, 4, 5))
-    moments = Moments((4, 5))
+    moments = PixelMoments((4, 5))
     assert not moments.variance().any()
     for part in np.split(values, [1, 2, 9, 20]):
         moments.add(torch.from_numpy(part))

@@ -2,13 +2,15 @@
 
 from collections.abc import Collection
 from dataclasses import asdict
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, ClassVar, Self, TypeVar
 
 import dacite
 
 from foreframe.errors import ForeframeError
+from foreframe.system.files import read_json
 
-Result = TypeVar("Result")
+Kept = TypeVar("Kept")
 
 Interval = tuple[float, float]
 
@@ -30,7 +32,7 @@ def result_to_json(result: Any, optional: Collection[str] = ()) -> dict[str, Any
     return asdict(result, dict_factory=without)
 
 
-def result_from_json(cls: type[Result], values: Any, where: str, what: str) -> Result:
+def result_from_json(cls: type[Kept], values: Any, where: str, what: str) -> Kept:
     """Build the dataclass ``cls`` of a result from plain values; unknown keys are passed over.
 
     A file of a later version may say more, and one of an earlier version less: fields that are not
@@ -53,3 +55,41 @@ def result_from_json(cls: type[Result], values: Any, where: str, what: str) -> R
         raise ForeframeError(
             f"{where}: is not {what} ({error}). Restore it from a copy, or make it again."
         ) from error
+
+
+class Result:
+    """A result that is kept as JSON; a dataclass derives from it.
+
+    Attributes:
+        WHAT: the result is, for messages: "an evaluation".
+        OPTIONAL: names of fields that are left out of the JSON where they are None or empty.
+    """
+
+    WHAT: ClassVar[str]
+    OPTIONAL: ClassVar[frozenset[str]] = frozenset()
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return result_to_json(self, self.OPTIONAL)
+
+    @classmethod
+    def from_json(cls, values: Any, where: str) -> Self:
+        """Build the result of plain values, as this or an earlier version wrote them.
+
+        Args:
+            values: as ``to_json`` gives them.
+            where: what they were read from, for the message.
+
+        Raises:
+            ForeframeError: these are not the values of such a result.
+        """
+        return result_from_json(cls, values, where, cls.WHAT)
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """The result in a file.
+
+        Raises:
+            ForeframeError: the file is missing or damaged.
+        """
+        return cls.from_json(read_json(path), str(path))

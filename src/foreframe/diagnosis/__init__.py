@@ -1,4 +1,4 @@
-"""The KL doctor: what the latent of a run carries, what it is worth, and what would help.
+"""Diagnosis: what the latent of a run carries, what it is worth, and what would help.
 
 options       what one may choose
 diagnose      a run folder examined, drawn and written

@@ -1,11 +1,9 @@
 """The result of a diagnosis: a dataclass, and JSON at the edge."""
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from foreframe.config.results import result_from_json, result_to_json
-from foreframe.system.files import read_json
+from foreframe.config.results import Result
 
 Level = Literal["healthy", "mind", "ill"]
 
@@ -24,7 +22,7 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Diagnosis:
+class Diagnosis(Result):
     """What the latent of a run carries and what it is worth.
 
     Attributes:
@@ -53,6 +51,8 @@ class Diagnosis:
         verdicts: what this means.
     """
 
+    WHAT = "a diagnosis"
+
     run: str
     data: str
     split: str
@@ -76,25 +76,3 @@ class Diagnosis:
     prior_posterior_gap: float
     between_samples: float
     verdicts: list[Verdict]
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return result_to_json(self)
-
-    @classmethod
-    def from_json(cls, values: Any, where: str) -> "Diagnosis":
-        """The reverse of ``to_json``; ``where`` is what the values were read from.
-
-        Raises:
-            ForeframeError: these are not the values of a diagnosis.
-        """
-        return result_from_json(cls, values, where, "a diagnosis")
-
-    @classmethod
-    def read(cls, path: Path) -> "Diagnosis":
-        """The diagnosis in a file.
-
-        Raises:
-            ForeframeError: the file is missing or damaged.
-        """
-        return cls.from_json(read_json(path), str(path))

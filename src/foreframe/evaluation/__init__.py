@@ -1,7 +1,7 @@
 """Evaluation: named protocols, the model beside its baselines, result cards, comparisons.
 
 options       what one may choose
-protocols     what a number needs beside it to mean something
+protocols     everything that decides what a score means
 conditions    the false conditions, each defined once
 sampling      many futures, scored as they are imagined
 score         every row on the same sequences, with the same noise

@@ -1,12 +1,9 @@
 """The result card: what was measured, how, on what, by which command."""
 
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field, fields
 
-from foreframe.config.results import Interval, result_from_json, result_to_json
+from foreframe.config.results import Interval, Result
 from foreframe.runs.folder import has_limit
-from foreframe.system.files import read_json
 
 CARD = 3
 """Version of the card.
@@ -96,6 +93,9 @@ class Score:
     best_of: list[tuple[float, float]] | None = None
 
 
+_OPTIONAL_SCORES = tuple(item.name for item in fields(Score) if item.default is None)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Row:
     """The model or one of its baselines.
@@ -126,7 +126,7 @@ class Row:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Card:
+class Card(Result):
     """The result of an evaluation.
 
     Attributes:
@@ -141,6 +141,9 @@ class Card:
         torch: version of PyTorch.
         rows: in the order of ``score.ROWS``.
     """
+
+    WHAT = "an evaluation"
+    OPTIONAL = frozenset({"scores", "fvd", "why_none", *_OPTIONAL_SCORES})
 
     card: int = 1
     protocol: CardProtocol
@@ -161,35 +164,3 @@ class Card:
     def is_partial(self) -> bool:
         """Whether only the first sequences of the split were scored, as far as the card tells."""
         return has_limit(self.command) if self.partial is None else self.partial
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for JSON; what a row does not have is left out."""
-        return result_to_json(self, _OPTIONAL)
-
-    @classmethod
-    def from_json(cls, values: Any, where: str) -> "Card":
-        """Build the card of plain values, of this or an earlier version.
-
-        Args:
-            values: as ``to_json`` gives them.
-            where: what they were read from, for the message.
-
-        Raises:
-            ForeframeError: these are not the values of a card.
-        """
-        return result_from_json(cls, values, where, "an evaluation")
-
-    @classmethod
-    def read(cls, path: Path) -> "Card":
-        """The card in a file.
-
-        Raises:
-            ForeframeError: the file is missing or damaged.
-        """
-        return cls.from_json(read_json(path), str(path))
-
-
-_OPTIONAL = {
-    *("without_context", "mean", "mean_per_step", "worst", "worst_per_step", "best_of"),
-    *("scores", "fvd", "why_none"),
-}

@@ -3,9 +3,8 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
-from foreframe.config.results import Interval, result_from_json, result_to_json
+from foreframe.config.results import Interval, Result
 from foreframe.errors import ForeframeError
 from foreframe.evaluation.card import Card, CardProtocol
 from foreframe.metrics.intervals import paired
@@ -53,7 +52,7 @@ class PairedDifference:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Result):
     """Runs on the same sequences.
 
     Attributes:
@@ -63,13 +62,15 @@ class Comparison:
         differences: of each metric and each pair.
     """
 
+    WHAT = "a comparison of runs"
+
     protocol: CardProtocol
     data: str
     runs: list[ComparedRun]
     differences: list[PairedDifference]
 
     def table(self) -> Iterator[list[str]]:
-        """Of each difference: metric, runs, mean, interval and verdict, as text."""
+        """A row of text for each difference: metric, runs, mean, interval and verdict."""
         for one in self.differences:
             metric = self.protocol.metrics[one.metric]
             low, high = one.interval
@@ -80,19 +81,6 @@ class Comparison:
                 f"{low:+.{metric.digits}f} to {high:+.{metric.digits}f}",
                 "real" if one.separable else "not separable",
             ]
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return result_to_json(self)
-
-    @classmethod
-    def from_json(cls, values: Any, where: str) -> "Comparison":
-        """The reverse of ``to_json``; ``where`` is what the values were read from.
-
-        Raises:
-            ForeframeError: these are not the values of a comparison.
-        """
-        return result_from_json(cls, values, where, "a comparison of runs")
 
 
 def compare(cards: Sequence[Card]) -> Comparison:

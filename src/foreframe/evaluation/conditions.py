@@ -52,7 +52,7 @@ class FalseConditions:
             self.names = FALSE if sequences > 1 else FALSE[1:]
 
     def of(self, name: str, indices: Sequence[int], clip: Clip) -> Clip:
-        """``clip`` with a false condition.
+        """The clip with a false condition.
 
         Args:
             name: one of ``names``.

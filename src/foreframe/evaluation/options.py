@@ -1,4 +1,7 @@
-"""The options of what looks at a run. Free of PyTorch, so that the command line starts at once."""
+"""The options of evaluation and prediction, and those that probe and diagnosis share.
+
+Free of PyTorch, so that the command line starts at once.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Protocols: all that a number needs beside it to mean something, under a name."""
+"""Protocols: everything that decides what a score means, under a name."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -118,7 +118,7 @@ PROTOCOLS = {
 
 
 def protocol_of(options: EvaluateOptions) -> Protocol:
-    """The protocol that the options name, with what they set otherwise, and said to be so.
+    """The protocol that the options name, with their changes noted in ``changed``.
 
     Raises:
         ForeframeError: the protocol is unknown, or a number has no meaning.

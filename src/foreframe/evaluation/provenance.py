@@ -1,4 +1,4 @@
-"""What a number came from: hashes of the weights, of the data as scored and of the program."""
+"""The origin of a score: hashes of the weights, of the data as scored and of the program."""
 
 import hashlib
 from pathlib import Path
@@ -20,7 +20,7 @@ def provenance(run: Path, store: Store, *, n_frames: int, sequences: int) -> dic
 
 
 def data_hash(store: Store, *, n_frames: int, sequences: int) -> str:
-    """Of the first ``n_frames`` of the first ``sequences``, whatever they are stored as."""
+    """SHA-256 of the first ``n_frames`` of the first ``sequences``, whatever they are stored as."""
     digest = hashlib.sha256()
     for k in range(sequences):
         recording = store[k]
@@ -34,7 +34,7 @@ def data_hash(store: Store, *, n_frames: int, sequences: int) -> str:
 
 
 def code_hash() -> str:
-    """Of every module of the package, by name: tells apart versions that bear the same number."""
+    """SHA-256 of every module of the package: tells apart versions that bear the same number."""
     root = Path(foreframe.__file__).parent
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):

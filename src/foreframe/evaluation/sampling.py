@@ -38,7 +38,7 @@ class Imagines(Interface):
 
 
 class Scores(NamedTuple):
-    """Of each frame of each future.
+    """Scores of every frame of every future.
 
     Attributes:
         values: what each metric's ``frame`` gives, by its name.

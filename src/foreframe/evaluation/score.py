@@ -16,7 +16,7 @@ from foreframe.evaluation.conditions import FALSE, FalseConditions
 from foreframe.evaluation.protocols import Protocol
 from foreframe.evaluation.sampling import Imagines, noise_of_batch, score_futures
 from foreframe.metrics import Metric
-from foreframe.metrics.frechet import Extractor, Moments, frechet_distance
+from foreframe.metrics.frechet import Extractor, FeatureMoments, frechet_distance
 from foreframe.model.clip import Clip
 
 ROWS = ("model", "copy-last", "posterior", *FALSE)
@@ -99,7 +99,7 @@ def score_rows(
     )
     names = [name for name in ROWS if name not in FALSE or name in false.names]
     rows = {name: _Row() for name in names}
-    features = Moments()
+    features = FeatureMoments()
     kept: list[tuple[Tensor, Tensor]] = []
     done = 0
     for clip in evaluation_batches(
@@ -141,7 +141,7 @@ class _Row:
     """What is gathered of a row, batch by batch."""
 
     parts: dict[str, list[Tensor]] = field(default_factory=dict)
-    features: Moments = field(default_factory=Moments)
+    features: FeatureMoments = field(default_factory=FeatureMoments)
 
     def add(self, values: dict[str, Tensor]) -> None:
         for name, value in values.items():

@@ -10,7 +10,7 @@ from torch import Tensor
 from foreframe.errors import ForeframeError
 
 
-class Moments:
+class FeatureMoments:
     """Mean and covariance of feature vectors that come in parts; the memory does not grow.
 
     Attributes:
@@ -23,7 +23,7 @@ class Moments:
         self._scatter = torch.zeros(0, 0, dtype=torch.float64)
 
     def add(self, features: Float[Tensor, "n d"]) -> None:
-        """Take further vectors, merged as in Chan et al. 1983, equation 2.1."""
+        """Add further vectors, merged as in Chan et al. 1983, equation 2.1."""
         x = features.detach().cpu().double()
         if self.count == 0:
             self._mean = torch.zeros(x.shape[1], dtype=torch.float64)
@@ -52,12 +52,12 @@ class Moments:
         if self.count < 2:
             raise ForeframeError(
                 f"A Fréchet distance needs at least 2 videos, and there is {self.count}. "
-                "Evaluate more sequences (--limit)."
+                "Evaluate more sequences."
             )
         return self._scatter / (self.count - 1)
 
 
-def frechet_distance(a: Moments, b: Moments) -> float:
+def frechet_distance(a: FeatureMoments, b: FeatureMoments) -> float:
     """The squared Fréchet distance of two Gaussians with these moments.
 
     |mean_a - mean_b|^2 + tr(A + B - 2 (A B)^(1/2)), Dowson & Landau 1982, equation 4; the root's

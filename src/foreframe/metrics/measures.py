@@ -23,7 +23,7 @@ def _as_it_is(value: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Metric:
-    """A number for each frame, whose mean over the frames is read as the number of the video.
+    """A score for each frame, and the score of a video that follows from their mean.
 
     A video scores ``read(mean over its frames of frame(prediction, truth))``, and one of its frames
     ``read(frame(...))``; most metrics are read as they are.

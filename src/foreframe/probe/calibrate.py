@@ -1,4 +1,4 @@
-"""Spread of samples held against the spread of what could have happened, per horizon."""
+"""Spread of the samples compared with the spread of what could have happened, step by step."""
 
 from dataclasses import dataclass
 

@@ -44,7 +44,7 @@ class Columns:
 
     @classmethod
     def of(cls, statistics: Statistics) -> "Columns":
-        """Those of a split with such statistics."""
+        """The varying columns of a split with such statistics."""
         deviation, mean = statistics.deviation, statistics.mean
         reach = abs(mean) + statistics.high - statistics.low
         kept = tuple(int(k) for k in (deviation > _STILL * reach).nonzero()[0])

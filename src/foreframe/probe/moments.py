@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-class Moments:
+class PixelMoments:
     """Running mean and sum of squared distances of tensors of one shape.
 
     Source: Chan, Golub and LeVeque 1979, equations 2.1a and 2.1b; with batches of one it is
@@ -24,7 +24,7 @@ class Moments:
         self.squares = torch.zeros(shape, dtype=exact, device=device)
 
     def add(self, values: Float[Tensor, "n *shape"]) -> None:
-        """Take in ``n`` more values."""
+        """Add ``n`` more values."""
         batch = values.to(self.mean.dtype)
         n, mean = len(batch), batch.mean(0)
         both = self.count + n
@@ -34,5 +34,5 @@ class Moments:
         self.count = both
 
     def variance(self) -> Float[Tensor, " *shape"]:
-        """Unbiased estimate; zero while there are less than two values."""
+        """Unbiased estimate; zero while there are fewer than two values."""
         return self.squares / max(self.count - 1, 1)

@@ -8,7 +8,7 @@ from foreframe.evaluation.options import SequenceOptions
 
 @dataclass(frozen=True)
 class ProbeOptions(SequenceOptions):
-    """How much is asked of a run; ``limit`` is for listening alone."""
+    """How much a probe measures; ``limit`` is for listening alone."""
 
     samples: int = 32
     """Futures of each scene whose spread is measured."""

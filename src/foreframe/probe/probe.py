@@ -162,7 +162,7 @@ def _inverse(
 def _spread(
     model: VideoCVAE, store: Store, data: Place, options: ProbeOptions, stage: Stage
 ) -> tuple[Spread, str | None]:
-    """Against the physics where the data can be replayed; else of samples alone, and why."""
+    """The spread beside that of the physics; of the samples alone where there are no replays."""
     device = next(model.parameters()).device
     simulation, numbers, passed, why = _scenes(store, data, options)
     if simulation is None:

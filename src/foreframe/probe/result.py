@@ -1,11 +1,9 @@
 """The result of a probe: a dataclass, and JSON at the edge."""
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from foreframe.config.results import Interval, result_from_json, result_to_json
-from foreframe.system.files import read_json
+from foreframe.config.results import Interval, Result
 
 
 @dataclass(frozen=True)
@@ -167,7 +165,7 @@ class Spreading:
 
 
 @dataclass(frozen=True)
-class ProbeResult:
+class ProbeResult(Result):
     """What a probe measured.
 
     Attributes:
@@ -186,6 +184,8 @@ class ProbeResult:
         words: the answers, a sentence each.
     """
 
+    WHAT = "a probe"
+
     run: str
     data: str
     command: str
@@ -200,32 +200,10 @@ class ProbeResult:
     spread: Spreading
     words: list[str]
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return result_to_json(self)
-
     @classmethod
-    def from_json(cls, values: Any, where: str) -> "ProbeResult":
-        """Build the result of plain values, of this or an earlier version.
-
-        Args:
-            values: as ``to_json`` gives them; "shuffled", version 0.1's name of the permuted
-                condition, is read as that.
-            where: what they were read from, for the message.
-
-        Raises:
-            ForeframeError: these are not the values of a probe.
-        """
-        return result_from_json(cls, _renamed(values), where, "a probe")
-
-    @classmethod
-    def read(cls, path: Path) -> "ProbeResult":
-        """The result in a file.
-
-        Raises:
-            ForeframeError: the file is missing or damaged.
-        """
-        return cls.from_json(read_json(path), str(path))
+    def from_json(cls, values: Any, where: str) -> Self:
+        """See ``Result``; "shuffled", version 0.1's name of the permuted condition, is read too."""
+        return super().from_json(_renamed(values), where)
 
 
 def _renamed(values: Any) -> Any:

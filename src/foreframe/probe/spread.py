@@ -13,7 +13,7 @@ from foreframe.data.store.store import Store
 from foreframe.errors import ForeframeError
 from foreframe.evaluation.sampling import AT_ONCE, Imagines, sequence_noise
 from foreframe.probe.calibrate import SceneSpread, counting_objects, scene_spread
-from foreframe.probe.moments import Moments
+from foreframe.probe.moments import PixelMoments
 from foreframe.probe.options import ProbeOptions
 from foreframe.probe.readout import Readout
 from foreframe.simulator.replay import Replay, Simulation
@@ -21,7 +21,7 @@ from foreframe.system.workers import side_by_side
 from foreframe.visuals import SpreadMap
 
 REVEALED = 1.0
-"""An object that moves by more pixels than this within the given frames betrays its physics."""
+"""An object that moves by more pixels than this within the given frames reveals its physics."""
 
 MAPS = 3
 """Sequences, the first ones, whose maps are kept."""
@@ -63,7 +63,7 @@ def spread_of_samples(
     device: torch.device | str = "cpu",
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Spread:
-    """Of data that cannot be replayed: how far apart the samples are, pixel by pixel.
+    """Measure, for data that cannot be replayed, how far apart the samples are, pixel by pixel.
 
     Args:
         model: a ``VideoCVAE`` or anything that yields futures as it does.
@@ -95,9 +95,9 @@ def spread_of_physics(
     device: torch.device | str = "cpu",
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Spread:
-    """Of simulated data: samples beside replays of the same scene under other hidden physics.
+    """Measure, for simulated data, samples beside replays of the same scene under other physics.
 
-    Of the replays every second is for the fit of the readout, and the others are compared with.
+    Every second replay is for the fit of the readout; the others are compared with the samples.
 
     Args:
         model: see ``spread_of_samples``, as for the others.
@@ -116,7 +116,7 @@ def spread_of_physics(
     ]
     sampler = _Sampler(model, config, store, options, device)
     pending: dict[int, dict[int, Replay]] = {}
-    measured: dict[int, tuple[Moments, Moments, SceneSpread]] = {}
+    measured: dict[int, tuple[PixelMoments, PixelMoments, SceneSpread]] = {}
     with side_by_side(_replay, requests, workers=options.workers) as results:
         for done, (scene, physics, replay) in enumerate(results):
             replays = pending.setdefault(scene, {})
@@ -216,7 +216,9 @@ class _Sampler:
     options: ProbeOptions
     device: torch.device | str
 
-    def measure(self, number: int, replays: list[Replay]) -> tuple[Moments, Moments, SceneSpread]:
+    def measure(
+        self, number: int, replays: list[Replay]
+    ) -> tuple[PixelMoments, PixelMoments, SceneSpread]:
         """Pixels over the samples, pixels over the replays, and positions of one scene."""
         options, edge = self.options, self.store.size[0]
         future = slice(options.n_past, options.n_frames)
@@ -228,7 +230,7 @@ class _Sampler:
         counts = counting_objects(pixels[fit])
         readout = Readout.fit(frames[fit], pixels[fit][:, :, counts])
         of_samples, read = self.sample(number, readout)
-        of_physics = Moments(tuple(frames.shape[1:]))
+        of_physics = PixelMoments(tuple(frames.shape[1:]))
         for replay in frames:
             of_physics.add(torch.from_numpy(replay)[None].double().div_(255))
         positions = scene_spread(
@@ -236,19 +238,19 @@ class _Sampler:
         )
         return of_samples, of_physics, positions
 
-    def sample(self, number: int, readout: Readout | None) -> tuple[Moments, np.ndarray]:
+    def sample(self, number: int, readout: Readout | None) -> tuple[PixelMoments, np.ndarray]:
         """K futures as they are imagined: moments of every pixel, positions [K, T, M, 2].
 
         A group of them at a time, one step at a time: no frame is kept.
         """
         options, size = self.options, self.store.size
-        steps = [Moments((3, *size), self.device) for _ in range(options.n_future)]
+        steps = [PixelMoments((3, *size), self.device) for _ in range(options.n_future)]
         read: list[list[Tensor]] = [[] for _ in range(options.n_future)]
         for t, frames in self._futures(number):
             steps[t].add(frames)
             if readout is not None:
                 read[t].append(readout.read(frames, t))
-        whole = Moments((options.n_future, *size, 3))
+        whole = PixelMoments((options.n_future, *size, 3))
         whole.count = options.samples
         whole.mean = torch.stack([step.mean.cpu() for step in steps]).permute(0, 2, 3, 1)
         whole.squares = torch.stack([step.squares.cpu() for step in steps]).permute(0, 2, 3, 1)
@@ -281,7 +283,7 @@ class _Sampler:
             yield t, frames[0]
 
     def add_pixels(
-        self, spread: Spread, number: int, of_samples: Moments, of_physics: Moments | None
+        self, spread: Spread, number: int, of_samples: PixelMoments, of_physics: PixelMoments | None
     ) -> None:
         """Note the sequence, its variances, and its map while there is room for one."""
         spread.sequences.append(self.store.names[number])
@@ -292,7 +294,7 @@ class _Sampler:
             return
         recorded = self.store.rows(number, self.options.n_past, self.options.n_frames).frames
 
-        def deviation(moments: Moments) -> np.ndarray:
+        def deviation(moments: PixelMoments) -> np.ndarray:
             return np.asarray(moments.variance().mean(-1).sqrt().float().numpy())
 
         spread.maps.append(

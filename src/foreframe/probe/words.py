@@ -1,4 +1,4 @@
-"""From the numbers of a probe to what they mean; nothing is said that they do not show."""
+"""What the numbers of a probe mean; nothing is said that they do not show."""
 
 from collections.abc import Iterator
 
