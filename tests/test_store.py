@@ -303,7 +303,7 @@ def test_a_damaged_store_that_is_no_copy_is_not_said_to_come_back(tmp_path):
     (tmp_path / "train" / "frames.bin").write_bytes(b"123")
     with pytest.raises(ForeframeError, match=r"/train: .*damaged.*make it again") as refused:
         open_split(tmp_path, "train", log=quiet)
-    assert "is made anew" not in str(refused.value)
+    assert "is made again" not in str(refused.value)
 
 
 def test_what_killed_packers_left_is_removed_and_live_ones_are_spared(lab):

@@ -4,7 +4,7 @@ For each lag L from -2 to 2 it is measured how well ``action[t]`` and the change
 t + L + 1 predict one another in recordings that the fit has not seen: once for the recorded
 positions, once for the motion in the images. The best lag should be 0. What chance reaches is
 measured with the actions of other recordings; whether the best lag is really better than the next
-is measured by drawing the recordings anew, with replacement (Efron 1979).
+is measured by drawing the recordings again, with replacement (Efron 1979).
 """
 
 from collections.abc import Iterator
@@ -63,9 +63,9 @@ class Link:
         kind: "positions" or "images".
         measure: what predicts what, in words.
         lags: L: ``action[t]`` against the change from t + L to t + L + 1.
-        r2: of each lag, on held-out recordings.
+        r2: R squared of each lag, on held-out recordings.
         chance: what the best lag reaches with the actions of other recordings.
-        columns: of the positions or the actions, those that are predicted at all; ``r2`` is theirs.
+        columns: the columns of positions or actions that are predicted at all; ``r2`` is theirs.
         best: the lag with the greatest ``r2``.
         confidence: share of 1,000 draws of the recordings in which it was the best.
         plausible: lags that were the best in more than 1 % of the draws, or come within 5 % of the
@@ -114,9 +114,9 @@ def align(excerpts: list[Excerpt], of: int, seed: int) -> Alignment | None:
     """Measure the alignment; None if there are too few recordings, or none with six frames.
 
     Args:
-        excerpts: of different recordings; those of one kind, with or without positions.
+        excerpts: excerpts of different recordings, all with or without positions.
         of: recordings that there are, to be told.
-        seed: of the permutations and draws.
+        seed: seed of the permutations and draws.
     """
     usable = [excerpt for excerpt in excerpts if len(excerpt.motion) + 1 >= SHORTEST]
     groups = _groups(usable)

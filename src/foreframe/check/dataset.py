@@ -79,7 +79,7 @@ def check_dataset(
         options: by default those of ``CheckOptions``.
         out: folder for ``check.json``, ``contact-sheet.png`` and ``sequences.gif``; None to write
             nothing.
-        log: told about data that are packed.
+        log: called with a line for data that are packed.
         progress: called with (sequences packed, all) for each split that is packed, then with
             (sequences looked at, all in all splits).
 
@@ -181,7 +181,7 @@ def _size_of_folders(root: Place) -> int:
             with Image.open(list_sequences(root, split)[0] / "0.png") as picture:
                 height, width = picture.height, picture.width
     except (ForeframeError, OSError, ValueError, TypeError, Image.DecompressionBombError):
-        return IMAGE_SIZES[0]  # whoever opens the split says what is wrong with it
+        return IMAGE_SIZES[0]  # opening the split will say what is wrong with it
     edge = min(height, width)
     return edge if edge in IMAGE_SIZES else IMAGE_SIZES[0]
 

@@ -1,4 +1,4 @@
-"""What a check found: facts of each split, the alignment, errors and warnings."""
+"""The result of a check: facts of each split, the alignment, errors and warnings."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,9 +16,9 @@ class Finding:
 
     Attributes:
         level: an "error" keeps training from starting, or its numbers from meaning anything.
-        split: that it concerns; empty for the whole dataset.
+        split: the split that it concerns; empty for the whole dataset.
         text: what, and what to do about it.
-        sequences: names of all those that it concerns, if it concerns single ones.
+        sequences: names of all sequences that it concerns, if it concerns single ones.
     """
 
     level: Literal["error", "warning"]
@@ -32,10 +32,10 @@ class ColumnSummary:
     """One number of the actions or positions, over all rows of a split.
 
     Attributes:
-        mean: of the rows.
+        mean: mean of the rows.
         std: standard deviation of the rows.
-        low: smallest.
-        high: largest.
+        low: smallest value.
+        high: largest value.
     """
 
     mean: float
@@ -51,17 +51,18 @@ class SplitSummary:
     Attributes:
         name: train, validate or test.
         folder: where it is read from.
-        sequences: how many.
-        frames: in all sequences together.
+        sequences: number of sequences.
+        frames: number of frames in all sequences together.
         shortest: frames of the shortest sequence.
         median: median of the sequences' lengths.
         longest: frames of the longest sequence.
         size: height and width of the frames.
-        frame_rate: in Hz, or None if the dataset does not say it.
+        frame_rate: frame rate in Hz, or None if the dataset does not say it.
         pixel_low: darkest value of any pixel and channel.
         pixel_high: brightest one.
-        pixel_mean: of all pixels and channels, in 0..255.
-        copy_last_psnr: in dB, or None if every sequence is too short.
+        pixel_mean: mean of all pixels and channels, in 0..255.
+        copy_last_psnr: PSNR in dB if the last given frame is repeated; None if every sequence is
+            too short.
         copy_last_sequences: how many were long enough for it.
         actions: each column, or None without actions.
         positions: each column, or None without positions.
@@ -87,17 +88,18 @@ class SplitSummary:
 
 @dataclass(frozen=True)
 class Findings:
-    """All that a check found; ``foreframe.check.text`` puts it into lines.
+    """The result of a check; ``foreframe.check.text`` puts it into lines.
 
     Attributes:
-        root: of the dataset.
+        root: folder of the dataset.
         n_past: given frames that were assumed.
         n_future: predicted frames that were assumed.
         n_future_max: the most that every training and validation sequence has room for.
         nets: those that take the frames of every split. Folders of pictures are brought to the size
             of any net, stores are not.
         splits: those that could be opened.
-        alignment: of the actions with the motion; None without actions or enough sequences.
+        alignment: alignment of the actions with the motion; None without actions or with too few
+            sequences.
         findings: errors first.
     """
 

@@ -1,4 +1,4 @@
-"""ColumnScan of actions and positions: their ranges, and values that training would trip over."""
+"""ColumnScan of actions and positions: their ranges, and values that training cannot use."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ from foreframe.check.findings import ColumnSummary, Finding, some
 from foreframe.data.statistics import Statistics
 
 OUTLIER = 20.0
-"""Standard deviations from the mean beyond which a value is pointed at."""
+"""Standard deviations from the mean beyond which a value is reported."""
 
 _TINY = 1e-4
 """A column that varies by less than this part of the widest column, or of its own size, hardly
@@ -24,8 +24,8 @@ class ColumnScan:
 
     Args:
         part: "actions" or "positions".
-        split: for the findings.
-        names: of the sequences.
+        split: name of the split, for the findings.
+        names: names of the sequences.
         width: numbers in a row.
     """
 
@@ -67,7 +67,7 @@ class ColumnScan:
 
     @property
     def statistics(self) -> Statistics | None:
-        """Of the rows without NaN and infinity; None if there are none."""
+        """Statistics of the rows without NaN and infinity; None if there are none."""
         self._flush()
         return self._total
 

@@ -15,10 +15,10 @@ from foreframe.data.store.store import Store
 from foreframe.system.workers import in_threads
 
 _STANDSTILL = 5
-"""Equal frames in a row that are pointed at, if they are a quarter of the sequence."""
+"""Equal frames in a row that are reported, if they are a quarter of the sequence."""
 
 _REPEATED = 0.2
-"""Part of all frames that are the frame before, from which on that is pointed at."""
+"""Part of all frames that are the frame before, from which on that is reported."""
 
 _FAULTS: dict[str, str] = {
     "black": "black from beginning to end",
@@ -38,7 +38,7 @@ class Scan:
     Attributes:
         store: the split.
         split: its name.
-        seen: for the search for repetitions.
+        seen: hashes and sketches, to find repetitions.
         columns: "actions" and "positions", those that there are.
         excerpts: (digest of the frames, excerpt) of the sequences drawn for the alignment.
         noted: indices of the sequences with each of the faults in ``_FAULTS``.

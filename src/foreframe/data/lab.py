@@ -153,7 +153,7 @@ def parse_rows(content: bytes, path: Path | str) -> Float32[np.ndarray, "rows wi
     """The numbers of a CSV file without a header.
 
     Args:
-        content: of the file.
+        content: bytes of the file.
         path: its name, for messages.
 
     Raises:

@@ -1,4 +1,4 @@
-"""A folder that is written part by part, and that an interrupted command goes on with."""
+"""A folder that is written part by part, so that an interrupted command can be continued."""
 
 import json
 import shutil

@@ -9,14 +9,14 @@ from jaxtyping import Float64
 
 @dataclass(frozen=True)
 class Statistics:
-    """Of the rows of some actions or positions, column by column.
+    """Statistics of the rows of some actions or positions, column by column.
 
     Attributes:
-        count: rows.
-        mean: of each column.
+        count: number of rows.
+        mean: mean of each column.
         m2: sum of squared distances from the mean.
-        low: smallest value.
-        high: largest value.
+        low: smallest value of each column.
+        high: largest value of each column.
     """
 
     count: int
@@ -27,13 +27,13 @@ class Statistics:
 
     @classmethod
     def of(cls, rows: np.ndarray) -> "Statistics":
-        """Those of ``rows`` [T, width], at least one row."""
+        """Statistics of ``rows`` [T, width], at least one row."""
         exact = rows.astype(np.float64)
         mean = exact.mean(0)
         return cls(len(rows), mean, ((exact - mean) ** 2).sum(0), exact.min(0), exact.max(0))
 
     def __add__(self, other: "Statistics") -> "Statistics":
-        """Those of both sets of rows together (Chan, Golub and LeVeque 1979, equation 2.1)."""
+        """Statistics of both sets of rows together (Chan, Golub and LeVeque 1979, equation 2.1)."""
         count = self.count + other.count
         delta = other.mean - self.mean
         return Statistics(

@@ -49,7 +49,7 @@ class Episode:
 
 def _stream(seed: int, split: int, number: int, *key: int) -> np.random.Generator:
     # Keyed by what a sequence is, not by how many were drawn before it: sequence 7 of the test
-    # split is the same whatever the size of the dataset and whoever draws it.
+    # split is the same whatever the size of the dataset and whatever process draws it.
     return np.random.default_rng(np.random.SeedSequence((seed, split, number), spawn_key=key))
 
 

@@ -32,7 +32,7 @@ class Simulation:
     """What a dataset of ``foreframe simulate`` was made from.
 
     Attributes:
-        seed: of the dataset.
+        seed: seed of the dataset.
         size: height and width of its frames in pixels.
     """
 
@@ -44,9 +44,9 @@ class Simulation:
 
         Args:
             split: train, validate or test.
-            number: of the sequence in its split, the last part of its name.
+            number: number of the sequence in its split, the last part of its name.
             physics: 0 for the sequence's own, which gives its recorded frames again; any other
-                number for masses, frictions and centres of mass drawn anew.
+                number for masses, frictions and centres of mass drawn again.
             frames: how many, from the first on.
 
         Raises:

@@ -26,7 +26,7 @@ class Paint:
         texture: PLAIN, STRIPED, CHECKED or HOLLOW.
         axis: direction across the stripes.
         period: width of one stripe or square in metres.
-        rim: for HOLLOW, (height of the rim, inner radius) in metres.
+        rim: height of the rim and inner radius in metres, for HOLLOW.
     """
 
     colour: Triple
@@ -54,8 +54,8 @@ class Thing:
     Attributes:
         name: what it is, for people.
         parts: its primitives, in its own coordinates.
-        radius: of a circle on the table that holds it, in metres.
-        height: of its origin above the table when it rests, in metres.
+        radius: radius of a circle on the table that holds it, in metres.
+        height: height of its origin above the table when it rests, in metres.
         rest: quaternion (w, x, y, z) of the pose in which it rests, before turning about the
             vertical.
     """

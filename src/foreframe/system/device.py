@@ -63,7 +63,7 @@ def autocast(device: "torch.device", precision: Precision) -> "torch.autocast":
 def keep_freed_memory() -> None:
     """Let this process keep the memory that tensors free, for those of the next step.
 
-    By default the C library of Linux gives it back to the system, which then clears each page anew:
+    By default the C library of Linux returns it to the system, which then clears each page again:
     4 to 8 % of a training step on a CPU. Elsewhere nothing is done.
     """
     if sys.platform != "linux":

@@ -184,7 +184,7 @@ def _in_processes(
                 ) from error
         finally:
             if pending:
-                stopped.close()  # whoever still works stops now
+                stopped.close()  # workers that still have a job stop now
             # The others end by themselves: libraries that they loaded put away what they hold.
             pool.shutdown(wait=True, cancel_futures=True)
             stopped.close()
@@ -279,7 +279,7 @@ def _ray_cluster(address: str) -> Iterator[Any]:
 
 
 def _check_that_it_answers(address: str) -> None:
-    """Ray itself tries for minutes, and speaks of its own parts.
+    """Ask before Ray does, which tries for minutes and then names its own parts.
 
     Raises:
         ForeframeError: nobody listens at host:port.

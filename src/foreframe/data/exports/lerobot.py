@@ -57,7 +57,7 @@ def export_lerobot(
     Args:
         root: folder with stores train, validate and test, or some of them.
         out: new folder for the dataset.
-        frame_rate: in Hz, if the stores do not know it.
+        frame_rate: frame rate in Hz, if the stores do not know it.
         execution: who does the work; by default every core of this machine.
         progress: called with (groups of sequences done, all).
 

@@ -23,7 +23,7 @@ CODEC, PIXELS = "libx264", "yuv444p"
 _CODING = {
     "crf": "10",
     "preset": "medium",
-    "g": "10",  # whoever wants one frame decodes 10 at most
+    "g": "10",  # to read one frame, 10 at most are decoded
     "bf": "0",
     "forced-idr": "1",
 }
@@ -35,14 +35,14 @@ class RowColumns:
     """What the rows hold besides their numbers and times.
 
     Attributes:
-        widths: of the features "action" and "observation.state", as far as they are there.
+        widths: numbers in the features "action" and "observation.state", as far as they exist.
     """
 
     widths: dict[str, int]
 
     @classmethod
     def of(cls, store: Store) -> "RowColumns":
-        """Those for the actions and positions of a store."""
+        """The columns for the actions and positions of a store."""
         widths = {"action": store.action_dim, "observation.state": store.position_dim}
         return cls({name: width for name, width in widths.items() if width is not None})
 
@@ -60,7 +60,7 @@ class RowColumns:
         return pa.schema(columns)
 
     def features(self) -> dict[str, Any]:
-        """The same as info.json tells them."""
+        """The columns as info.json describes them."""
         types = {name: ("float32", width) for name, width in self.widths.items()}
         types["timestamp"] = ("float32", 1)
         for name in ("frame_index", "episode_index", "index", "task_index"):
@@ -96,7 +96,7 @@ def write_rows(
     """A parquet file with a group of rows for each episode.
 
     Args:
-        path: of the file.
+        path: path of the file.
         columns: what is in it.
         episodes: rows of each, by the names of the columns: [T] or [T, width].
 
@@ -138,7 +138,7 @@ def write_video(
     show 4:4:4. Each episode begins with a key frame.
 
     Args:
-        path: of the file.
+        path: path of the file.
         size: height and width.
         rate: frames in a second.
         episodes: the frames of each, uint8 RGB.
@@ -201,7 +201,7 @@ def _stream(container: Any, path: Path, rate: Fraction) -> Any:
 
 
 def _of_histograms(counts: np.ndarray) -> Statistics:
-    """Those of values that occur so often: [3, 256] counts of 0/255 to 255/255."""
+    """Statistics of colours from histograms: [3, 256] counts of the values 0/255 to 255/255."""
     values = np.arange(256) / 255
     n = int(counts[0].sum())
     mean = counts @ values / n
@@ -215,7 +215,7 @@ def told(statistics: Statistics, frames: int, picture: bool) -> dict[str, list[A
     """Statistics as the format has them.
 
     Args:
-        statistics: of a column, or of three colours.
+        statistics: statistics of a column, or of three colours.
         frames: how many they are of; of colours they count the pixels.
         picture: whether they are of colours.
     """

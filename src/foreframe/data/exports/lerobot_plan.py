@@ -14,7 +14,7 @@ from foreframe.system.places import Place
 
 EPISODES_PER_FILE = 128
 PIXELS_PER_FILE = 2**27
-"""Of the video, which makes about 100 MB; a longer episode has a file of its own."""
+"""Pixels in a video file, which make about 100 MB; a longer episode has a file of its own."""
 
 FILES_PER_CHUNK = 1000
 _RATES = (0.01, 1000.0)
@@ -25,10 +25,10 @@ class EpisodeGroup:
     """Episodes that share their files.
 
     Attributes:
-        store: that holds them.
+        store: the store that holds them.
         out: the dataset.
         record: file that says that the job is done.
-        number: of the files.
+        number: number of the files.
         first: the first sequence of the store.
         stop: the one after the last.
         episode: number of the first one's episode.

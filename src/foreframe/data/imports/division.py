@@ -33,10 +33,10 @@ def divide(
     """A split for every recording, by chance, of the asked-for sizes.
 
     Args:
-        names: of the recordings.
+        names: names of the recordings.
         missing: splits that some of them go to; the others stay in train.
         fractions: share of each split.
-        seed: of the choice.
+        seed: seed of the choice.
 
     Returns:
         The split of every name.

@@ -1,8 +1,8 @@
 """Any source to a dataset of stores: fitted, divided over splits, written shard by shard.
 
 Each part of the source becomes one shard in each split that its recordings belong to. A part that
-is done has a record in OUT/.import; so an interrupted import goes on with the parts that have none,
-and ends with the same bytes as one that was not interrupted.
+is done has a record in OUT/.import; so an interrupted import continues with the parts that have
+none, and ends with the same bytes as one that was not interrupted.
 """
 
 import json
@@ -33,11 +33,12 @@ class Imported:
 
     Attributes:
         out: the dataset.
-        sequences: in each split.
-        frames: in each split.
+        sequences: number of sequences in each split.
+        frames: number of frames in each split.
         skipped: what could not be read, and why.
         divided_by_time: whether recordings were so few that each was divided by time.
-        statistics: of "actions" and "positions" of the training split, or of the only one.
+        statistics: statistics of "actions" and "positions" of the training split, or of the only
+            split.
     """
 
     out: Path
@@ -66,7 +67,7 @@ def import_dataset(
         options: by default those of ``ImportOptions``.
         execution: who does the work; by default every core of this machine.
         strict: end at the first recording that cannot be read, in place of skipping it.
-        log: told what is gone on with.
+        log: called with a line when an import is continued or was complete.
         progress: called with (parts done, all).
 
     Returns:

@@ -16,7 +16,7 @@ class FeatureColumns:
     """Some columns of a named feature.
 
     Attributes:
-        name: of the feature.
+        name: name of the feature.
         first: the first column.
         stop: the one after the last; None for all that follow.
     """
@@ -26,7 +26,7 @@ class FeatureColumns:
     stop: int | None = None
 
     def of(self, rows: np.ndarray) -> np.ndarray:
-        """Those columns of ``rows`` [T, width], as float32 [T, columns].
+        """These columns of ``rows`` [T, width], as float32 [T, columns].
 
         Raises:
             ValueError: they reach beyond the width.

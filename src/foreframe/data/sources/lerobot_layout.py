@@ -36,7 +36,7 @@ class EpisodePlace:
         length: rows.
         data: its parquet file, relative to the dataset.
         video: its video file, relative to the dataset; None where pictures lie in the parquet.
-        start: of its video, in seconds from the beginning of the file.
+        start: begin of its video, in seconds from the beginning of the file.
         fault: why its pictures cannot be known, if so.
     """
 
@@ -82,9 +82,9 @@ def find_camera(root: Place, info: dict[str, Any], name: str) -> tuple[str, bool
     """The feature with the pictures, and whether they are in videos.
 
     Args:
-        root: of the dataset, for messages.
-        info: of the dataset.
-        name: of the feature, with or without "observation.images."; empty if it has only one.
+        root: folder of the dataset, for messages.
+        info: what its info.json says.
+        name: name of the feature, with or without "observation.images."; empty if it has only one.
 
     Raises:
         ForeframeError: there is no such feature, or there are several.
@@ -254,7 +254,7 @@ def read_table(path: Place, columns: list[str], episodes: range | None = None) -
     """Some columns of a parquet file, as a pyarrow table.
 
     Args:
-        path: of the file.
+        path: path of the file.
         columns: their names.
         episodes: groups of rows that have none of these are left out.
 

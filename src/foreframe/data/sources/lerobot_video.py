@@ -58,10 +58,10 @@ def frames_at(
     """The frame of a video that belongs to each row, decoded one by one.
 
     Args:
-        path: of the video.
+        path: path of the video.
         known: times of all its frames.
         rows: times of the rows.
-        interval: from row to row, more or less.
+        interval: seconds from row to row, more or less.
 
     Raises:
         UnusableError: some row has no frame within half an interval, or some frame between them
@@ -131,8 +131,8 @@ def decode_pictures(cells: list[Any], name: str) -> Iterator[np.ndarray]:
     """Images that lie among the rows.
 
     Args:
-        cells: of the column.
-        name: of the episode, for messages.
+        cells: the cells of the column.
+        name: name of the episode, for messages.
 
     Raises:
         ForeframeError: one is missing or damaged; those before it are good.

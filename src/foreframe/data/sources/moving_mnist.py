@@ -60,7 +60,7 @@ class MovingMnistSource(Source):
     digit_size: int = 32
     """Height and width of a digit in pixels; MNIST has 28, SVG's code enlarges them to 32."""
     seed: int = 0
-    """Of the random numbers; sequence k of a split depends on this, the split and k alone."""
+    """Seed of the random numbers; sequence k of a split depends on this, the split and k alone."""
 
     def parts(self) -> list[Part]:
         counts = (self.sequences, self.validate_sequences, self.test_sequences)
@@ -204,7 +204,7 @@ def read_digits(place: Place) -> np.ndarray:
             size = shape[0] * shape[1] * shape[2]
             if not 0 < size <= _LARGEST or max(shape[1:]) > SIZE:
                 raise ForeframeError(
-                    f"{place}: its header speaks of {shape[0]:,} images of {shape[2]}x{shape[1]} "
+                    f"{place}: its header announces {shape[0]:,} images of {shape[2]}x{shape[1]} "
                     "pixels, which is not MNIST. Restore the file."
                 )
             data = stream.read(size)
@@ -216,6 +216,6 @@ def read_digits(place: Place) -> np.ndarray:
     if len(data) != size or rest:
         raise ForeframeError(
             f"{place}: {'more than ' if rest else ''}{len(data):,} bytes of pixels, but its header "
-            f"speaks of {size:,}. Restore it."
+            f"announces {size:,}. Restore it."
         )
     return np.frombuffer(data, np.uint8).reshape(shape)

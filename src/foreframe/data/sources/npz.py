@@ -21,7 +21,7 @@ from foreframe.system.places import Place, natural_key, unreadable
 
 _PER_PART = 256
 _MOST_PARTS = 16
-"""Of one file: each part reads the whole file once, to be sure of its checksums."""
+"""Parts of one file: each reads the whole file once, to be sure of its checksums."""
 _FILES_PER_PART = 64
 _TRIED = 8
 """Files of a folder that are looked at before the options are said to be wrong."""
@@ -34,7 +34,7 @@ class _Contents:
     Attributes:
         frames: the array of frames.
         shape: height, width and channels of a frame.
-        rows: of the arrays of actions and positions: [frames of all recordings, width].
+        rows: the arrays of actions and positions by their names: [frames of all recordings, width].
         episodes: name, first frame and frame after the last of each recording.
         rest: frames after the last recording.
     """

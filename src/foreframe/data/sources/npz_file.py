@@ -44,11 +44,11 @@ class NpzArray:
 
     Attributes:
         name: without ".npy".
-        shape: of the array.
-        dtype: of its values.
+        shape: shape of the array.
+        dtype: type of its values.
         fortran: whether it lies there column by column.
-        member: of the zip file.
-        offset: of the first value in the member.
+        member: its entry in the zip file.
+        offset: place of the first value in the member.
     """
 
     name: str

@@ -40,7 +40,7 @@ class Part:
     """A piece of the input that one worker reads at a time; it becomes a shard of the store.
 
     Attributes:
-        name: of the shard: unique in the source, fit for a folder's name.
+        name: name of the shard: unique in the source, fit for a folder's name.
         place: what is read, for messages and so that a changed input is noticed.
         split: "train", "validate" or "test" where the source has splits of its own; else None.
         select: what ``Source.read`` needs to find the part: offsets, episode numbers ...

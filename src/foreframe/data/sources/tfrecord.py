@@ -31,7 +31,7 @@ class Record:
     """A payload whose checksums hold.
 
     Attributes:
-        offset: of its first byte of framing in the file.
+        offset: place of its first byte of framing in the file.
         payload: the bytes.
     """
 
@@ -45,7 +45,7 @@ class Damage:
 
     Attributes:
         offset: where it begins.
-        reason: what is wrong there.
+        reason: what is wrong with it.
     """
 
     offset: int
@@ -160,54 +160,36 @@ def _example_class() -> Any:
     file = descriptor_pb2.FileDescriptorProto(
         name="foreframe/tfrecord/example.proto", package=_PACKAGE, syntax="proto3"
     )
-    field = descriptor_pb2.FieldDescriptorProto
-    repeated, single = field.LABEL_REPEATED, field.LABEL_OPTIONAL
-    for name, kind in (
-        ("BytesList", field.TYPE_BYTES),
-        ("FloatList", field.TYPE_FLOAT),
-        ("Int64List", field.TYPE_INT64),
-    ):
-        listing = file.message_type.add(name=name)
-        listing.field.add(name="value", number=1, type=kind, label=repeated)
-    feature = file.message_type.add(name="Feature")
+    kinds = descriptor_pb2.FieldDescriptorProto
+
+    def message(within: Any, name: str, *fields: tuple[str, int | str, bool]) -> Any:
+        """A message whose fields have a name, a type (or a message's name), and may be repeated."""
+        added = within.add(name=name)
+        for number, (key, kind, repeated) in enumerate(fields, 1):
+            label = kinds.LABEL_REPEATED if repeated else kinds.LABEL_OPTIONAL
+            field = added.field.add(name=key, number=number, label=label)
+            field.type = kinds.TYPE_MESSAGE if isinstance(kind, str) else kind
+            if isinstance(kind, str):
+                field.type_name = f".{_PACKAGE}.{kind}"
+        return added
+
+    message(file.message_type, "BytesList", ("value", kinds.TYPE_BYTES, True))
+    message(file.message_type, "FloatList", ("value", kinds.TYPE_FLOAT, True))
+    message(file.message_type, "Int64List", ("value", kinds.TYPE_INT64, True))
+    lists = (("bytes_list", "BytesList"), ("float_list", "FloatList"), ("int64_list", "Int64List"))
+    feature = message(file.message_type, "Feature", *((key, of, False) for key, of in lists))
     feature.oneof_decl.add(name="kind")
-    for number, (name, of) in enumerate(
-        (("bytes_list", "BytesList"), ("float_list", "FloatList"), ("int64_list", "Int64List")), 1
-    ):
-        feature.field.add(
-            name=name,
-            number=number,
-            type=field.TYPE_MESSAGE,
-            type_name=f".{_PACKAGE}.{of}",
-            label=single,
-            oneof_index=0,
-        )
-    features = file.message_type.add(name="Features")
-    entry = features.nested_type.add(name="FeatureEntry")
+    for field in feature.field:
+        field.oneof_index = 0
+    features = message(file.message_type, "Features", ("feature", "Features.FeatureEntry", True))
+    entry = message(
+        features.nested_type,
+        "FeatureEntry",
+        ("key", kinds.TYPE_STRING, False),
+        ("value", "Feature", False),
+    )
     entry.options.map_entry = True
-    entry.field.add(name="key", number=1, type=field.TYPE_STRING, label=single)
-    entry.field.add(
-        name="value",
-        number=2,
-        type=field.TYPE_MESSAGE,
-        type_name=f".{_PACKAGE}.Feature",
-        label=single,
-    )
-    features.field.add(
-        name="feature",
-        number=1,
-        type=field.TYPE_MESSAGE,
-        type_name=f".{_PACKAGE}.Features.FeatureEntry",
-        label=repeated,
-    )
-    example = file.message_type.add(name="Example")
-    example.field.add(
-        name="features",
-        number=1,
-        type=field.TYPE_MESSAGE,
-        type_name=f".{_PACKAGE}.Features",
-        label=single,
-    )
+    message(file.message_type, "Example", ("features", "Features", False))
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.Example"))
@@ -217,7 +199,7 @@ class Example:
     """The features of one record, by name.
 
     Args:
-        payload: of the record.
+        payload: payload of the record.
 
     Raises:
         UnusableError: it is no Example message.

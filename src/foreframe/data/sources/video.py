@@ -30,7 +30,7 @@ class _Like:
 
     Attributes:
         rate: frames a second; None where it cannot be told.
-        columns: of the CSV; None without one.
+        columns: names of the columns of the CSV; None without one.
         named: whether it has a header line.
     """
 
@@ -311,7 +311,7 @@ def nearest(times: np.ndarray, rate: float) -> np.ndarray:
 
 
 def resample(actions: np.ndarray, taken: np.ndarray, how: Resampling) -> np.ndarray:
-    """Of each frame that is taken, the action up to the next; of the last, up to the end."""
+    """Join the actions from each frame that is taken to the next; those of the last to the end."""
     ends = np.append(taken[1:], len(actions))
     rows = []
     for start, end in zip(taken, ends, strict=True):

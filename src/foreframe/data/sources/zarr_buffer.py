@@ -110,7 +110,7 @@ class _Buffer:
     """An open buffer whose arrays fit together.
 
     Attributes:
-        ends: of the episodes.
+        ends: for each episode, the number of frames up to its end.
         closed: whether the store was closed since.
     """
 
@@ -206,7 +206,7 @@ class _Buffer:
             raise self._error(f"{ENDS}: {error}") from error
 
     def look_at_pixels(self) -> None:
-        """See that the range of the first frames is one of pixels; damage is found later."""
+        """See that the range of the first frames is one of pixels; damage is noticed later."""
         name = self._source.image
         try:
             frame = np.asarray(self._frames[:1])

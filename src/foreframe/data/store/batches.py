@@ -79,7 +79,7 @@ def training_batch(
         store: the training split.
         n_frames: frames T of each clip.
         batch_size: clips B.
-        seed: of the order and the starts.
+        seed: seed of the order and the starts.
         global_step: steps since the beginning of the run.
         process: number of the training process whose part of the batch is wanted.
         processes: how many train together, each on its own part of every batch. Their parts make
@@ -168,7 +168,7 @@ def prefetch(
         first_step: global step of the first batch.
         process: see ``training_batch``.
         processes: see ``training_batch``.
-        pin_memory: for faster copies to a GPU.
+        pin_memory: pin the memory, for faster copies to a GPU.
         depth: batches made ahead.
     """
     made: queue.Queue[Clip | BaseException] = queue.Queue(depth)

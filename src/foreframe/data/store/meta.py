@@ -63,8 +63,8 @@ class Meta:
         size: height and width of the frames.
         widths: numbers in each of the "actions" and "positions"; None where there are none.
         shards: the shards in the order of the recordings; one, the store itself, in format 1.
-        statistics: of the actions and positions, None where there are none; empty for stores of
-            old.
+        statistics: statistics of the actions and positions, None where there are none; empty for
+            stores of old.
         notes: more entries; an import writes what it read as "source".
     """
 

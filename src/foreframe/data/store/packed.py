@@ -1,7 +1,7 @@
 """Packed copies of splits in the lab's layout, so that their PNGs are decoded once.
 
 A copy is a store in ``ROOT/.foreframe``, one for each size of frames that is asked for; it is made
-anew when any file of the split has changed.
+again when any file of the split has changed.
 """
 
 import hashlib
@@ -55,7 +55,7 @@ def packed_copy(
             try:
                 return Store(copy, root)
             except ForeframeError:
-                # A damaged packed copy is only a copy: it is made anew.
+                # A damaged packed copy is only a copy: it is made again.
                 shutil.rmtree(copy, ignore_errors=True)
     parent = next((folder for folder in parents if _can_write(folder)), None)
     if parent is None:

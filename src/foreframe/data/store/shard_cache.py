@@ -33,7 +33,7 @@ class ShardCache:
     for last always stays, even if it alone is larger. Several processes may share the cache.
 
     Args:
-        folder: of the cache; by default in the user's cache.
+        folder: folder of the cache; by default in the user's cache.
         limit: bytes.
 
     Raises:
@@ -54,7 +54,7 @@ class ShardCache:
         Raises:
             ForeframeError: a file is missing, cannot be read or is not what its checksum says.
         """
-        # The checksums are part of the name: a store that was made anew is fetched anew.
+        # The checksums are part of the name: a store that was made again is fetched again.
         key = repr((str(shard), sorted(files.items())))
         local = self.folder / hashlib.sha256(key.encode()).hexdigest()[:32]
         while True:

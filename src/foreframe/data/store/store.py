@@ -42,7 +42,7 @@ OPEN_SHARDS = 256
 """Shards that are mapped at a time; each holds a file descriptor, of which 1,024 are usual."""
 
 OPEN_REMOTE_SHARDS = 8
-"""The same for a remote store: what is mapped takes room on the disk even after it was removed."""
+"""Shards of a remote store that are mapped: they take room on the disk even when removed."""
 
 
 @dataclass(frozen=True)
@@ -59,16 +59,16 @@ class Store:
     remote store are fetched shard by shard into a local cache of bounded size.
 
     Attributes:
-        folder: of the store.
+        folder: folder of the store.
         meta: all that meta.json says.
         lengths: [len(store)], frames of each sequence.
-        names: of the sequences, relative to ``source``.
+        names: names of the recordings, relative to ``source``.
         size: height and width of the frames.
-        shards: in the order of the sequences.
+        shards: the shards in the order of the recordings.
         shard_of: [len(store)], the number of the shard that holds each sequence.
 
     Args:
-        folder: of the store.
+        folder: folder of the store.
         source: what the names of the sequences are relative to, for messages; by default the store.
 
     Raises:
@@ -97,7 +97,7 @@ class Store:
         self._open: OrderedDict[int, _Arrays] = OrderedDict()
         self._lock = Lock()
         if not self.remote:
-            # Here, so that a truncated file is found at the door and not in mid-training, and so
+            # Here, so that a truncated file is noticed on opening and not in mid-training, and so
             # that the data stay within reach when another process replaces an outdated copy.
             for k in range(len(self.shards)):
                 if k < OPEN_SHARDS:
@@ -126,7 +126,7 @@ class Store:
     def _remedy(self) -> str:
         if self.folder == self.source:
             return "Delete this folder and make it again from what it was made of."
-        return "Delete this folder, and it is made anew from its source."
+        return "Delete this folder, and it is made again from its source."
 
     # -- the arrays -----------------------------------------------------------------------------
 

@@ -139,7 +139,7 @@ def join_shards(folder: Path, shards: list[str], meta: dict[str, Any]) -> None:
     """Make one store of stores that lie in ``folder``, by writing its meta.json.
 
     Args:
-        folder: of the new store.
+        folder: folder of the new store.
         shards: names of the folders in it, in the order that the recordings are to have.
         meta: more entries for its metadata.
 
