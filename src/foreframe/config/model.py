@@ -5,7 +5,7 @@ from typing import Literal, get_args
 
 from foreframe.errors import ForeframeError
 
-NetName = Literal["vgg64", "dcgan64", "vgg128", "dcgan128"]
+NetName = Literal["vgg64", "dcgan64", "vgg128", "dcgan128", "places64"]
 
 
 def image_size(net: str) -> int:
@@ -16,7 +16,7 @@ def image_size(net: str) -> int:
     """
     if net not in get_args(NetName):
         raise ForeframeError(f"--net {net}: unknown; known nets: {', '.join(get_args(NetName))}.")
-    return int(net.removeprefix("vgg").removeprefix("dcgan"))
+    return int(net.lstrip("abcdefghijklmnopqrstuvwxyz"))
 
 
 IMAGE_SIZES = tuple(sorted({image_size(net) for net in get_args(NetName)}))
@@ -33,7 +33,8 @@ class ModelConfig:
     """The model: its nets, its prior and what it is conditioned on."""
 
     net: NetName = "vgg64"
-    """Convolutional encoder and decoder; the number is the height and width of the frames."""
+    """Encoder and decoder of SVG (vgg, dcgan), or a state with places (places64: an arm, a scene
+    that it touches, one latent an episode); the number is the height and width of the frames."""
     width: float = 1.0
     """Multiplier of every convolution's channel count; less than 1 for small machines."""
     prior: Literal["fixed", "learned"] = "fixed"
@@ -124,3 +125,15 @@ def check_model_config(config: ModelConfig) -> None:
     image_size(config.net)  # refuses a net that there is not
     if config.condition_dim == 0 and config.condition != "none":
         raise ForeframeError(f"--condition {config.condition}: its width is 0.")
+    if config.net == "places64":
+        _check_places(config)
+
+
+def _check_places(config: ModelConfig) -> None:
+    if config.condition == "none":
+        raise ForeframeError("--net places64: is driven by actions; --condition none leaves none.")
+    if config.z_dim % 64:
+        raise ForeframeError(
+            f"--z-dim {config.z_dim}: the latent of places64 is a map of 8x8; it must be a "
+            "multiple of 64."
+        )

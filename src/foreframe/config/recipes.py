@@ -36,6 +36,34 @@ def demo() -> RunConfig:
     return replace(foreframe_s(), recipe="demo")
 
 
+def foreframe_m() -> RunConfig:
+    """A state with places: an arm, a scene that it touches, one latent an episode.
+
+    About an hour on one CPU core with bfloat16; it wants thousands of sequences.
+    """
+    return RunConfig(
+        recipe="foreframe-m",
+        model=ModelConfig(
+            net="places64",
+            g_dim=256,
+            z_dim=128,
+            rnn_size=64,
+            condition="actions",
+            timing="source",
+            recurrence="latent",
+        ),
+        train=TrainConfig(
+            epochs=32,
+            steps_per_epoch=125,
+            batch_size=16,
+            ema=0.99,
+            kl=KLSchedule(kl_schedule="constant", beta_max=30.0),
+            forcing=TeacherForcing(teacher_forcing="never"),
+            rate=LearningRate(lr=0.0015, lr_schedule="cosine", lr_warmup=0.02, clip_norm=1.0),
+        ),
+    )
+
+
 def _lab(name: str, prior: str, kl_schedule: str) -> RunConfig:
     return RunConfig(
         recipe=name,
@@ -118,6 +146,7 @@ def svg_lp() -> RunConfig:
 RECIPES: dict[str, Callable[[], RunConfig]] = {
     "demo": demo,
     "foreframe-s": foreframe_s,
+    "foreframe-m": foreframe_m,
     "lab-fp-cyclical": lab_fp_cyclical,
     "lab-fp-monotonic": lab_fp_monotonic,
     "lab-lp-cyclical": lab_lp_cyclical,

@@ -50,6 +50,8 @@ class LearningRate:
     """Constant (the lab, SVG), or a linear warm-up and half a cosine down to zero at the end."""
     lr_warmup: float = 0.05
     """Share of all steps spent on the warm-up of the cosine schedule."""
+    clip_norm: float = 0.0
+    """Norm of the gradient above which it is scaled down to it; 0: never."""
 
 
 @lru_cache(maxsize=64)

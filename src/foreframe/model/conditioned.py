@@ -55,6 +55,13 @@ class Conditioned(nn.Module):
         self.condition_mean.copy_(mean)
         self.condition_deviation.copy_(torch.where(deviation > 1e-6, deviation, 1.0))
 
+    def teach_kinematics(self, matrix: Float[Tensor, "inputs position"]) -> None:
+        """Begin with how positions follow from actions; a model that learns it all does nothing.
+
+        Args:
+            matrix: [P + A + 1, P], [position, action, 1] to the next position.
+        """
+
     def condition(
         self,
         actions: Float[Tensor, "batch rows action"] | None,

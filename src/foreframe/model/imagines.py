@@ -1,7 +1,6 @@
 """Futures of given frames: whole ones, whatever the networks behind them are."""
 
-from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,7 +11,7 @@ from torch import Tensor
 from foreframe.errors import ForeframeError
 from foreframe.model.conditioned import Conditioned
 from foreframe.model.inputs import Array, given
-from foreframe.model.spans import Span, time_first
+from foreframe.model.spans import Rollout, Span, time_first
 
 
 class Imagines(Conditioned):
@@ -22,22 +21,20 @@ class Imagines(Conditioned):
         config: the model's configuration.
     """
 
-    @abstractmethod
-    def observe(self, frames: Tensor, n_past: int) -> Any:
-        """What the known frames [known, B, 3, H, W] say, computed once for all samples."""
+    observe: Callable[..., Any]
+    """Known frames [known, B, 3, H, W] and n_past to what they say, once for all samples."""
 
-    @abstractmethod
-    def unroll(
-        self,
-        observed: Any,
-        condition: Tensor | None,
-        noise: Tensor,
-        *,
-        n_past: int,
-        z_from_posterior: bool,
-        first: int,
-    ) -> Iterator[Span]:
-        """Predict frames ``first`` .. T-1, span by span; T - 1 is the length of ``noise``."""
+    unroll: Callable[..., Iterator[Span]]
+    """That, a condition and noise to the predicted frames, span by span."""
+
+    rollout: Callable[..., Rollout]
+    """Frames 1 .. T-1 as predicted, with the posterior and the prior."""
+
+    begin: Callable[..., Any]
+    """Given frames and their condition to the moment after them, from which ``step`` imagines."""
+
+    step: Callable[..., tuple[Tensor, Any]]
+    """A moment and a row of the condition to one frame more, and the moment after."""
 
     # -- the future -----------------------------------------------------------------------------
 
@@ -144,7 +141,7 @@ class Imagines(Conditioned):
         samples = noise.shape[1]
         for start in range(0, samples, at_once or samples):
             group = slice(start, min(start + (at_once or samples), samples))
-            own = noise[:, group].to(observed.h.device)
+            own = noise[:, group].to(observed.frames.device)
             spans = self.unroll(
                 observed,
                 condition,

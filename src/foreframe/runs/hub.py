@@ -12,7 +12,9 @@ from foreframe.config.model import ModelConfig
 from foreframe.config.plain import from_dict
 from foreframe.errors import ForeframeError
 from foreframe.model.cvae import CVAE
+from foreframe.model.imagines import Imagines
 from foreframe.model.inputs import Array, given
+from foreframe.model.places.cvae import PlacesCVAE
 from foreframe.runs.folder import BEST, MODEL_CONFIG, has_limit
 from foreframe.runs.futures import Futures
 from foreframe.runs.model_card import TAGS, model_card
@@ -20,13 +22,8 @@ from foreframe.runs.weights import load_into, local_or_hub, may_be_on_hub, read_
 from foreframe.system.files import read_json
 
 
-class VideoCVAE(
-    CVAE,
-    PyTorchModelHubMixin,
-    library_name="foreframe",
-    tags=TAGS,
-):
-    """A conditional VAE over video with one latent z_t per step.
+class VideoCVAE(Imagines, PyTorchModelHubMixin, library_name="foreframe", tags=TAGS):
+    """A conditional VAE over video: SVG's, or one with places, as ``config.net`` says.
 
     Args:
         config: the model's configuration.
@@ -35,6 +32,15 @@ class VideoCVAE(
         ForeframeError: a width or size in ``config`` has no meaning.
     """
 
+    def __new__(cls, config: ModelConfig | None = None) -> "VideoCVAE":
+        """A model of the kind that ``config.net`` names; copies are made without ``config``."""
+        if config is None:
+            return super().__new__(cls)
+        kind = cls
+        if cls is VideoCVAE:
+            kind = PlacesVideoCVAE if config.net == "places64" else SVGVideoCVAE
+        return super().__new__(kind, config)
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
         self._loaded_from: Path | None = None
@@ -42,19 +48,19 @@ class VideoCVAE(
     def generate(
         self, past: Array, actions: Array | None = None, positions: Array | None = None, **more: Any
     ) -> Futures:
-        """Imagine futures, as ``CVAE.generate`` does; what it returns can also show itself.
+        """Imagine futures, as ``Imagines.generate`` does; what it returns can also show itself.
 
         Args:
             past: the given frames.
             actions: one row a frame.
             positions: one row a frame.
-            more: n_samples, n_future, noise and generator, as in ``CVAE.generate``.
+            more: n_samples, n_future, noise and generator, as in ``Imagines.generate``.
 
         Returns:
             the frames, a tensor with ``gif`` and ``show``.
 
         Raises:
-            ForeframeError: see ``CVAE.generate``.
+            ForeframeError: see ``Imagines.generate``.
         """
         frames = super().generate(past, actions, positions, **more)
         seen = given(past, None, None, self.config.image_size)
@@ -144,6 +150,14 @@ class VideoCVAE(
         load_into(model, read_tensors(weights_file)[0], weights_file)
         model._loaded_from = weights_file
         return model.to(map_location).eval()
+
+
+class SVGVideoCVAE(VideoCVAE, CVAE, library_name="foreframe", tags=TAGS):
+    """SVG's networks: one latent z_t per step (Denton & Fergus 2018)."""
+
+
+class PlacesVideoCVAE(VideoCVAE, PlacesCVAE, library_name="foreframe", tags=TAGS):
+    """A state with places: an arm, a scene that it touches, one latent per episode."""
 
 
 def load_model(run: Path, device: torch.device | str = "cpu") -> VideoCVAE:

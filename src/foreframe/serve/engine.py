@@ -124,7 +124,7 @@ class Engine:
         parts = [step.now for step in steps]
         try:
             frames, joined = steps[0].model.step(
-                Imagination.join(parts),
+                parts[0].join(parts),
                 _stack([step.action for step in steps]),
                 _stack([step.position for step in steps]),
                 noise=torch.stack([step.noise for step in steps]),

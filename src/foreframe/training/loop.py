@@ -29,6 +29,7 @@ from foreframe.errors import ForeframeError
 from foreframe.model.clip import Clip
 from foreframe.runs.folder import HISTORY, LAST, LAST_GOOD
 from foreframe.runs.hub import VideoCVAE
+from foreframe.runs.kinematics import fit_kinematics
 from foreframe.system.device import autocast, choose_device, keep_freed_memory
 from foreframe.system.files import write_json
 from foreframe.system.places import Place
@@ -110,6 +111,11 @@ class Training:
                 for found in (statistics["actions"], statistics["positions"])
             )
         )
+        if self.config.model.net == "places64":
+            train = self.splits["train"]
+            kinematics = fit_kinematics(train[i] for i in range(len(train)))
+            if kinematics is not None:
+                self.model.teach_kinematics(torch.from_numpy(kinematics.matrix))
         self.model.to(self.device)
         self._together: nn.Module = self.model
         if self.processes.number > 1:
@@ -169,6 +175,8 @@ class Training:
                 recompute=train.activation_checkpointing,
             )
         loss.backward()
+        if train.rate.clip_norm > 0:
+            nn.utils.clip_grad_norm_(self.model.parameters(), train.rate.clip_norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.average is not None:

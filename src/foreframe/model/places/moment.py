@@ -1,0 +1,67 @@
+"""A moment in imagined futures of a model with places: joined and split along the batch."""
+
+from collections.abc import Callable, Sequence
+from itertools import accumulate, pairwise
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from foreframe.model.places.world import Now, Seen
+
+
+class PlacesImagination(NamedTuple):
+    """K futures of each of B sequences at one moment; ``begin`` and ``step`` make them.
+
+    Attributes:
+        now: the state.
+        seen: what the given frames say.
+        x: the last frame of each future, in [0, 1].
+        past: the last given frame of each sequence.
+    """
+
+    now: Now
+    seen: Seen
+    x: Float[Tensor, "batch_samples 3 height width"]
+    past: Float[Tensor, "batch 3 height width"]
+
+    @property
+    def batch(self) -> int:
+        """Sequences B."""
+        return len(self.past)
+
+    @property
+    def n_samples(self) -> int:
+        """Futures K of each."""
+        return len(self.x) // len(self.past)
+
+    @staticmethod
+    def join(parts: Sequence["PlacesImagination"]) -> "PlacesImagination":
+        """Several of one model, with the same K, as one along the batch: stepped in one go."""
+        if len(parts) == 1:
+            return parts[0]
+        joined: PlacesImagination = _each(lambda *tensors: torch.cat(tensors), *parts)
+        return joined
+
+    def split(self, parts: Sequence["PlacesImagination"]) -> list["PlacesImagination"]:
+        """What became of ``parts``, which were joined and stepped; each in memory of its own."""
+        if len(parts) == 1:
+            return [self]
+        whole = self.batch
+        bounds = pairwise(accumulate((part.batch for part in parts), initial=0))
+
+        def cut(low: int, high: int) -> Callable[[Tensor], Tensor]:
+            return lambda x: x[len(x) * low // whole : len(x) * high // whole].clone()
+
+        return [
+            part._replace(now=_each(cut(*ends), self.now), x=cut(*ends)(self.x))
+            for part, ends in zip(parts, bounds, strict=True)
+        ]
+
+
+def _each(function: Callable[..., Tensor], *trees: Any) -> Any:
+    """``function`` of the tensors that stand in the same place of several nested tuples."""
+    if isinstance(trees[0], Tensor):
+        return function(*trees)
+    return type(trees[0])(*(_each(function, *parts) for parts in zip(*trees, strict=True)))
