@@ -80,6 +80,11 @@ class ModelConfig:
         return image_size(self.net)
 
     @property
+    def latent_of_episode(self) -> bool:
+        """Whether z is drawn once for a whole episode, and not at each step."""
+        return self.net == "places64"
+
+    @property
     def uses_actions(self) -> bool:
         """Whether the condition includes the actions."""
         return self.condition in ("actions", "both")

@@ -14,7 +14,6 @@ from foreframe.metrics import psnr
 from foreframe.model.clip import Clip
 from foreframe.model.latent import LatentNumbers, latent_numbers
 from foreframe.model.nets.recurrent import Gaussian
-from foreframe.model.recurrence import Observed
 from foreframe.model.spans import time_first
 from foreframe.runs.hub import VideoCVAE
 
@@ -108,43 +107,29 @@ def _measure_batch(
     x = time_first(clip.frames)
     condition = model.condition(clip.actions, clip.positions, len(x))
     observed = model.observe(x, n_past)
-    q = observed.q
-    assert q is not None
     first, second = noise.permute(1, 2, 0, 3)
 
-    def imagine(own: Tensor, *, from_posterior: bool = False) -> tuple[Tensor, Gaussian]:
-        return _imagine(model, observed, condition, n_past, own, from_posterior=from_posterior)
+    def imagine(own: Tensor, *, from_posterior: bool = False) -> Tensor:
+        spans = model.unroll(
+            observed, condition, own, n_past=n_past, z_from_posterior=from_posterior
+        )
+        return torch.cat([span.x_pred for span in spans])[n_past - 1 :]
 
-    reconstruction, p = imagine(first, from_posterior=True)
+    reconstruction = model.rollout(x, condition, first, n_past=n_past)
+    q = reconstruction.q
+    assert q is not None
     # z = mu + noise * sigma: this noise makes z zero.
-    zero = imagine(-q.mu * torch.exp(-0.5 * q.logvar), from_posterior=True)[0]
-    mean = imagine(torch.zeros_like(first))[0]
-    one, other = imagine(first)[0], imagine(second)[0]
+    none = (-q.mu * torch.exp(-0.5 * q.logvar)).expand_as(first)
+    zero, mean = imagine(none, from_posterior=True), imagine(torch.zeros_like(first))
+    one, other = imagine(first), imagine(second)
     pairs = {
-        "posterior": (reconstruction, x[n_past:]),
+        "posterior": (reconstruction.x_pred[n_past - 1 :], x[n_past:]),
         "zero": (zero, x[n_past:]),
         "prior-mean": (mean, x[n_past:]),
         "prior": (one, x[n_past:]),
         "between": (one, other),
     }
-    return {name: psnr(*pair).mean(0) for name, pair in pairs.items()}, q, p
-
-
-def _imagine(
-    model: VideoCVAE,
-    observed: Observed,
-    condition: Tensor | None,
-    n_past: int,
-    noise: Tensor,
-    *,
-    from_posterior: bool,
-) -> tuple[Tensor, Gaussian]:
-    """Predicted frames [n_future, B, 3, H, W], free-running, and the prior of every z."""
-    spans = list(
-        model.unroll(observed, condition, noise, n_past=n_past, z_from_posterior=from_posterior)
-    )
-    frames = torch.cat([span.x_pred for span in spans])[n_past - 1 :]
-    return frames, Gaussian.join([span.p for span in spans])
+    return {name: psnr(*pair).mean(0) for name, pair in pairs.items()}, q, reconstruction.p
 
 
 def _all_sequences(batches: list[Gaussian]) -> Gaussian:

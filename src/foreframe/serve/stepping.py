@@ -144,6 +144,10 @@ class Player:
 
     async def _directions(self, session: Session, count: int) -> Directions:
         """The directions of the session's weights, ``count`` of which are wanted."""
+        if session.weights.model.config.latent_of_episode:
+            raise Refusal(
+                422, "z: this model draws it once for the whole session, at its beginning."
+            )
         weights = session.weights
         most = min(_DIRECTIONS, weights.model.config.z_dim)
         if count > most:
