@@ -37,6 +37,8 @@ class Weights:
     @cached_property
     def directions(self) -> "Directions | None":
         """The principal directions of the latent; computed once, only in the engine's thread."""
+        if self.model.config.latent_of_episode:
+            return None  # it is drawn before the first step: there is nothing to turn
         recordings = self._recordings()
         return None if recordings is None else principal_directions(self.model, recordings)
 
