@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -12,8 +13,9 @@ from foreframe.commands.app import main
 from foreframe.config.recipes import recipe
 from foreframe.config.schedules import TeacherForcing
 from foreframe.runs.folder import saved_config
-from foreframe.study import make_plan, run_study
-from foreframe.study.plan import configured
+from foreframe.study.options import StudyOptions
+from foreframe.study.plan import configured, make_plan
+from foreframe.study.study import run_study
 from foreframe.system.files import read_json
 from foreframe.training.loop import Training
 
@@ -106,7 +108,15 @@ def studied(toy_data, tmp_path_factory):
     """Two priors, two seeds."""
     out = tmp_path_factory.mktemp("studies") / "priors"
     plan = make_plan("grid", TINY, ["prior=fixed,learned"])
-    run_study(plan, TINY, str(toy_data), out, seeds=2, command="foreframe study ...", say=quiet)
+    run_study(
+        plan,
+        TINY,
+        str(toy_data),
+        out,
+        StudyOptions(seeds=2),
+        command="foreframe study ...",
+        log=quiet,
+    )
     return plan, out
 
 
@@ -143,14 +153,61 @@ def test_what_is_done_is_not_done_again_and_seeds_may_be_added(
     monkeypatch.setattr(
         Training, "step", lambda self, clip, at: steps.append(at) or step(self, clip, at)
     )
-    run_study(plan, TINY, str(toy_data), out, seeds=2, say=quiet)
+    run_study(plan, TINY, str(toy_data), out, StudyOptions(seeds=2), log=quiet)
     assert steps == []
     run_study(
-        make_plan("grid", TINY, ["prior=fixed"]), TINY, str(toy_data), out, seeds=3, say=quiet
+        make_plan("grid", TINY, ["prior=fixed"]),
+        TINY,
+        str(toy_data),
+        out,
+        StudyOptions(seeds=3),
+        log=quiet,
     )
     assert len(steps) == 6
     text = (out / "study.md").read_text()
     assert "prior fixed (3 seeds)" in text
+
+
+def test_a_study_goes_on_from_its_results_without_any_run_folder(
+    studied, toy_data, tmp_path, monkeypatch
+):
+    """What a repository keeps of a study (no weights, no run folders) is enough to go on."""
+    plan, studied_out = studied
+    out, kept = tmp_path / "whole" / "priors", tmp_path / "priors"
+    shutil.copytree(
+        studied_out, out, ignore=shutil.ignore_patterns("seed-2*", "*.safetensors", "results")
+    )
+    record = out / "runs" / "prior-fixed" / "seed-0" / "cell.json"
+    old = read_json(record)
+    assert len(old.pop("per_sequence")["psnr"]) == old["card"]["protocol"]["sequences"]
+    record.write_text(json.dumps(old))  # as version 0.1 wrote it
+    run_study(plan, TINY, str(toy_data), out, StudyOptions(seeds=2), log=quiet)
+    shutil.copytree(out, kept, ignore=shutil.ignore_patterns("runs"))
+    published = sorted(path.relative_to(kept).as_posix() for path in kept.glob("results/*/*"))
+    assert published == [
+        f"results/prior-{prior}/seed-{seed}.{kind}"
+        for prior in ("fixed", "learned")
+        for seed in ("0", "1")
+        for kind in ("gif", "json")
+    ]
+    before = (kept / "study.md").read_text()
+    steps = []
+    step = Training.step
+    monkeypatch.setattr(
+        Training, "step", lambda self, clip, at: steps.append(at) or step(self, clip, at)
+    )
+    said = []
+    run_study(plan, TINY, str(toy_data), kept, StudyOptions(seeds=2), log=said.append)
+    assert steps == []
+    assert len(said) == 4
+    assert not (kept / "runs").exists()
+    assert (kept / "study.md").read_text() == before
+    assert (kept / "results.json").read_bytes() == (out / "results.json").read_bytes()
+    assert (kept / "index.html").read_text().count("data:image/gif") == 1
+    fixed = make_plan("grid", TINY, ["prior=fixed"])
+    run_study(fixed, TINY, str(toy_data), kept, StudyOptions(seeds=3), log=quiet)
+    assert len(steps) == 6
+    assert "prior fixed (3 seeds)" in (kept / "study.md").read_text()
 
 
 def test_another_study_in_the_same_folder_is_refused(studied, toy_data):
@@ -158,7 +215,7 @@ def test_another_study_in_the_same_folder_is_refused(studied, toy_data):
     other = replace(TINY, train=replace(TINY.train, batch_size=3))
     before = (out / "study.json").read_bytes()
     with pytest.raises(ForeframeError, match="another base"):
-        run_study(plan, other, str(toy_data), out, seeds=2, say=quiet)
+        run_study(plan, other, str(toy_data), out, StudyOptions(seeds=2), log=quiet)
     assert (out / "study.json").read_bytes() == before
 
 
@@ -189,9 +246,9 @@ def test_a_killed_cell_goes_on_and_a_diverged_one_is_finished_and_shown(
     with monkeypatch.context() as patch:
         patch.setattr(Training, "step", dies)
         with pytest.raises(KeyboardInterrupt):
-            run_study(plan, TINY, str(toy_data), out, seeds=1, say=quiet)
+            run_study(plan, TINY, str(toy_data), out, StudyOptions(seeds=1), log=quiet)
     said = []
-    run_study(plan, TINY, str(toy_data), out, seeds=1, say=said.append)
+    run_study(plan, TINY, str(toy_data), out, StudyOptions(seeds=1), log=said.append)
     assert any("diverged in epoch" in text for text in said)
     text = (out / "study.md").read_text()
     assert "1 of 1 seeds of lr 1e+30 collapsed, 1 of them to numbers that are not finite" in text
@@ -203,7 +260,7 @@ def test_cells_on_a_ray_cluster_are_those_of_one_process(studied, toy_data, tmp_
     pytest.importorskip("ray")
     plan, out = studied
     other = tmp_path / "ray"
-    run_study(plan, TINY, str(toy_data), other, seeds=1, ray="local", say=quiet)
+    run_study(plan, TINY, str(toy_data), other, StudyOptions(seeds=1, ray="local"), log=quiet)
     ours, theirs = (
         {
             (run["cell"], run["seed"]): run["card"]["rows"]["model"]["psnr"]

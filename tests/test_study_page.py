@@ -3,17 +3,21 @@
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from foreframe import ForeframeError
 from foreframe.commands.app import main
 from foreframe.config.plain import to_dict
 from foreframe.config.recipes import recipe
 from foreframe.metrics.intervals import bootstrap
-from foreframe.study import make_plan, write_page
-from foreframe.study.plan import configured
-from foreframe.study.study import RUNS, _begin
+from foreframe.study.definition import begin
+from foreframe.study.page import write_page
+from foreframe.study.plan import configured, make_plan
+from foreframe.study.read import RUNS
+from foreframe.study.record import Results
 
 SMALL = recipe("lab-small")
 RATES = "0.01,0.02,0.03,0.04,0.05,0.06,0.07,0.08"
@@ -58,7 +62,7 @@ def put(out, cell, seed=0, *, diverged=None, sequences=SEQUENCES):
 def rates(tmp_path):
     """A study of eight rates, none of which has been run."""
     plan = make_plan("grid", SMALL, [f"lr={RATES}"])
-    _begin(tmp_path / "study", plan, SMALL, "data", None, "foreframe study grid ...")
+    begin(tmp_path / "study", plan, SMALL, "data", None, "foreframe study grid ...")
     return plan, tmp_path / "study"
 
 
@@ -95,6 +99,32 @@ def test_intervals_over_sequences_are_those_of_the_mean_of_the_seeds(rates):
     assert f"[sequences {low:.2f}, {high:.2f}]" in row_of(out, "lr 0.01")
 
 
+def test_published_results_are_read_and_say_what_their_tables_say():
+    """The results of version 0.1 in the documentation: nothing is lost, the means are the same."""
+    folder = Path(__file__).parent.parent / "docs" / "results" / "study"
+    values = json.loads((folder / "results.json").read_text())
+    results = Results.from_json(values, "results.json")
+    again = json.loads(json.dumps(results.to_json()))
+    assert {**again, "base": values["base"]} == values
+    assert results.base == SMALL  # fields that came later have the values that were in force
+    table = (folder / "study.md").read_text()
+    for label in {run.label for run in results.runs}:
+        scored = [run.card.row("model").psnr for run in results.runs if run.label == label]
+        (row, *_) = [line for line in table.splitlines() if line.startswith(f"| {label} (")]
+        assert row.split("|")[2].startswith(f" {np.mean(scored):.2f} [")
+
+
+def test_a_damaged_record_is_named(rates):
+    plan, out = rates
+    put(out, plan.cells[0])
+    path = out / RUNS / plan.cells[0].name / "seed-0" / "cell.json"
+    record = json.loads(path.read_text())
+    for damaged in ([], {**record, "history": 3}, {**record, "config": {"recipe": 1}}):
+        path.write_text(json.dumps(damaged))
+        with pytest.raises(ForeframeError, match=re.escape(str(path))):
+            write_page(out)
+
+
 def test_a_run_without_any_weights_is_shown_with_the_others(rates):
     plan, out = rates
     put(out, plan.cells[0])
@@ -107,7 +137,7 @@ def test_a_run_without_any_weights_is_shown_with_the_others(rates):
 
 def test_where_the_schedules_stand_is_said(tmp_path):
     longer = replace(SMALL, train=replace(SMALL.train, epochs=24))
-    _begin(tmp_path / "s", make_plan("kl-schedules", longer), longer, "data", None, "")
+    begin(tmp_path / "s", make_plan("kl-schedules", longer), longer, "data", None, "")
     page = write_page(tmp_path / "s").read_text()
     assert "drawn over the 24 epochs" in page
     # Counted from 1, as the charts are: the last epoch that is always forced.
@@ -118,7 +148,7 @@ def test_ctrl_c_says_how_to_go_on_wherever_it_comes(monkeypatch, tmp_path, capsy
     def stopped(*arguments, **more):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("foreframe.study.run_study", stopped)
+    monkeypatch.setattr("foreframe.study.study.run_study", stopped)
     words = ["study", "kl-schedules", "--data", "d", "--out", str(tmp_path / "s")]
     with pytest.raises(SystemExit) as end:
         main(words)

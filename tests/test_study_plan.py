@@ -11,10 +11,12 @@ from foreframe.commands.app import parse
 from foreframe.config.recipes import recipe
 from foreframe.config.training import RunConfig
 from foreframe.runs.folder import named_config, saved_config
-from foreframe.study import make_plan, run_study, scaled
 from foreframe.study.again import commands
-from foreframe.study.plan import configured
-from foreframe.study.study import STUDY, _begin
+from foreframe.study.definition import STUDY
+from foreframe.study.definition import begin as begin_study
+from foreframe.study.options import StudyOptions
+from foreframe.study.plan import configured, make_plan, scaled
+from foreframe.study.study import run_study
 
 SMALL = recipe("lab-small")
 SVG = recipe("svg-lp")
@@ -99,7 +101,7 @@ def test_the_command_needs_no_file_of_the_run_that_it_makes_again():
 
 
 def begin(out, base=SMALL, data="data", limit=4, name="kl-schedules"):
-    _begin(out, make_plan(name, base), base, data, limit, "foreframe study ...")
+    begin_study(out, make_plan(name, base), base, data, limit, "foreframe study ...")
 
 
 def test_what_differs_is_named(tmp_path):
@@ -147,7 +149,7 @@ def test_a_cell_is_the_same_again_from_its_printed_command(toy_data, tmp_path):
     )  # fmt: skip
     out = tmp_path / "study"
     plan = make_plan("grid", tiny, ["prior=learned"])
-    run_study(plan, tiny, str(toy_data), out, seeds=1, limit=2, say=lambda text: None)
+    run_study(plan, tiny, str(toy_data), out, StudyOptions(seeds=1, limit=2), log=lambda text: None)
     (run,) = json.loads((out / "results.json").read_text())["runs"]
     again = tmp_path / "again"
     for command in run["commands"]:

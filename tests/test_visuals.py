@@ -20,6 +20,7 @@ from foreframe.visuals import (
     training_charts,
 )
 from foreframe.visuals.frames import GIVEN, PREDICTED, RECORDED
+from foreframe.visuals.pair import read_pair, write_pair
 
 T, N_PAST = 6, 2
 
@@ -243,3 +244,15 @@ def test_schedule_plot_refuses_a_format_it_cannot_draw(tmp_path):
     with pytest.raises(ForeframeError, match=r"\.xyz"):
         schedule_plot(tmp_path / "a.xyz", [1.0], [1.0])
     assert not list(tmp_path.iterdir())
+
+
+def test_a_pair_is_read_back_frame_by_frame_even_where_nothing_moves(tmp_path, truth):
+    still = truth.copy()
+    still[2:5], still[-1] = still[2], still[-2]  # runs of equal frames, one of them at the end
+    write_pair(tmp_path / "pair.gif", still, still)
+    for video in read_pair(tmp_path / "pair.gif"):
+        assert video.shape == still.shape
+        assert np.abs(video.astype(int) - still).mean() < 3
+    (tmp_path / "pair.gif").write_bytes(b"GIF89a")
+    with pytest.raises(ForeframeError, match=r"pair\.gif"):
+        read_pair(tmp_path / "pair.gif")

@@ -13,7 +13,7 @@ from foreframe.config.model import ModelConfig
 from foreframe.config.recipes import recipe
 from foreframe.config.training import RunConfig, TrainConfig
 from foreframe.runs.folder import named_config
-from foreframe.system.device import DeviceName
+from foreframe.study.options import StudyOptions
 
 _NAME_HELP = (
     "What is varied: kl-schedules, teacher-forcing, kl-weight or learning-rate as in the report, "
@@ -32,23 +32,17 @@ class Study:
     """Folder of the study; a second call goes on with it."""
     base: str = "lab-small"
     """Recipe, or the run.json of a run, whose settings the study changes."""
-    seeds: int = 3
-    """Runs of each setting."""
     vary: UseAppendAction[tuple[str, ...]] = ()
     """For grid: FIELD=VALUE,VALUE; may be given several times, one factor at a time."""
     full: bool = False
     """For grid: all combinations."""
-    limit: int | None = None
-    """Score only the first test sequences."""
-    ray: str | None = None
-    """Address of a Ray cluster that runs settings side by side; local starts one here."""
-    device: DeviceName = "auto"
-    """Where to compute."""
+    running: StudyOptions = field(default_factory=StudyOptions)
     model: ModelConfig = field(default_factory=lambda: recipe("lab-small").model)
     train: TrainConfig = field(default_factory=lambda: recipe("lab-small").train)
 
     def run(self, words: Sequence[str]) -> None:
-        from foreframe.study import make_plan, run_study, scaled
+        from foreframe.study.plan import make_plan, scaled
+        from foreframe.study.study import run_study
 
         train = self.train
         given = {word.partition("=")[0].replace("_", "-") for word in words}
@@ -63,12 +57,9 @@ class Study:
                     base,
                     self.data,
                     self.out,
-                    seeds=self.seeds,
-                    limit=self.limit,
-                    ray=self.ray,
-                    device=self.device,
+                    self.running,
                     command=shlex.join(["foreframe", *words]),
-                    say=say,
+                    log=say,
                     progress=progress,
                 )
         except KeyboardInterrupt:

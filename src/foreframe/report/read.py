@@ -87,7 +87,7 @@ def read_run(folder: Path) -> Run:
         card=_card(folder / EVALUATION),
         probe=ProbeResult.read(probe) if probe.exists() else None,
         diagnosis=Diagnosis.read(diagnosis) if diagnosis.exists() else None,
-        frames=_frames(frames) if frames.exists() else None,
+        frames=read_frames(frames) if frames.exists() else None,
         stale=frozenset(
             what for what, name in results.items() if _is_older(folder / name, folder / BEST)
         ),
@@ -128,7 +128,12 @@ def _is_history(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(row, dict) for row in value)
 
 
-def _frames(path: Path) -> Frames:
+def read_frames(path: Path) -> Frames:
+    """The frames that an evaluation kept.
+
+    Raises:
+        ForeframeError: the file is damaged.
+    """
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             frames = Frames(arrays["truth"], arrays["prediction"], int(arrays["n_past"]))

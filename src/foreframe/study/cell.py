@@ -4,18 +4,15 @@ import shlex
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from foreframe.config.plain import to_dict
 from foreframe.config.training import RunConfig
-from foreframe.evaluation.card import Card
-from foreframe.evaluation.evaluate import card_path, evaluate
+from foreframe.evaluation.evaluate import evaluate
 from foreframe.evaluation.options import EvaluateOptions
 from foreframe.runs.folder import BEST, RUN_CONFIG
 from foreframe.study.again import NEW_RUN, commands
 from foreframe.study.plan import Cell
+from foreframe.study.record import Record, Scores, per_sequence
 from foreframe.system.device import DeviceName
-from foreframe.system.files import read_json, write_json
 from foreframe.system.places import place
 from foreframe.training.listener import Listener
 from foreframe.training.loop import Diverged
@@ -51,7 +48,7 @@ class Job:
     device: DeviceName = "auto"
 
 
-def run_cell(job: Job) -> dict[str, Any]:
+def run_cell(job: Job) -> Record:
     """Train, score and record; what is done already is not done again.
 
     A training that diverges is finished and counted: its best weights, if any, are scored.
@@ -60,10 +57,9 @@ def run_cell(job: Job) -> dict[str, Any]:
         Interrupted: on Ctrl-C, after saving.
         ForeframeError: the data or the settings do not serve.
     """
-    record = job.folder / RECORD
-    if record.exists():
-        found: dict[str, Any] = read_json(record)
-        return found
+    path = job.folder / RECORD
+    if path.exists():
+        return Record.read(path)
     begun = time.monotonic()
     data = place(job.root)
     resume = (job.folder / RUN_CONFIG).exists()
@@ -86,36 +82,19 @@ def run_cell(job: Job) -> dict[str, Any]:
             command=again[1].replace(NEW_RUN, shlex.quote(job.shown)),
             log=lambda text: None,
         )
-    written = {
-        "cell": job.cell.name,
-        "label": job.cell.label,
-        "seed": job.seed,
-        "settings": dict(job.cell.settings),
-        "config": to_dict(training.config),
-        "commands": again,
-        "diverged": diverged,
-        "history": history,
-        "seconds": sum(row["seconds"] for row in history),
-        "wall_seconds": time.monotonic() - begun,
-        "card": None if card is None else _short(card),
-    }
-    write_json(record, written)
-    return written
-
-
-def _short(card: Card) -> dict[str, Any]:
-    """Of the card what the study needs; the whole lies beside it."""
-    protocol = ("name", "n_past", "n_future", "samples", "sequences")
-    return {
-        "file": card_path(Path(), card.protocol.name, partial=card.is_partial).name,
-        "protocol": {key: getattr(card.protocol, key) for key in protocol},
-        "hashes": card.hashes,
-        "rows": {
-            row.name: {
-                "psnr": row.psnr,
-                "ssim": row.ssim,
-                "interval": row.scores["psnr"].interval if row.scores else None,
-            }
-            for row in card.rows
-        },
-    }
+    record = Record(
+        cell=job.cell.name,
+        label=job.cell.label,
+        seed=job.seed,
+        settings=dict(job.cell.settings),
+        config=training.config,
+        commands=again,
+        diverged=diverged,
+        history=history,
+        seconds=sum(row["seconds"] for row in history),
+        wall_seconds=time.monotonic() - begun,
+        card=None if card is None else Scores.of(card),
+        per_sequence={} if card is None else per_sequence(card),
+    )
+    record.write(path)
+    return record

@@ -26,7 +26,7 @@ def _lines(study: Study, summaries: dict[str, Summary], claims: Sequence[Claim])
         yield from ("| the report | these runs | what they show |", "| --- | --- | --- |")
         yield from (f"| {one.claim} | {one.agreement} | {one.evidence} |" for one in claims)
         yield ""
-    for comparison in study.comparisons:
+    for comparison in study.definition.comparisons:
         yield from (f"## {comparison.title}", "", f"| {' | '.join(HEADS)} |")
         yield f"| --- |{' ---: |' * (len(HEADS) - 1)}"
         yield from map(_line, table(study, summaries, comparison))
@@ -34,7 +34,7 @@ def _lines(study: Study, summaries: dict[str, Summary], claims: Sequence[Claim])
         yield from (f"- {text}" for text in discussion(comparison, summaries))
         yield ""
     yield from (TABLE_WORDS.replace("beneath", "then"), "")
-    yield from (f"    {shlex.join(shlex.split(c))}" for c in study.definition["commands"])
+    yield from (f"    {shlex.join(shlex.split(c))}" for c in study.definition.commands)
 
 
 def _line(row: TableRow) -> str:

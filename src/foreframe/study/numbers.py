@@ -8,9 +8,11 @@ from typing import Any
 from scipy import stats
 
 from foreframe.metrics.intervals import Difference, over_seeds
+from foreframe.study.record import Record
 from foreframe.training.health import COLLAPSE_PATIENCE, looks_collapsed
 
-Record = Mapping[str, Any]
+Epoch = Mapping[str, Any]
+"""A row of a run's history."""
 
 _AROUND = 2
 """Epochs on either side of a cycle's start by which a spike is measured."""
@@ -56,10 +58,9 @@ class Summary:
 
 def summarise(records: Sequence[Record]) -> Summary:
     """The seeds of one cell, at least one, in their order."""
-    rows = [record["card"]["rows"] if record["card"] else {} for record in records]
 
-    def score(name: str, metric: str) -> list[float | None]:
-        return [row.get(name, {}).get(metric) for row in rows]
+    def score(row: str, metric: str) -> list[float | None]:
+        return [record.score(row, metric) for record in records]
 
     def less(first: list[float | None], other: list[float | None]) -> list[float | None]:
         return [
@@ -68,38 +69,38 @@ def summarise(records: Sequence[Record]) -> Summary:
 
     psnr = score("model", "psnr")
     return Summary(
-        name=records[0]["cell"],
-        label=records[0]["label"],
-        seeds=[record["seed"] for record in records],
+        name=records[0].cell,
+        label=records[0].label,
+        seeds=[record.seed for record in records],
         psnr=psnr,
         ssim=score("model", "ssim"),
         gain=less(psnr, score("copy-last", "psnr")),
         listening=less(psnr, score("permuted", "psnr")),
         validation=[
-            max((row["validation_psnr"] for row in record["history"]), default=None)
+            max((row["validation_psnr"] for row in record.history), default=None)
             for record in records
         ],
-        collapsed=[record["seed"] for record in records if has_collapsed(record)],
-        diverged=[record["seed"] for record in records if record["diverged"] is not None],
+        collapsed=[record.seed for record in records if has_collapsed(record)],
+        diverged=[record.seed for record in records if record.diverged is not None],
         unused=[
-            record["seed"]
+            record.seed
             for record in records
-            if record["history"] and record["history"][-1].get("active_units") == 0
+            if record.history and record.history[-1].get("active_units") == 0
         ],
-        seconds=[record["seconds"] for record in records],
-        spikes=[kl_spikes(record["history"]) for record in records],
-        jumps=[kl_jumps(record["history"]) for record in records],
+        seconds=[record.seconds for record in records],
+        spikes=[kl_spikes(record.history) for record in records],
+        jumps=[kl_jumps(record.history) for record in records],
     )
 
 
 def has_collapsed(record: Record) -> bool:
     """Whether a run diverged, or its validations looked collapsed so often in a row as to warn."""
-    if record["diverged"] is not None:
+    if record.diverged is not None:
         return True
-    epochs = record["config"]["train"]["epochs"]
+    epochs = record.config.train.epochs
     best: float | None = None
     running = most = 0
-    for row in record["history"]:
+    for row in record.history:
         value = row["validation_psnr"]
         running = running + 1 if looks_collapsed(value, best, row["epoch"], epochs) else 0
         most = max(most, running)
@@ -107,14 +108,14 @@ def has_collapsed(record: Record) -> bool:
     return most >= COLLAPSE_PATIENCE
 
 
-def cycle_starts(history: Sequence[Record]) -> list[int]:
+def cycle_starts(history: Sequence[Epoch]) -> list[int]:
     """Places in the history where beta returns to 0, the first cycle's start not counted."""
     return [
         k for k in range(1, len(history)) if history[k]["beta"] == 0 and history[k - 1]["beta"] > 0
     ]
 
 
-def kl_spikes(history: Sequence[Record]) -> list[float]:
+def kl_spikes(history: Sequence[Epoch]) -> list[float]:
     """At each later cycle's start: mean KL of its first two epochs over the mean just before.
 
     Before are the last epochs, two at most, of those in which beta was at its cycle's highest.
@@ -131,7 +132,7 @@ def kl_spikes(history: Sequence[Record]) -> list[float]:
     return rises
 
 
-def kl_jumps(history: Sequence[Record]) -> list[float]:
+def kl_jumps(history: Sequence[Epoch]) -> list[float]:
     """At each later cycle's start: KL of its first epoch over that of the epoch just before.
 
     A KL that falls throughout the training hides a spike from means over several epochs, not so

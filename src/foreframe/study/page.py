@@ -11,6 +11,7 @@ from foreframe.study.numbers import Summary, cycle_starts
 from foreframe.study.pictures import side_by_side_pictures
 from foreframe.study.plan import Comparison
 from foreframe.study.read import Study, read_study
+from foreframe.study.record import Results
 from foreframe.study.table import HEADS, TABLE_WORDS, setting_words, table
 from foreframe.study.words import claims, discussion
 from foreframe.system.files import write_json, write_text
@@ -38,7 +39,7 @@ def write_page(folder: Path) -> Path:
     """
     study = read_study(folder)
     summaries = study.summaries
-    rates = [one.cells[0] for one in study.comparisons if one.name == "learning-rate"]
+    rates = [one.cells[0] for one in study.definition.comparisons if one.name == "learning-rate"]
     held = claims(summaries, *rates[:1])
     example = next(iter(study.records.values()), None)
     page = render(
@@ -50,17 +51,17 @@ def write_page(folder: Path) -> Path:
         claims=held,
         heads=HEADS,
         table_words=TABLE_WORDS,
-        comparisons=[_comparison(study, summaries, one) for one in study.comparisons],
-        again=study.definition["commands"] or ["not recorded"],
-        cell_again=example[0]["commands"] if example else [],
+        comparisons=[_comparison(study, summaries, one) for one in study.definition.comparisons],
+        again=study.definition.commands or ["not recorded"],
+        cell_again=example[0].commands if example else [],
         facts={
-            "Base": str(study.definition["base"]["recipe"]),
+            "Base": study.definition.base.recipe,
             "Settings": setting_words(study),
         },
     )
     write_text(folder / PAGE, page)
     write_text(folder / MARKDOWN, markdown(study, summaries, held))
-    write_json(folder / RESULTS, _results(study))
+    write_json(folder / RESULTS, _results(study).to_json())
     return folder / PAGE
 
 
@@ -82,7 +83,7 @@ def _comparison(
 ) -> dict[str, Any]:
     """The table, the sentences, the curves and the pictures of one comparison."""
     run = [name for name in comparison.cells if name in summaries]
-    sequences = 1 if len(study.comparisons) > 1 else 2
+    sequences = 1 if len(study.definition.comparisons) > 1 else 2
     groups = [run[k : k + len(SERIES)] for k in range(0, len(run), len(SERIES))]
     return {
         "name": comparison.name,
@@ -101,7 +102,7 @@ def _comparison(
 
 def _charts(study: Study, run: Sequence[str]) -> list[Chart]:
     histories = {
-        study.labels[name]: [record["history"] for record in study.records[name]] for name in run
+        study.labels[name]: [record.history for record in study.records[name]] for name in run
     }
     starts = sorted(
         {
@@ -125,17 +126,13 @@ def _charts(study: Study, run: Sequence[str]) -> list[Chart]:
     ]
 
 
-def _results(study: Study) -> dict[str, Any]:
-    keys = ("cell", "label", "seed", "settings", "commands", "diverged", "seconds", "card")
-    return {
-        **{k: study.definition[k] for k in ("base", "data", "limit", "commands", "foreframe")},
-        "runs": [
-            {
-                **{key: record[key] for key in keys},
-                "validation_psnr": [row["validation_psnr"] for row in record["history"]],
-                "kld": [row["kld"] for row in record["history"]],
-            }
-            for records in study.records.values()
-            for record in records
-        ],
-    }
+def _results(study: Study) -> Results:
+    definition = study.definition
+    return Results(
+        base=definition.base,
+        data=definition.data,
+        limit=definition.limit,
+        commands=list(definition.commands),
+        foreframe=definition.foreframe,
+        runs=[record.numbers() for records in study.records.values() for record in records],
+    )

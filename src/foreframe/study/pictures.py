@@ -3,12 +3,16 @@
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from foreframe.report.pictures import gif_of, uri
-from foreframe.study.read import Study
+from foreframe.report.read import Frames, read_frames
+from foreframe.study.read import Study, card_path, published
+from foreframe.study.record import Record
 from foreframe.visuals import prediction_strip
+from foreframe.visuals.pair import read_pair, write_pair
 
 
 @dataclass(frozen=True)
@@ -38,25 +42,51 @@ def side_by_side_pictures(study: Study, cells: Sequence[str], sequences: int) ->
         cells: names of the systems.
         sequences: how many are shown, of those that the evaluations kept.
     """
-    shown: dict[str, np.ndarray] = {}
-    truth, n_past = np.empty(0), 0
-    for name in cells:
-        path = study.card_path(name, _seed_shown(study, name)).with_suffix(".npz")
-        if not path.exists():
-            continue
-        with np.load(path, allow_pickle=False) as arrays:
-            truth, n_past = arrays["truth"], int(arrays["n_past"])
-            shown[study.labels[name]] = arrays["prediction"]
-    pictures = []
-    for k in range(min(sequences, len(truth))):
-        predictions = np.stack([prediction[k] for prediction in shown.values()])
-        pictures.append(_picture(k, truth[k], predictions, n_past, list(shown)))
-    return pictures
+    kept = {study.labels[name]: _frames(study.folder, _shown(study, name)) for name in cells}
+    shown = {label: frames for label, frames in kept.items() if frames is not None}
+    if not shown:
+        return []
+    first = next(iter(shown.values()))
+    count = min(sequences, *(len(frames.truth) for frames in shown.values()))
+    return [
+        _picture(
+            k,
+            first.truth[k],
+            np.stack([frames.prediction[k] for frames in shown.values()]),
+            first.n_past,
+            list(shown),
+        )
+        for k in range(count)
+    ]
 
 
-def _seed_shown(study: Study, cell: str) -> int:
+def _shown(study: Study, cell: str) -> Record:
+    """The seed of a cell that is shown."""
     summary = study.summaries[cell]
-    return int((summary.collapsed or summary.seeds)[0])
+    seed = (summary.collapsed or summary.seeds)[0]
+    return next(record for record in study.records[cell] if record.seed == seed)
+
+
+def _frames(out: Path, record: Record) -> Frames | None:
+    """The frames that the evaluation of a run kept, or the first sequence as it was published."""
+    if record.card is None:
+        return None
+    kept = card_path(out, record).with_suffix(".npz")
+    if kept.exists():
+        return read_frames(kept)
+    gif = published(out, record.cell, record.seed).with_suffix(".gif")
+    if gif.exists():
+        truth, prediction = read_pair(gif)
+        return Frames(truth[None], prediction[None], int(record.card.protocol["n_past"]))
+    return None
+
+
+def publish_frames(out: Path, record: Record) -> None:
+    """Write the first test sequence and its prediction as a GIF beside the published record."""
+    frames = _frames(out, record)
+    if frames is not None:
+        gif = published(out, record.cell, record.seed).with_suffix(".gif")
+        write_pair(gif, frames.truth[0], frames.prediction[0])
 
 
 def _picture(

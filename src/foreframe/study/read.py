@@ -1,18 +1,24 @@
-"""A study's folder read back: its definition and the records of the runs that are done."""
+"""A study's folder read back: its definition and the records of the runs that are done.
 
-from dataclasses import dataclass
+STUDY/results/CELL/seed-K.json          the record of a run, enough to go on without the run
+STUDY/runs/CELL/seed-K/cell.json        the same in the run folder
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-from foreframe.config.plain import from_dict
-from foreframe.config.training import RunConfig
 from foreframe.evaluation.card import Card
 from foreframe.runs.folder import EVALUATION
 from foreframe.study.again import commands
 from foreframe.study.cell import RECORD
+from foreframe.study.definition import Definition
 from foreframe.study.numbers import Summary, summarise
-from foreframe.study.plan import Comparison
-from foreframe.system.files import read_json
+from foreframe.study.record import Record, per_sequence
+
+RUNS = "runs"
+PUBLISHED = "results"
 
 
 @dataclass(frozen=True)
@@ -23,19 +29,18 @@ class Study:
         folder: of the study.
         definition: of study.json.
         records: of each cell by its name, in the order of the seeds; cells without any left out.
-        folders: of each record's run, by cell and seed.
-        labels: of all cells.
-        comparisons: among them.
     """
 
     folder: Path
-    definition: dict[str, Any]
-    records: dict[str, list[dict[str, Any]]]
-    folders: dict[tuple[str, int], Path]
-    labels: dict[str, str]
-    comparisons: list[Comparison]
+    definition: Definition
+    records: dict[str, list[Record]]
 
-    @property
+    @cached_property
+    def labels(self) -> dict[str, str]:
+        """Of all cells, by their names."""
+        return {cell.name: cell.label for cell in self.definition.cells}
+
+    @cached_property
     def summaries(self) -> dict[str, Summary]:
         """Of the cells that have been run."""
         return {name: summarise(records) for name, records in self.records.items()}
@@ -47,20 +52,43 @@ class Study:
             cell: its name.
             metric: "psnr" or "ssim".
         """
-        seeds = []
-        for record in self.records[cell]:
-            path = self.card_path(cell, record["seed"])
-            if not record["card"] or not path.exists():
-                continue
-            row = Card.read(path).row("model")
-            if row and row.scores:  # not in cards of version 1
-                seeds.append(row.scores[metric].per_sequence)
+        scored = [sequences_of(self.folder, record) for record in self.records[cell]]
+        seeds = [values[metric] for values in scored if metric in values]
         return [sum(values) / len(values) for values in zip(*seeds, strict=True)] or None
 
-    def card_path(self, cell: str, seed: int) -> Path:
-        """Where the card of a seed lies: of a part of the test split, if the study has a limit."""
-        record = next(one for one in self.records[cell] if one["seed"] == seed)
-        return self.folders[cell, seed] / (record["card"] or {}).get("file", EVALUATION)
+
+def run_folder(out: Path, cell: str, seed: int) -> Path:
+    """The run folder of a cell with a seed."""
+    return out / RUNS / cell / f"seed-{seed}"
+
+
+def card_path(out: Path, record: Record) -> Path:
+    """Where the card of a run lies: that of a part of the test split, if the study has a limit."""
+    name = record.card.file if record.card else EVALUATION
+    return run_folder(out, record.cell, record.seed) / name
+
+
+def sequences_of(out: Path, record: Record) -> dict[str, list[float]]:
+    """PSNR and SSIM of each test sequence; empty if they are not known."""
+    path = card_path(out, record)
+    if record.per_sequence or not record.card or not path.exists():
+        return record.per_sequence
+    return per_sequence(Card.read(path))  # records of version 0.1 do not hold them
+
+
+def published(out: Path, cell: str, seed: int) -> Path:
+    """The file that holds a record without its run folder."""
+    return out / PUBLISHED / cell / f"seed-{seed}.json"
+
+
+def read_record(out: Path, cell: str, seed: int) -> Record | None:
+    """What is on record of a cell with a seed, if it is done.
+
+    Raises:
+        ForeframeError: its file is damaged.
+    """
+    paths = (published(out, cell, seed), run_folder(out, cell, seed) / RECORD)
+    return next((Record.read(path) for path in paths if path.exists()), None)
 
 
 def read_study(folder: Path) -> Study:
@@ -69,29 +97,24 @@ def read_study(folder: Path) -> Study:
     Raises:
         ForeframeError: there is none, or a file is damaged.
     """
-    definition = read_json(folder / "study.json")
-    records: dict[str, list[dict[str, Any]]] = {}
-    folders: dict[tuple[str, int], Path] = {}
-    for cell in definition["cells"]:
-        found = []
-        for path in (folder / "runs" / cell["name"]).glob(f"seed-*/{RECORD}"):
-            record = read_json(path)
+    definition = Definition.read(folder)
+    records = {
+        cell.name: list(_records(folder, definition, cell.name)) for cell in definition.cells
+    }
+    return Study(folder, definition, {name: some for name, some in records.items() if some})
+
+
+def _records(folder: Path, definition: Definition, cell: str) -> Iterator[Record]:
+    """The records of a cell in the order of the seeds."""
+    paths = [
+        *(folder / PUBLISHED / cell).glob("seed-*.json"),
+        *(path.parent for path in (folder / RUNS / cell).glob(f"seed-*/{RECORD}")),
+    ]
+    seeds = {int(path.name.removeprefix("seed-").removesuffix(".json")) for path in paths}
+    for seed in sorted(seeds):
+        record = read_record(folder, cell, seed)
+        if record is not None:
             # Made from the configuration, so that they need no file of the run that is published
             # without its folder, and records of every version have them.
-            config = from_dict(RunConfig, record["config"], str(path))
-            record["commands"] = commands(config, definition["data"], definition["limit"])
-            found.append(record)
-            folders[cell["name"], record["seed"]] = path.parent
-        if found:
-            records[cell["name"]] = sorted(found, key=lambda record: record["seed"])
-    return Study(
-        folder,
-        definition,
-        records,
-        folders,
-        {cell["name"]: cell["label"] for cell in definition["cells"]},
-        [
-            Comparison(one["name"], one["title"], tuple(one["cells"]))
-            for one in definition["comparisons"]
-        ],
-    )
+            again = commands(record.config, definition.data, definition.limit)
+            yield replace(record, commands=again)

@@ -3,8 +3,8 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from foreframe.config.training import TrainConfig
 from foreframe.metrics.intervals import bootstrap
 from foreframe.report.numbers import plural
 from foreframe.study.numbers import Summary, mean_of
@@ -94,23 +94,21 @@ def _plain(value: float, digits: int) -> str:
 
 def setting_words(study: Study) -> str:
     """What all cells have in common, in a line."""
-    base = study.definition["base"]
-    model, train = base["model"], base["train"]
-    width = "" if model["width"] == 1 else f" of width {model['width']:g}"
+    model, train = study.definition.base.model, study.definition.base.train
+    width = "" if model.width == 1 else f" of width {model.width:g}"
     return (
-        f"{model['net']}{width}, {plural(train['epochs'], 'epoch')} of "
-        f"{plural(train['steps_per_epoch'], 'step')}, batches of {train['batch_size']}, "
-        f"{train['n_past']} given and {train['n_future']} predicted frames, condition "
-        f"{model['condition']} in {model['timing']}-time, data {study.definition['data']}; "
+        f"{model.net}{width}, {plural(train.epochs, 'epoch')} of "
+        f"{plural(train.steps_per_epoch, 'step')}, batches of {train.batch_size}, "
+        f"{train.n_past} given and {train.n_future} predicted frames, condition "
+        f"{model.condition} in {model.timing}-time, data {study.definition.data}; "
         f"{_schedule_words(train)}"
     )
 
 
-def _schedule_words(train: dict[str, Any]) -> str:
+def _schedule_words(train: TrainConfig) -> str:
     """Where the schedules stand in a run that is not as long as the report's."""
-    epochs, forcing = train["epochs"], train["forcing"]
-    words = f"schedules are drawn over the {epochs} epochs"
-    if forcing["teacher_forcing"] == "linear":
-        last = forcing["teacher_forcing_start"] + 1  # counted from 1
+    words = f"schedules are drawn over the {train.epochs} epochs"
+    if train.forcing.teacher_forcing == "linear":
+        last = train.forcing.teacher_forcing_start + 1  # counted from 1
         words += f", teacher forcing falls after epoch {last} (in the report after 12 of 150)"
     return words
