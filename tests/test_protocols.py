@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -10,8 +11,9 @@ import torch
 from foreframe import ForeframeError, ModelConfig
 from foreframe.data.lab import write_sequence
 from foreframe.data.store.opened import open_split
-from foreframe.evaluation.compare import compare
-from foreframe.evaluation.options import EvaluateOptions
+from foreframe.evaluation.card import Card
+from foreframe.evaluation.compare import Comparison, compare
+from foreframe.evaluation.options import EvaluateOptions, ProtocolName
 from foreframe.evaluation.protocols import PROTOCOLS, protocol_of
 from foreframe.evaluation.score import score_rows
 from foreframe.evaluation.summary import best_of, make_card, summarise
@@ -266,6 +268,29 @@ def test_a_comparison_tells_what_is_real(store):
     other = card_of(Copier(), store, few("mcvd"))
     with pytest.raises(ForeframeError, match=r"n_future.*metrics.*same protocol"):
         compare([cards[0], other])
+
+
+def test_what_older_versions_said_is_read_and_compared_only_where_it_may_be(store):
+    card = card_of(Listener(), store, few("lab"))
+    second = {**card.to_json(), "card": 2}
+    del second["protocol"]["mirrored_about"]
+    old = Card.from_json(second, "old.json")
+    assert old.protocol.mirrored_about is None
+    assert not any(one.separable for one in compare([old, card]).differences)
+    comparison = compare([card, card])
+    values = json.loads(json.dumps(comparison.to_json()))
+    assert Comparison.from_json(values, "comparison.json") == comparison
+    row = {"name": "model", "label": "foreframe", "psnr": 20.0, "ssim": 0.9}
+    first = Card.from_json({"protocol": {"name": "lab"}, "rows": [row]}, "oldest.json")
+    assert first.row("model").psnr == 20.0
+    with pytest.raises(ForeframeError, match="no scores of single sequences"):
+        compare([first, first])
+    with pytest.raises(ForeframeError, match=r"oldest.json: is not an evaluation .*much"):
+        Card.from_json({"protocol": {}, "rows": [{**row, "psnr": "much"}]}, "oldest.json")
+
+
+def test_the_options_name_every_protocol():
+    assert get_args(ProtocolName) == tuple(PROTOCOLS)
 
 
 @every_protocol
