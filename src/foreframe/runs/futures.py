@@ -41,7 +41,7 @@ class Futures(Tensor):
     def __reduce_ex__(self, protocol: Any) -> Any:
         return self.as_subclass(Tensor).__reduce_ex__(protocol)
 
-    def gif(self, path: Path | str, *, fps: float = 5.0, scale: int = 4) -> Path:
+    def gif(self, path: Path | str, *, fps: float = 5.0, scale: int = 3) -> Path:
         """Write an endless GIF of all futures side by side, after the given frames.
 
         Args:
@@ -74,7 +74,7 @@ class Futures(Tensor):
         futures_gif(path, videos, given, fps=fps, scale=scale)
         return path
 
-    def show(self, *, fps: float = 5.0, scale: int = 4) -> None:
+    def show(self, *, fps: float = 5.0, scale: int = 3) -> None:
         """Show the GIF: in the notebook, or in the browser when there is none.
 
         Raises:
