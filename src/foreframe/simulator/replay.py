@@ -79,16 +79,16 @@ def find_simulation(root: Place) -> Simulation:
     path = root / DESCRIPTION
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        found, seed, (height, width) = values["generator"], int(values["seed"]), values["size"]
+        generator, seed, (height, width) = values["generator"], int(values["seed"]), values["size"]
     except FileNotFoundError as error:
         raise ForeframeError(
             f"{root}: there is no {DESCRIPTION}, so it was not made by foreframe simulate."
         ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ForeframeError(f"{path}: is not a description of a simulated dataset.") from error
-    if found != GENERATOR or height != width:
+    if generator != GENERATOR or height != width:
         raise ForeframeError(
-            f"{path}: made by {found!r}, and this version simulates as {GENERATOR!r}. "
+            f"{path}: made by {generator!r}, and this version simulates as {GENERATOR!r}. "
             "Simulate the data again."
         )
     return Simulation(seed, int(height))

@@ -20,8 +20,8 @@ def place(text: str) -> Place:
     Raises:
         ForeframeError: nothing installed can open such an address.
     """
-    scheme, found, rest = text.partition("://")
-    if not found:
+    scheme, colon, rest = text.partition("://")
+    if not colon:
         return Path(text)
     if scheme in ("file", "local"):
         return Path(rest)

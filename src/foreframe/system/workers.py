@@ -284,8 +284,8 @@ def _check_that_it_answers(address: str) -> None:
     Raises:
         ForeframeError: nobody listens at host:port.
     """
-    host, found, port = address.removeprefix("ray://").rpartition(":")
-    if not found or not port.isdecimal():
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdecimal():
         return  # local, auto, or a name that Ray knows
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
