@@ -176,6 +176,18 @@ def test_the_arm_begins_where_the_recorded_actions_lead():
     torch.testing.assert_close(weight[:3].detach(), torch.eye(3, 4))
 
 
+def test_the_arm_can_be_taught_alone():
+    """No frame is drawn, so that nothing but the arm, and what it sees by, gets a gradient."""
+    model = make_model().train()
+    loss, logs = model(clip(), torch.randn(6, 2, 64), beta=1.0, n_past=2, arm_alone=True)
+    loss.backward()
+    assert model.world.arm.gru.weight_hh_l0.grad.abs().sum() > 0
+    assert model.world.encoder.coarse.weight.grad.abs().sum() > 0
+    assert model.world.out.weight.grad is None
+    still = (clip().frames[:, 2:] - clip().frames[:, 1:2]).square().mean()
+    assert logs["mse"].item() == pytest.approx(still.item() * 6 / 7, rel=1e-5)
+
+
 def test_what_makes_no_sense_is_refused(model):
     given = clip()
     for settings, message in (
@@ -198,7 +210,8 @@ def tiny(**train):
         model=replace(config.model, width=0.25, g_dim=16, z_dim=64, rnn_size=8),
         train=replace(
             config.train,
-            **{"epochs": 2, "steps_per_epoch": 4, "batch_size": 2, "n_future": 4, **train},
+            **{"epochs": 3, "steps_per_epoch": 4, "batch_size": 2, "n_future": 4, **train},
+            arm_epochs=1,
         ),
     )
 
@@ -223,11 +236,11 @@ def test_a_resumed_training_is_bit_identical(toy_data, tmp_path):
     )
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
     rows = json.loads((tmp_path / "twice" / "history.json").read_text())
-    assert len(rows) == 2
+    assert len(rows) == 3
 
 
 def test_it_learns_where_actions_take_a_square(toy_data, tmp_path):
-    training = start(tiny(epochs=4, steps_per_epoch=40), toy_data, tmp_path / "run", device="cpu")
+    training = start(tiny(epochs=5, steps_per_epoch=40), toy_data, tmp_path / "run", device="cpu")
     history = training.fit()
     store = training.splits["validate"]
     recordings = [store[k] for k in range(len(store))]

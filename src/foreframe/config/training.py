@@ -26,6 +26,9 @@ class TrainConfig:
     kl: KLSchedule = field(default_factory=KLSchedule)
     forcing: TeacherForcing = field(default_factory=TeacherForcing)
     rate: LearningRate = field(default_factory=LearningRate)
+    arm_epochs: int = 0
+    """Epochs at the beginning in which only the arm is taught where it is, without drawing frames
+    (places64, from data with positions)."""
     ema: float = 0.0
     """Decay of a moving average of the weights, which is then validated and saved as the best in
     place of the last step's; 0: none."""
@@ -79,6 +82,12 @@ def check_config(config: RunConfig) -> None:
             )
     if not (train.rate.lr > 0 and math.isfinite(train.rate.lr)):
         raise ForeframeError(f"--lr {train.rate.lr}: must be above 0.")
+    if train.arm_epochs and config.model.net != "places64":
+        raise ForeframeError(f"--arm-epochs {train.arm_epochs}: only --net places64 has an arm.")
+    if not 0 <= train.arm_epochs < train.epochs:
+        raise ForeframeError(
+            f"--arm-epochs {train.arm_epochs}: must be from 0 to below --epochs {train.epochs}."
+        )
     if not 0 <= train.ema < 1:
         raise ForeframeError(f"--ema {train.ema}: must be at least 0 and below 1.")
     check_schedules(train.kl, train.forcing, train.epochs)

@@ -173,6 +173,7 @@ class Training:
                 teacher_forcing=draw < teacher_forcing_ratio(epoch, train.forcing, train.epochs),
                 free_bits=train.kl.free_bits,
                 recompute=train.activation_checkpointing,
+                **({"arm_alone": True} if epoch < train.arm_epochs else {}),
             )
         loss.backward()
         if train.rate.clip_norm > 0:
