@@ -40,6 +40,7 @@ from foreframe.model.spans import time_first
 from foreframe.runs.hub import VideoCVAE
 from foreframe.system.device import has_fast_bf16
 from foreframe.training.loop import Training, step_draws
+from foreframe.training.options import TrainOptions
 
 SMALLEST = 6
 """Sequences of the smallest dataset; only its shapes matter."""
@@ -99,7 +100,7 @@ def training(config: RunConfig, device: torch.device, folder: Path) -> Training:
                 frames = random.integers(0, 256, (n, size, size, 3), dtype=np.uint8)
                 actions = random.normal(size=(n, 4)).astype(np.float32)
                 writer.add(Recording(frames, actions, None), str(k))
-    made = Training(config, folder / "data", folder / "run", device=device.type)
+    made = Training(config, folder / "data", folder / "run", TrainOptions(device=device.type))
     made.model.condition_mean.zero_()  # the plain model knows of no standardisation
     made.model.condition_deviation.fill_(1)
     made.model.train()

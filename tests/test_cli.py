@@ -14,6 +14,7 @@ from foreframe.commands.app import COMMANDS, main, parse
 from foreframe.config.recipes import RECIPES
 from foreframe.data.lab import SPLITS, list_sequences
 from foreframe.runs.folder import saved_config
+from foreframe.training.listener import Interrupted
 from foreframe.training.loop import Training
 
 TINY = [
@@ -158,8 +159,8 @@ def test_schedules_prints_and_plots(tmp_path, capsys):
     run("schedules", "lab-fp-cyclical", "--epochs", "12", "--teacher-forcing-start", "5")
     lines = [line.replace("│", " ").split() for line in capsys.readouterr().out.splitlines()]
     rows = {int(cells[0]): cells for cells in lines if cells and cells[0].isdigit()}
-    assert [float(rows[epoch][1]) for epoch in range(4)] == [0, 0.5, 1, 1]
-    assert float(rows[11][2]) == 0.0
+    assert [float(rows[epoch][1]) for epoch in range(1, 5)] == [0, 0.5, 1, 1]
+    assert float(rows[12][2]) == 0.0
     run("schedules", "demo", "--plot", tmp_path / "plot.png")
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
 
@@ -208,6 +209,51 @@ def test_an_interrupted_demo_says_how_to_go_on_and_does(tmp_path, capsys, monkey
     assert "--fresh" not in printed
     run(*words)
     assert (tmp_path / "run" / "report.html").exists()
+
+
+def test_a_demo_of_another_model_is_not_gone_on_with(tmp_path, capsys, monkeypatch):
+    words = ["demo", "--out", tmp_path / "run", "--data", tmp_path / "push"]
+    words += ["--sequences", "3", "--workers", "1", *TINY, "--n-future", "10"]
+
+    def stopped(self):
+        raise Interrupted
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "fit", stopped)
+        with pytest.raises(SystemExit):
+            run(*words)
+    kept = (tmp_path / "run" / "run.json").read_bytes()
+    for more, said in (
+        (["--timing", "target"], "--timing is source there and target here"),
+        (["--lr", "0.5"], "--lr is 0.002 there and 0.5 here"),
+    ):
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            run(*words, *more)
+        assert stop.value.code == 2
+        error = capsys.readouterr().err
+        assert said in error
+        assert "--fresh" in error
+    assert (tmp_path / "run" / "run.json").read_bytes() == kept
+
+
+def test_schedules_of_a_recipe_follow_the_number_of_epochs(toy_data, tmp_path, capsys):
+    """Of the demo's ten epochs six are asked for; what was typed is kept, or refused."""
+    sizes = [*TINY[: TINY.index("--kl-schedule")], "--device", "cpu"]
+    words = ["train", "demo", "--data", toy_data, "--out", tmp_path / "run", *sizes]
+    with pytest.raises(SystemExit) as stop:
+        run(*words, "--epochs", "3", "--kl-cycles", "3")
+    assert stop.value.code == 2
+    assert "--kl-cycles 3" in capsys.readouterr().err
+    run(*words, "--epochs", "3")
+    printed = capsys.readouterr().out
+    assert "--kl-cycles 1, --teacher-forcing-start 1" in " ".join(printed.split())
+    lines = [line.split() for line in printed.splitlines() if line.strip()]
+    assert lines.index(next(w for w in lines if w[0] == "epoch")) < lines.index(
+        next(w for w in lines if w[0] == "1")
+    )
+    assert saved_config(tmp_path / "run").train.kl.kl_cycles == 1
+    run(*words, "--epochs", "3", "--resume")
 
 
 def test_fresh_never_removes_what_the_demo_did_not_make(tmp_path, capsys):

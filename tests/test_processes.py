@@ -143,18 +143,20 @@ from foreframe.data.store.batches import training_batch
 from foreframe.config.recipes import recipe
 from foreframe.config.schedules import KLSchedule, TeacherForcing
 from foreframe.training.loop import Training
+from foreframe.training.options import TrainOptions
 
 data, out = map(Path, sys.argv[1:])
 config = recipe("demo")
 train = replace(
-    config.train, epochs=2, steps_per_epoch=2, batch_size=4, n_future=4, precision="fp32",
+    config.train, epochs=2, steps_per_epoch=2, batch_size=4, n_future=4, precision="fp32", ema=0.0,
     forcing=TeacherForcing(teacher_forcing="linear", teacher_forcing_start=0),
     kl=KLSchedule(kl_schedule="constant", beta_max=0.1),
 )
 model = replace(
     config.model, net="vgg64", width=0.125, g_dim=16, z_dim=4, rnn_size=16, prior="learned"
 )
-training = Training(replace(config, model=model, train=train), data, out, device="cpu")
+config = replace(config, model=model, train=train)
+training = Training(config, data, out, TrainOptions(device="cpu"))
 team = training.processes
 training.model.double().train()
 if team.number > 1:

@@ -1,9 +1,11 @@
 """Schedules against the report's figures (epoch by epoch) and their refusals."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 
+from foreframe.config.recipes import RECIPES, recipe
 from foreframe.config.schedules import (
     KLSchedule,
     LearningRate,
@@ -13,6 +15,7 @@ from foreframe.config.schedules import (
     learning_rate,
     teacher_forcing_ratio,
 )
+from foreframe.config.training import RunConfig, check_config, scaled, scaled_words
 from foreframe.errors import ForeframeError
 
 
@@ -114,3 +117,42 @@ def test_cosine_warms_up_then_falls_to_almost_nothing():
     assert all(a >= b for a, b in pairwise(rates[10:]))
     assert rates[-1] < 1e-5
     assert learning_rate(42, LearningRate(lr=0.002), 100) == 0.002
+
+
+# -- another number of epochs than the recipe's -------------------------------------------------
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3, 4, 5, 6, 20, 400])
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_every_recipe_can_be_trained_for_any_number_of_epochs(name, epochs):
+    config = recipe(name)
+    train = scaled(replace(config.train, epochs=epochs), config.train)
+    check_config(RunConfig(name, config.model, train))
+
+
+def test_the_demo_of_six_epochs_has_its_schedules_at_the_same_shares():
+    demo = recipe("demo").train
+    asked = replace(demo, epochs=6)
+    result = scaled(asked, demo)
+    assert (result.kl.kl_cycles, result.forcing.teacher_forcing_start) == (3, 4)
+    (line,) = scaled_words(asked, result, demo)
+    assert "10 epochs are brought to 6: --teacher-forcing-start 4" in line
+    assert scaled(demo, demo) == demo
+    assert scaled_words(demo, demo, demo) == []
+
+
+def test_a_single_epoch_has_no_room_for_a_schedule():
+    demo = recipe("demo").train
+    result = scaled(replace(demo, epochs=1), demo)
+    assert (result.kl.kl_schedule, result.forcing.teacher_forcing) == ("constant", "always")
+
+
+@pytest.mark.parametrize(
+    ("typed", "flag"),
+    [("kl_cycles", "--kl-cycles 3"), ("teacher_forcing_start", "--teacher-forcing-start 6")],
+)
+def test_what_the_user_typed_is_refused_not_scaled(typed, flag):
+    demo = recipe("demo").train
+    result = scaled(replace(demo, epochs=4), demo, {typed, "epochs"})
+    with pytest.raises(ForeframeError, match=flag):
+        check_config(RunConfig("demo", train=result))

@@ -9,13 +9,13 @@ import pytest
 from foreframe import ForeframeError
 from foreframe.commands.app import parse
 from foreframe.config.recipes import recipe
-from foreframe.config.training import RunConfig
+from foreframe.config.training import RunConfig, scaled
 from foreframe.runs.folder import named_config, saved_config
 from foreframe.study.again import commands
 from foreframe.study.definition import STUDY
 from foreframe.study.definition import begin as begin_study
 from foreframe.study.options import StudyOptions
-from foreframe.study.plan import configured, make_plan, scaled
+from foreframe.study.plan import configured, make_plan
 from foreframe.study.study import run_study
 
 SMALL = recipe("lab-small")

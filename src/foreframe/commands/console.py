@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -30,6 +30,13 @@ console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
 def say(text: str) -> None:
     """Print a line, taken literally."""
     console.print(text, markup=False, soft_wrap=True)
+
+
+def typed(words: Sequence[str]) -> set[str]:
+    """Names of the fields that the words of a command set: --no-full-page sets full_page."""
+    options = (word.partition("=")[0] for word in words if word.startswith("--"))
+    names = {name.removeprefix("--").replace("-", "_") for name in options}
+    return names | {name.removeprefix("no_") for name in names}
 
 
 def progress_bar(*columns: Any) -> Progress:

@@ -2,20 +2,28 @@
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from foreframe.commands.console import CORES, counting, say
 from foreframe.commands.evaluate import show_card
-from foreframe.commands.train import training_display
+from foreframe.commands.train import scaled_schedules, training_display
 from foreframe.config.model import ModelConfig
+from foreframe.config.plain import flat, to_dict
 from foreframe.config.recipes import recipe
 from foreframe.config.training import RunConfig, TrainConfig
 from foreframe.data.lab import list_sequences
 from foreframe.errors import ForeframeError
-from foreframe.runs.folder import BEST, EVALUATION, RUN_CONFIG, saved_config
+from foreframe.runs.folder import (
+    BEST,
+    EVALUATION,
+    FROM_DATA,
+    RUN_CONFIG,
+    resumed_config,
+    saved_config,
+)
 from foreframe.serve.options import HOST, PORT
-from foreframe.system.device import DeviceName
+from foreframe.training.options import Compute, TrainOptions
 
 
 @dataclass(frozen=True)
@@ -32,124 +40,99 @@ class Demo:
     """Processes that simulate side by side."""
     fresh: bool = False
     """Remove the run and the dataset first."""
-    device: DeviceName = "auto"
-    """Where to compute."""
+    compute: Compute = field(default_factory=Compute)
     model: ModelConfig = field(default_factory=lambda: recipe("demo").model)
     train: TrainConfig = field(default_factory=lambda: recipe("demo").train)
 
     def run(self, words: Sequence[str]) -> None:
-        page = run_demo(
-            RunConfig("demo", self.model, self.train),
-            self.data,
-            self.out,
-            sequences=self.sequences,
-            workers=self.workers,
-            device=self.device,
-            fresh=self.fresh,
-        )
-        say(f"Open {page} in a browser.")
+        if self.fresh:
+            _remove(self.data, "dataset.json")
+            _remove(self.out, RUN_CONFIG)
+        say(f"1/5 simulate {self.sequences} sequences into {self.data}")
+        self._simulate()
+        say(f"2/5 train demo into {self.out}")
+        self._train(words)
+        say("3/5 evaluate on the test split")
+        self._evaluate()
+        say("4/5 predict the first test sequence")
+        self._predict()
+        say("5/5 write the report")
+        from foreframe.report import write_report
+
+        say(f"Open {write_report(self.out)} in a browser.")
         data = "" if self.data == Path("data/push") else f" --data {self.data}"
         say(f"Drive the robot: foreframe serve {self.out}{data}, then open http://{HOST}:{PORT}/")
 
-
-def run_demo(
-    config: RunConfig,
-    data: Path,
-    out: Path,
-    *,
-    sequences: int,
-    workers: int,
-    seed: int = 0,
-    device: DeviceName = "auto",
-    fresh: bool = False,
-) -> Path:
-    """Simulate a dataset, train on it, evaluate, predict and write the report.
-
-    Args:
-        config: the run; frames are simulated at the size that its net takes.
-        data: folder of the simulated dataset.
-        out: the run folder.
-        sequences: simulated sequences in all.
-        workers: simulating processes.
-        seed: of the simulation.
-        device: "auto", "cpu", "cuda" or "mps".
-        fresh: remove the dataset and the run first.
-
-    Returns:
-        the report's path.
-
-    Raises:
-        ForeframeError: ``data`` or ``out`` hold something else, or a step fails.
-    """
     # PyTorch and MuJoCo take a second to import, which the other commands are spared.
-    from foreframe.evaluation.card import Card
-    from foreframe.evaluation.evaluate import evaluate
-    from foreframe.evaluation.options import EvaluateOptions, PredictOptions
-    from foreframe.evaluation.predict import predict
-    from foreframe.report import write_report
-    from foreframe.simulator.simulate import SimulateOptions, simulate
-    from foreframe.system.workers import Execution
-    from foreframe.training.start import start
 
-    if fresh:
-        _remove(data, "dataset.json")
-        _remove(out, RUN_CONFIG)
+    def _simulate(self) -> None:
+        from foreframe.simulator.simulate import SimulateOptions, simulate
+        from foreframe.system.workers import Execution
 
-    say(f"1/5 simulate {sequences} sequences into {data}")
-    with counting("simulating") as progress:
-        simulate(
-            data,
-            SimulateOptions(sequences=sequences, seed=seed, size=config.model.image_size),
-            execution=Execution(workers=workers),
-            progress=progress,
-        )
-
-    say(f"2/5 train {config.recipe} into {out}")
-    resume = (out / RUN_CONFIG).exists()
-    if resume:
-        saved = saved_config(out)
-        if (saved.train, saved.recipe) != (config.train, config.recipe):
-            raise ForeframeError(
-                f"{out}: holds a run with other settings than this demo's. "
-                "Start over with --fresh (make demo FRESH=1), or give another --out."
-            )
-    with training_display(config) as listener:
-        training = start(config, data, out, resume=resume, device=device, listener=listener)
-        if training.progress.epoch == training.config.train.epochs:
-            say("it is trained already")
-        training.fit()
-
-    say("3/5 evaluate on the test split")
-    best = (out / BEST).stat().st_mtime_ns
-    card_path = out / EVALUATION
-    card = None
-    if card_path.exists() and card_path.stat().st_mtime_ns > best:
-        card = Card.read(card_path)
-    if card is None or card.is_partial:
-        with counting("evaluating") as progress:
-            card = evaluate(
-                out,
-                data,
-                EvaluateOptions(device=device),
-                command=f"foreframe evaluate {out} --data {data}",
-                log=say,
+        with counting("simulating") as progress:
+            simulate(
+                self.data,
+                SimulateOptions(sequences=self.sequences, size=self.model.image_size),
+                execution=Execution(workers=self.workers),
                 progress=progress,
             )
-    show_card(card)
 
-    say("4/5 predict the first test sequence")
-    prediction = out / "prediction"
-    if not (prediction.exists() and prediction.stat().st_mtime_ns > best):
-        shutil.rmtree(prediction, ignore_errors=True)
-        predict(
-            out,
-            list_sequences(data, "test")[0],
-            prediction,
-            PredictOptions(n_future=10, device=device),
-        )
+    def _train(self, words: Sequence[str]) -> None:
+        from foreframe.training.start import start
 
-    say("5/5 write the report")
-    return write_report(out)
+        train = scaled_schedules(self.train, recipe("demo").train, words)
+        config = RunConfig("demo", self.model, train)
+        resume = (self.out / RUN_CONFIG).exists()
+        if resume:
+            config = self._resumed(config)
+        options = TrainOptions(**vars(self.compute), resume=resume)
+        with training_display(config) as listener:
+            training = start(config, self.data, self.out, options, listener=listener)
+            if training.progress.epoch == training.config.train.epochs:
+                say("it is trained already")
+            else:
+                training.fit()
+
+    def _resumed(self, config: RunConfig) -> RunConfig:
+        if saved_config(self.out).train == self.train:  # version 0.1 scaled no schedules
+            config = replace(config, train=self.train)
+        names = {path.rpartition(".")[2] for path in flat(to_dict(config))} - {*FROM_DATA}
+        advice = "Start over with --fresh (make demo FRESH=1), or give another --out."
+        return resumed_config(self.out, config, names, advice=advice)
+
+    def _evaluate(self) -> None:
+        from foreframe.evaluation.card import Card
+        from foreframe.evaluation.evaluate import evaluate
+        from foreframe.evaluation.options import EvaluateOptions
+
+        path = self.out / EVALUATION
+        card = Card.read(path) if self._newer_than_weights(path) else None
+        if card is None or card.is_partial:
+            with counting("evaluating") as progress:
+                card = evaluate(
+                    self.out,
+                    self.data,
+                    EvaluateOptions(device=self.compute.device),
+                    command=f"foreframe evaluate {self.out} --data {self.data}",
+                    log=say,
+                    progress=progress,
+                )
+        show_card(card)
+
+    def _predict(self) -> None:
+        from foreframe.evaluation.options import PredictOptions
+        from foreframe.evaluation.predict import predict
+
+        prediction = self.out / "prediction"
+        if not self._newer_than_weights(prediction):
+            shutil.rmtree(prediction, ignore_errors=True)
+            sequence = list_sequences(self.data, "test")[0]
+            options = PredictOptions(n_future=10, device=self.compute.device)
+            predict(self.out, sequence, prediction, options)
+
+    def _newer_than_weights(self, path: Path) -> bool:
+        best = (self.out / BEST).stat().st_mtime_ns
+        return path.exists() and path.stat().st_mtime_ns > best
 
 
 def _remove(folder: Path, mark: str) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated
 from tyro.conf import Positional, UseAppendAction, arg
 
 from foreframe.commands.console import counting, say
+from foreframe.commands.train import scaled_schedules
 from foreframe.config.model import ModelConfig
 from foreframe.config.recipes import recipe
 from foreframe.config.training import RunConfig, TrainConfig
@@ -41,13 +42,10 @@ class Study:
     train: TrainConfig = field(default_factory=lambda: recipe("lab-small").train)
 
     def run(self, words: Sequence[str]) -> None:
-        from foreframe.study.plan import make_plan, scaled
+        from foreframe.study.plan import make_plan
         from foreframe.study.study import run_study
 
-        train = self.train
-        given = {word.partition("=")[0].replace("_", "-") for word in words}
-        if "--teacher-forcing-start" not in given:
-            train = scaled(train, named_config(self.base).train)
+        train = scaled_schedules(self.train, named_config(self.base).train, words)
         base = RunConfig(self.base, self.model, train)
         plan = make_plan(self.study, base, self.vary, full=self.full)
         try:

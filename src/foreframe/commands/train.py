@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,16 +10,14 @@ from rich.progress import Progress, TaskID, TimeElapsedColumn, TimeRemainingColu
 from rich.table import Table
 from tyro.conf import Positional, arg
 
-from foreframe.commands.console import console, leave, progress_bar, say
+from foreframe.commands.console import console, leave, progress_bar, say, typed
 from foreframe.config.model import ModelConfig
-from foreframe.config.plain import flat, to_dict
 from foreframe.config.recipes import RECIPES
-from foreframe.config.training import RunConfig, TrainConfig, check_config
-from foreframe.errors import ForeframeError
-from foreframe.runs.folder import named_config, saved_config
-from foreframe.system.device import DeviceName
+from foreframe.config.training import RunConfig, TrainConfig, check_config, scaled, scaled_words
+from foreframe.runs.folder import named_config, resumed_config
 from foreframe.system.places import place
 from foreframe.training.listener import Listener
+from foreframe.training.options import TrainOptions
 
 if TYPE_CHECKING:
     from foreframe.training.checkpoint import Progress as TrainingProgress
@@ -37,34 +35,23 @@ class Train:
     """Root of the dataset: the lab's layout, or stores; stores may lie at s3:// and the like."""
     out: Path
     """The run folder."""
-    resume: bool = False
-    """Go on with the run in --out, exactly as if it had never stopped; its saved settings count."""
-    init_from: Path | None = None
-    """A run whose weights this one starts from (fine-tuning)."""
-    device: DeviceName = "auto"
-    """Where to compute; auto takes CUDA, then Apple's MPS, then the CPU."""
-    stop_on_collapse: bool = False
-    """End the training when the model collapses, instead of warning only."""
+    execution: TrainOptions = field(default_factory=TrainOptions)
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
 
     def run(self, words: Sequence[str]) -> None:
         from foreframe.training.start import start
 
-        config = RunConfig(named_config(self.recipe).recipe, self.model, self.train)
-        if self.resume:
-            config = _resumed(config, named_config(self.recipe), self.out)
+        base = named_config(self.recipe)
+        config = RunConfig(base.recipe, self.model, self.train)
+        if self.execution.resume:
+            advice = "Leave these options out, or start a new run from these weights: --init-from."
+            config = resumed_config(self.out, config, {"recipe", *typed(words)}, advice=advice)
+        else:
+            config = replace(config, train=scaled_schedules(self.train, base.train, words))
         with training_display(config) as listener:
-            training = start(
-                config,
-                place(self.data),
-                self.out,
-                resume=self.resume,
-                init_from=self.init_from,
-                device=self.device,
-                listener=listener,
-            )
-            training.fit(stop_on_collapse=self.stop_on_collapse)
+            training = start(config, place(self.data), self.out, self.execution, listener=listener)
+            training.fit()
         say(f"{self.out}: best validation PSNR {training.progress.best_psnr:.2f} dB")
         say(f"Next: foreframe evaluate {self.out} --data {self.data}")
         leave()
@@ -83,12 +70,13 @@ class Schedules:
         from foreframe.config.schedules import kl_weight, learning_rate, teacher_forcing_ratio
         from foreframe.visuals import schedule_plot
 
-        check_config(RunConfig(self.recipe, train=self.train))
-        train, epochs = self.train, self.train.epochs
+        train = scaled_schedules(self.train, named_config(self.recipe).train, words)
+        check_config(RunConfig(self.recipe, train=train))
+        epochs = train.epochs
         steps = epochs * train.steps_per_epoch
         rows = [
             (
-                epoch,
+                epoch + 1,
                 kl_weight(epoch, train.kl, epochs),
                 teacher_forcing_ratio(epoch, train.forcing, epochs),
                 learning_rate(epoch * train.steps_per_epoch, train.rate, steps),
@@ -102,23 +90,18 @@ class Schedules:
             say(str(self.plot))
 
 
-def _resumed(asked: RunConfig, defaults: RunConfig, run: Path) -> RunConfig:
-    """The saved configuration of ``run``, unless a flag asks for something else."""
-    saved = saved_config(run)
-    flat_saved, flat_asked, flat_defaults = (flat(to_dict(c)) for c in (saved, asked, defaults))
-    changed = [
-        f"--{name.rsplit('.', 1)[-1].replace('_', '-')} is {flat_saved[name]} there"
-        for name, value in flat_asked.items()
-        if value != flat_defaults[name] and value != flat_saved[name]
-    ]
-    if saved.recipe != asked.recipe:
-        changed.insert(0, f"its recipe is {saved.recipe}")
-    if changed:
-        raise ForeframeError(
-            f"{run}: a resumed run keeps its settings: {'; '.join(changed)}. Leave these options "
-            "out, or start a new run from these weights: --init-from."
-        )
-    return saved
+def scaled_schedules(train: TrainConfig, base: TrainConfig, words: Sequence[str]) -> TrainConfig:
+    """``train`` with schedules that fit its number of epochs; says what became of the recipe's.
+
+    Args:
+        train: with the number of epochs that was asked for.
+        base: as the recipe has it.
+        words: what the user typed, which stays as it is.
+    """
+    result = scaled(train, base, typed(words))
+    for line in scaled_words(train, result, base):
+        say(line)
+    return result
 
 
 class TerminalListener(Listener):
@@ -136,7 +119,6 @@ class TerminalListener(Listener):
         self._steps = train.epochs * train.steps_per_epoch
         self._task: TaskID | None = None
         self._packing: TaskID | None = None
-        self._headed = False
 
     def message(self, text: str) -> None:
         say(text)
@@ -160,12 +142,10 @@ class TerminalListener(Listener):
         )
         self._bar.update(self._task, completed=done, description=text)
 
+    def begin(self) -> None:
+        say("epoch     loss      mse     KL     beta    tf  train dB  val dB  frames/s  seconds")
+
     def epoch(self, row: dict[str, Any]) -> None:
-        if not self._headed:
-            self._headed = True
-            say(
-                "epoch     loss      mse     KL     beta    tf  train dB  val dB  frames/s  seconds"
-            )
         say(
             f"{row['epoch'] + 1:5d} {row['loss']:8.5f} {row['mse']:8.5f} {row['kld']:6.2f} "
             f"{row['beta']:8.1e} {row['teacher_forcing_ratio']:5.2f} {row['psnr']:9.2f} "

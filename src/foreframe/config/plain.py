@@ -53,6 +53,11 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return paths
 
 
+def option(path: str) -> str:
+    """The option that sets the field at a path: "train.rate.lr_warmup" is --lr-warmup."""
+    return f"--{path.rpartition('.')[2].replace('_', '-')}"
+
+
 def differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str]:
     """What two settings differ in, in words: "train.rate.lr is 0.002 there and 0.001 here".
 
@@ -116,9 +121,9 @@ def as_flags(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str
     for path, value in flat(values).items():
         if path in usual and value == usual[path]:
             continue
-        name = path.rpartition(".")[2].replace("_", "-")
+        flag = option(path)
         if isinstance(value, bool):
-            flags.append(f"--{name}" if value else f"--no-{name}")
+            flags.append(flag if value else f"--no-{flag.removeprefix('--')}")
         else:
-            flags += [f"--{name}", str(value)]
+            flags += [flag, str(value)]
     return flags

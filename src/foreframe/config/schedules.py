@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-from foreframe.errors import ForeframeError
+from foreframe.errors import ForeframeError, at_least
 
 
 @dataclass(frozen=True)
@@ -74,34 +74,36 @@ def check_schedules(kl: KLSchedule, forcing: TeacherForcing, epochs: int) -> Non
     Raises:
         ForeframeError: names the option, its value and the range it must lie in.
     """
-    if epochs < 1:
-        raise ForeframeError(f"--epochs {epochs}: at least 1 epoch is needed.")
-    if kl.beta_max < 0 or not math.isfinite(kl.beta_max):
-        raise ForeframeError(f"--beta-max {kl.beta_max}: the KL weight must be 0 or more.")
-    if kl.free_bits < 0 or not math.isfinite(kl.free_bits):
-        raise ForeframeError(f"--free-bits {kl.free_bits}: must be 0 or more nats.")
-    if kl.kl_schedule != "constant":
-        cycles = _cycles(kl)
-        if not 0 < kl.kl_ratio <= 1:
-            raise ForeframeError(f"--kl-ratio {kl.kl_ratio}: must be above 0 and at most 1.")
-        if cycles < 1:
-            raise ForeframeError(f"--kl-cycles {cycles}: at least 1 cycle is needed.")
-        if epochs < 2 * cycles:
-            raise ForeframeError(
-                f"--kl-cycles {cycles}: a cycle needs at least 2 epochs, so {2 * cycles} in all, "
-                f"and --epochs is {epochs}. Use more epochs or fewer cycles."
-            )
+    at_least(1, epochs=epochs)
+    _check_kl(kl, epochs)
     if not 0 <= forcing.teacher_forcing_floor <= 1:
         raise ForeframeError(
             f"--teacher-forcing-floor {forcing.teacher_forcing_floor}: must lie in [0, 1]."
         )
-    if forcing.teacher_forcing == "linear":
-        start = forcing.teacher_forcing_start
-        if not 0 <= start < epochs - 1:
-            raise ForeframeError(
-                f"--teacher-forcing-start {start}: must be at least 0 and less than --epochs - 1 = "
-                f"{epochs - 1}, so that the ratio has an epoch to fall in."
-            )
+    start = forcing.teacher_forcing_start
+    if forcing.teacher_forcing == "linear" and not 0 <= start < epochs - 1:
+        raise ForeframeError(
+            f"--teacher-forcing-start {start}: must be at least 0 and less than --epochs - 1 = "
+            f"{epochs - 1}, so that the ratio has an epoch to fall in."
+        )
+
+
+def _check_kl(kl: KLSchedule, epochs: int) -> None:
+    if not 0 <= kl.beta_max < math.inf:
+        raise ForeframeError(f"--beta-max {kl.beta_max}: the KL weight must be 0 or more.")
+    if not 0 <= kl.free_bits < math.inf:
+        raise ForeframeError(f"--free-bits {kl.free_bits}: must be 0 or more nats.")
+    if kl.kl_schedule == "constant":
+        return
+    cycles = _cycles(kl)
+    if not 0 < kl.kl_ratio <= 1:
+        raise ForeframeError(f"--kl-ratio {kl.kl_ratio}: must be above 0 and at most 1.")
+    at_least(1, kl_cycles=cycles)
+    if epochs < 2 * cycles:
+        raise ForeframeError(
+            f"--kl-cycles {cycles}: a cycle needs at least 2 epochs, so {2 * cycles} in all, "
+            f"and --epochs is {epochs}. Use more epochs or fewer cycles."
+        )
 
 
 def _cycles(kl: KLSchedule) -> int:

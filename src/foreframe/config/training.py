@@ -1,11 +1,14 @@
 """What a run is: the model and the training, complete, as run.json holds it."""
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from foreframe.config.model import ModelConfig
+from foreframe.config.plain import flat, option, to_dict
 from foreframe.config.schedules import KLSchedule, LearningRate, TeacherForcing, check_schedules
-from foreframe.errors import ForeframeError
+from foreframe.errors import ForeframeError, at_least
 from foreframe.system.device import Precision
 
 
@@ -64,22 +67,18 @@ def check_config(config: RunConfig) -> None:
         ForeframeError: names the option, its value and what it must be.
     """
     train = config.train
-    least = {
-        "epochs": 1,
-        "steps_per_epoch": 1,
-        "batch_size": 2,  # batch normalisation of a 1x1 map needs two values
-        "n_past": 2 if config.model.skips_from == "svg" else 1,
-        "n_future": 1,
-        "validation_sequences": 1,
-        "sample_every": 1,
-        "checkpoint_every": 1,
-        "seed": 0,
-    }
-    for name, minimum in least.items():
-        if getattr(train, name) < minimum:
-            raise ForeframeError(
-                f"--{name.replace('_', '-')} {getattr(train, name)}: must be at least {minimum}."
-            )
+    at_least(
+        1,
+        epochs=train.epochs,
+        steps_per_epoch=train.steps_per_epoch,
+        n_future=train.n_future,
+        validation_sequences=train.validation_sequences,
+        sample_every=train.sample_every,
+        checkpoint_every=train.checkpoint_every,
+    )
+    at_least(2, batch_size=train.batch_size)  # batch normalisation of a 1x1 map needs two values
+    at_least(2 if config.model.skips_from == "svg" else 1, n_past=train.n_past)
+    at_least(0, seed=train.seed)
     if not (train.rate.lr > 0 and math.isfinite(train.rate.lr)):
         raise ForeframeError(f"--lr {train.rate.lr}: must be above 0.")
     if train.arm_epochs and config.model.net != "places64":
@@ -91,3 +90,47 @@ def check_config(config: RunConfig) -> None:
     if not 0 <= train.ema < 1:
         raise ForeframeError(f"--ema {train.ema}: must be at least 0 and below 1.")
     check_schedules(train.kl, train.forcing, train.epochs)
+
+
+def scaled(train: TrainConfig, base: TrainConfig, typed: Collection[str] = ()) -> TrainConfig:
+    """The training with the schedules of ``base`` brought to its own number of epochs.
+
+    Teacher forcing begins to decay at the same share of all epochs: after epoch 11 of 150 is after
+    epoch 1 of 12. Every KL cycle keeps the two epochs that it needs at least. A single epoch has no
+    room for either: the KL weight is constant then, and the true frame is always fed.
+
+    Args:
+        train: with the number of epochs that was asked for.
+        base: as the recipe has it.
+        typed: names of fields that the user has set, and which therefore stay.
+    """
+    epochs = train.epochs
+    if epochs == base.epochs or epochs < 1:
+        return train
+
+    def untyped(**values: Any) -> dict[str, Any]:
+        return {name: value for name, value in values.items() if name not in typed}
+
+    start = round(base.forcing.teacher_forcing_start * epochs / base.epochs)
+    kl = untyped(kl_cycles=min(base.kl.kl_cycles, max(1, epochs // 2)))
+    forcing = untyped(teacher_forcing_start=min(start, max(0, epochs - 2)))
+    if epochs == 1 and kl:
+        kl |= untyped(kl_schedule="constant")
+    if epochs == 1 and forcing and train.forcing.teacher_forcing == "linear":
+        forcing |= untyped(teacher_forcing="always")
+    return replace(train, kl=replace(train.kl, **kl), forcing=replace(train.forcing, **forcing))
+
+
+def scaled_words(train: TrainConfig, result: TrainConfig, base: TrainConfig) -> list[str]:
+    """A line for the user if ``scaled`` set options that are in use; else none."""
+    before, after = flat(to_dict(train)), flat(to_dict(result))
+    unused = set()
+    if result.kl.kl_schedule != "cyclical":
+        unused.add("kl.kl_cycles")
+    if result.forcing.teacher_forcing != "linear":
+        unused.add("forcing.teacher_forcing_start")
+    changes = [path for path in after if after[path] != before[path] and path not in unused]
+    if not changes:
+        return []
+    options = ", ".join(f"{option(path)} {after[path]}" for path in changes)
+    return [f"The schedules of {base.epochs} epochs are brought to {train.epochs}: {options}."]

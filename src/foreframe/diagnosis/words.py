@@ -3,7 +3,7 @@
 from foreframe.diagnosis.measure import Measured
 from foreframe.diagnosis.result import Verdict
 from foreframe.model.latent import LatentNumbers
-from foreframe.training.health import BLOWN_NATS, BLOWN_SIGMA
+from foreframe.training.health import latent_blown_up
 
 UNUSED_NATS = 0.05
 """KL, nats a step, below which the latent carries nothing."""
@@ -53,7 +53,7 @@ def verdicts(measured: Measured, *, beta_max: float, z_dim: int) -> list[Verdict
 
 
 def _blown(latent: LatentNumbers, beta_max: float) -> Verdict | None:
-    if latent.kl <= BLOWN_NATS and latent.sigma_q[-1] <= BLOWN_SIGMA:
+    if not latent_blown_up(latent.kl, latent.sigma_q[-1]):
         return None
     return Verdict(
         "ill",

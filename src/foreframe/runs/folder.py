@@ -12,9 +12,10 @@ RUN/diagnosis.json        what the latent carries
 """
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 
-from foreframe.config.plain import from_dict
+from foreframe.config.plain import differences, flat, from_dict, option, to_dict
 from foreframe.config.recipes import recipe
 from foreframe.config.training import RunConfig
 from foreframe.errors import ForeframeError
@@ -33,6 +34,9 @@ PROBE_FIGURE = "probe.png"
 PROBE_MAPS = "probe-maps.png"
 DIAGNOSIS = "diagnosis.json"
 DIAGNOSIS_FIGURE = "diagnosis.png"
+
+FROM_DATA = ("action_dim", "position_dim")
+"""Settings of the model that the training data decide, whatever was asked for."""
 
 
 def saved_config(run: Path) -> RunConfig:
@@ -66,3 +70,34 @@ def has_limit(command: str) -> bool:
     Version 0.1 wrote the card of such a command where a whole split's belongs.
     """
     return re.search(r"(^|\s)--limit(\s|=)", command) is not None
+
+
+def resumed_config(
+    run: Path, asked: RunConfig, names: Collection[str], *, advice: str
+) -> RunConfig:
+    """The saved configuration of a run that is gone on with: it keeps its settings.
+
+    Args:
+        run: the run folder.
+        asked: what the user asks for now.
+        names: of the fields in which both must agree.
+        advice: what the user can do if they do not.
+
+    Raises:
+        ForeframeError: names the fields in which they differ, or there is no run.
+    """
+    saved = saved_config(run)
+    there, here = (
+        {
+            "its recipe" if path == "recipe" else option(path): value
+            for path, value in flat(to_dict(config)).items()
+            if path.rpartition(".")[2] in names
+        }
+        for config in (saved, asked)
+    )
+    differing = differences(there, here)
+    if differing:
+        raise ForeframeError(
+            f"{run}: a resumed run keeps its settings: {'; '.join(differing)}. {advice}"
+        )
+    return saved

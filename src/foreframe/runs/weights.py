@@ -1,4 +1,4 @@
-"""Tensors in safetensors files: written whole, found, and read with a clear message."""
+"""Tensors in safetensors files: written whole, located, and read with a clear message."""
 
 import re
 from collections.abc import Mapping

@@ -2,7 +2,7 @@
 
 import shlex
 
-from foreframe.config.plain import as_flags, to_dict
+from foreframe.config.plain import as_flags, flat, to_dict
 from foreframe.config.recipes import RECIPES, recipe
 from foreframe.config.training import RunConfig
 
@@ -20,7 +20,11 @@ def commands(config: RunConfig, data: str, limit: int | None) -> list[str]:
     """
     name = config.recipe if config.recipe in RECIPES else "lab-small"
     values = {**to_dict(config), "recipe": name}
-    flags = as_flags(values, to_dict(recipe(name)))
+    defaults = flat(to_dict(recipe(name)))
+    if config.train.epochs != defaults["train.epochs"]:
+        # Schedules that are not given would be scaled to the other number of epochs.
+        del defaults["train.kl.kl_cycles"], defaults["train.forcing.teacher_forcing_start"]
+    flags = as_flags(values, defaults)
     where = ["--data", data]
     scored = [] if limit is None else ["--limit", str(limit)]
     return [

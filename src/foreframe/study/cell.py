@@ -14,8 +14,8 @@ from foreframe.study.plan import Cell
 from foreframe.study.record import Record, Scores, per_sequence
 from foreframe.system.device import DeviceName
 from foreframe.system.places import place
-from foreframe.training.listener import Listener
-from foreframe.training.loop import Diverged
+from foreframe.training.health import Diverged
+from foreframe.training.options import TrainOptions
 from foreframe.training.start import start
 
 RECORD = "cell.json"
@@ -63,9 +63,7 @@ def run_cell(job: Job) -> Record:
     begun = time.monotonic()
     data = place(job.root)
     resume = (job.folder / RUN_CONFIG).exists()
-    training = start(
-        job.config, data, job.folder, resume=resume, device=job.device, listener=Listener()
-    )
+    training = start(job.config, data, job.folder, TrainOptions(device=job.device, resume=resume))
     diverged: int | None = None
     try:
         training.fit()

@@ -9,7 +9,7 @@ from scipy import stats
 
 from foreframe.metrics.intervals import Difference, over_seeds
 from foreframe.study.record import Record
-from foreframe.training.health import COLLAPSE_PATIENCE, looks_collapsed
+from foreframe.training.health import collapsed, latent_unused
 
 Epoch = Mapping[str, Any]
 """A row of a run's history."""
@@ -82,11 +82,7 @@ def summarise(records: Sequence[Record]) -> Summary:
         ],
         collapsed=[record.seed for record in records if has_collapsed(record)],
         diverged=[record.seed for record in records if record.diverged is not None],
-        unused=[
-            record.seed
-            for record in records
-            if record.history and record.history[-1].get("active_units") == 0
-        ],
+        unused=[record.seed for record in records if latent_unused(record.history)],
         seconds=[record.seconds for record in records],
         spikes=[kl_spikes(record.history) for record in records],
         jumps=[kl_jumps(record.history) for record in records],
@@ -95,17 +91,8 @@ def summarise(records: Sequence[Record]) -> Summary:
 
 def has_collapsed(record: Record) -> bool:
     """Whether a run diverged, or its validations looked collapsed so often in a row as to warn."""
-    if record.diverged is not None:
-        return True
     epochs = record.config.train.epochs
-    best: float | None = None
-    running = most = 0
-    for row in record.history:
-        value = row["validation_psnr"]
-        running = running + 1 if looks_collapsed(value, best, row["epoch"], epochs) else 0
-        most = max(most, running)
-        best = value if best is None else max(best, value)
-    return most >= COLLAPSE_PATIENCE
+    return record.diverged is not None or collapsed(record.history, epochs)
 
 
 def cycle_starts(history: Sequence[Epoch]) -> list[int]:

@@ -6,7 +6,7 @@ from itertools import product
 from typing import Any, get_args, get_type_hints
 
 from foreframe.config.plain import changed
-from foreframe.config.training import RunConfig, TrainConfig, check_config
+from foreframe.config.training import RunConfig, check_config
 from foreframe.errors import ForeframeError
 
 Settings = tuple[tuple[str, Any], ...]
@@ -166,19 +166,6 @@ def _report_plan(name: str, base: RunConfig) -> Plan:
         adjusted.append(replace(comparison, cells=(first, *others)))
     wanted = {cell for comparison in adjusted for cell in comparison.cells}
     return Plan(name, tuple(cell for key, cell in cells.items() if key in wanted), tuple(adjusted))
-
-
-def scaled(train: TrainConfig, base: TrainConfig) -> TrainConfig:
-    """The training with its teacher-forcing decay begun at the same share of all epochs as before.
-
-    Epoch 11 of 150 is epoch 1 of 12.
-
-    Args:
-        train: with the number of epochs that was asked for.
-        base: as the recipe has it.
-    """
-    start = round(base.forcing.teacher_forcing_start * train.epochs / base.epochs)
-    return replace(train, forcing=replace(train.forcing, teacher_forcing_start=start))
 
 
 def configured(base: RunConfig, cell: Cell, seed: int) -> RunConfig:

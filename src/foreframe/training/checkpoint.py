@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
 
 from foreframe.config.plain import to_dict
 from foreframe.errors import ForeframeError
@@ -20,7 +21,7 @@ from foreframe.runs.folder import BEST, LAST, LAST_GOOD, MODEL_CONFIG
 from foreframe.runs.hub import VideoCVAE
 from foreframe.runs.weights import load_into, read_tensors, write_tensors
 from foreframe.system.files import write_json
-from foreframe.training.average import WeightAverage
+from foreframe.training.average import averages
 
 _MODEL, _OPTIMIZER, _AVERAGE = "model.", "optimizer.", "average."
 
@@ -39,10 +40,13 @@ class Progress:
     """Training time spent on those steps."""
     best_psnr: float | None = None
     """Best validation PSNR so far, dB."""
-    collapsed_validations: int = 0
-    """Validations in a row that looked like a collapse."""
     history: list[dict[str, Any]] = field(default_factory=list)
     """One row for each epoch done."""
+
+    def next_epoch(self) -> None:
+        """Go on to the beginning of the next epoch."""
+        self.epoch, self.step = self.epoch + 1, 0
+        self.totals, self.seconds = [0.0, 0.0, 0.0], 0.0
 
 
 def save_best(run: Path, model: VideoCVAE) -> None:
@@ -56,7 +60,7 @@ def save_last(
     model: VideoCVAE,
     optimizer: torch.optim.Optimizer,
     progress: Progress,
-    average: WeightAverage | None = None,
+    average: AveragedModel | None = None,
 ) -> None:
     """Write everything a resume needs, in one file."""
     tensors: dict[str, Tensor] = {_MODEL + name: t for name, t in model.state_dict().items()}
@@ -64,7 +68,7 @@ def save_last(
         for moment, value in optimizer.state[parameter].items():
             tensors[f"{_OPTIMIZER}{moment}.{name}"] = value
     if average is not None:
-        tensors |= {_AVERAGE + name: t for name, t in average.tensors.items()}
+        tensors |= {_AVERAGE + name: t for name, t in averages(average).items()}
     write_tensors(run / LAST, tensors, {"progress": json.dumps(to_dict(progress))})
 
 
@@ -72,7 +76,7 @@ def load_last(
     run: Path,
     model: VideoCVAE,
     optimizer: torch.optim.Optimizer,
-    average: WeightAverage | None = None,
+    average: AveragedModel | None = None,
 ) -> Progress:
     """Restore ``model``, ``optimizer`` and ``average`` in place from the run's last checkpoint.
 
@@ -82,7 +86,9 @@ def load_last(
     path = run / LAST
     tensors, metadata = read_tensors(path)
     try:
-        progress = Progress(**json.loads(metadata["progress"]))
+        values = json.loads(metadata["progress"])
+        values.pop("collapsed_validations", None)  # in version 0.1; the history says as much
+        progress = Progress(**values)
     except (KeyError, TypeError, ValueError) as error:
         raise ForeframeError(
             f"{path}: holds no progress to resume from ({error}); "
@@ -92,7 +98,7 @@ def load_last(
         name.removeprefix(_MODEL): t for name, t in tensors.items() if name.startswith(_MODEL)
     }
     load_into(model, weights, path)
-    for name, tensor in ({} if average is None else average.tensors).items():
+    for name, tensor in ({} if average is None else averages(average)).items():
         if _AVERAGE + name not in tensors:
             raise ForeframeError(
                 f"{path}: holds no moving average of the weights; it was written without --ema."

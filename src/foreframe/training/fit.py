@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,16 @@ import numpy as np
 
 from foreframe.config.plain import changed
 from foreframe.config.recipes import recipe as named_recipe
-from foreframe.config.training import RunConfig, check_config
+from foreframe.config.training import RunConfig, check_config, scaled, scaled_words
 from foreframe.data.imports.division import FEW, Piece, divide, divide_by_time
 from foreframe.data.recording import Fit, Recording, finite, fit_recording
 from foreframe.data.store.writer import write_store
 from foreframe.errors import ForeframeError
 from foreframe.runs.hub import VideoCVAE, load_model
+from foreframe.system.device import DeviceName
 from foreframe.system.files import whole_folder
 from foreframe.training.listener import Interrupted, Listener
+from foreframe.training.options import TrainOptions
 from foreframe.training.start import start
 
 Arrays = Any
@@ -32,7 +35,7 @@ def fit(
     *,
     out: Path | str | None = None,
     validate: float = 0.1,
-    device: str = "auto",
+    device: DeviceName = "auto",
     log: Callable[[str], None] = print,
     **settings: Any,
 ) -> VideoCVAE:
@@ -65,8 +68,12 @@ def fit(
             the training diverged.
         KeyboardInterrupt: after a checkpoint was written; the message says how to go on.
     """
-    config = changed(named_recipe(recipe), settings, "fit")
+    base = named_recipe(recipe)
+    asked = changed(base, settings, "fit")
+    config = replace(asked, train=scaled(asked.train, base.train, settings))
     check_config(config)
+    for line in scaled_words(asked.train, config.train, base.train):
+        log(line)
     recordings = _recordings(frames, actions, positions)
     _require_condition(config, actions is not None, positions is not None)
     out = _free_folder() if out is None else Path(out)
@@ -77,7 +84,9 @@ def fit(
     _write(data, recordings, pieces, config.model.image_size)
     log(f"{data}: {len(recordings)} recordings; training {config.recipe} into {out}")
     try:
-        training = start(config, data, out, device=device, listener=_Lines(log, config))
+        training = start(
+            config, data, out, TrainOptions(device=device), listener=_Lines(log, config)
+        )
     except ForeframeError:
         shutil.rmtree(data)
         raise

@@ -5,12 +5,10 @@ seed and the step alone, the schedules of the epoch alone. A resume needs the te
 """
 
 import math
-import signal
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import replace
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +21,6 @@ from torch.utils.tensorboard import SummaryWriter
 from foreframe.config.schedules import kl_weight, learning_rate, teacher_forcing_ratio
 from foreframe.config.training import RunConfig, check_config
 from foreframe.data.store.batches import prefetch
-from foreframe.data.store.opened import open_split, require
-from foreframe.data.store.store import Store
 from foreframe.errors import ForeframeError
 from foreframe.model.clip import Clip
 from foreframe.runs.folder import HISTORY, LAST, LAST_GOOD
@@ -33,21 +29,19 @@ from foreframe.runs.kinematics import fit_kinematics
 from foreframe.system.device import autocast, choose_device, keep_freed_memory
 from foreframe.system.files import write_json
 from foreframe.system.places import Place
-from foreframe.training import checkpoint
-from foreframe.training.average import WeightAverage
+from foreframe.training import checkpoint, health
+from foreframe.training.average import moving_average
 from foreframe.training.checkpoint import Progress
-from foreframe.training.health import COLLAPSE_PATIENCE, beginning, looks_collapsed
-from foreframe.training.listener import Interrupted, Listener
+from foreframe.training.listener import Interrupted, Listener, interrupts
+from foreframe.training.options import TrainOptions
 from foreframe.training.processes import Processes
+from foreframe.training.rows import Totals, latent_columns, log_row, means
+from foreframe.training.splits import check_share, fitted, open_splits
+from foreframe.training.threads import use_threads
 from foreframe.training.validate import Validation
 
-
-class Diverged(ForeframeError):
-    """The loss or the weights are no longer finite; the last good checkpoint is kept."""
-
-
-_COPY = 1.0
-"""Seconds within which a second signal is a launcher's copy of the first."""
+_TELL_EVERY = 0.5
+"""Seconds between two reports within an epoch."""
 
 
 def step_draws(config: RunConfig, global_step: int, batch_size: int) -> tuple[Tensor, float]:
@@ -71,7 +65,7 @@ class Training:
         config: the complete configuration.
         data: root of a dataset, in the lab's layout or as stores.
         out: the run folder.
-        device: "auto", "cpu", "cuda" or "mps".
+        options: how it is started; ``start`` sees to ``resume`` and ``init_from``.
         listener: who is told what happens.
 
     Raises:
@@ -83,22 +77,25 @@ class Training:
         config: RunConfig,
         data: Place,
         out: Path,
+        options: TrainOptions | None = None,
         *,
-        device: str = "auto",
         listener: Listener | None = None,
     ) -> None:
+        self.options = options or TrainOptions()
+        self.options.check()
         check_config(config)
-        self.processes = Processes(choose_device(device))
+        self.processes = Processes(choose_device(self.options.device))
         self.device = self.processes.device
+        self.listener = listener if listener and self.processes.first else Listener()
         if self.device.type == "cpu":
             keep_freed_memory()
-        _check_share(config, self.processes.number)
-        self.listener = listener if listener and self.processes.first else Listener()
+            use_threads(self.options.threads, self.listener.message)
+        check_share(config, self.processes.number)
         # The first packs what has to be packed, and the others find it there.
-        self.splits = self.processes.first_before_others(lambda: self._open(config, data))
-        self.config = _with_widths_of(self.splits["train"], config)
-        for store in self.splits.values():
-            _require_for(self.config, store)
+        self.splits = self.processes.first_before_others(
+            lambda: open_splits(config, data, self.listener)
+        )
+        self.config = fitted(config, self.splits)
         self.data, self.out = data, out
         torch.manual_seed(config.train.seed)
         self.model = VideoCVAE(self.config.model)
@@ -106,9 +103,9 @@ class Training:
         self.model.standardise_condition(
             *(
                 None
-                if found is None
-                else (torch.from_numpy(found.mean), torch.from_numpy(found.deviation))
-                for found in (statistics["actions"], statistics["positions"])
+                if columns is None
+                else (torch.from_numpy(columns.mean), torch.from_numpy(columns.deviation))
+                for columns in (statistics["actions"], statistics["positions"])
             )
         )
         if self.config.model.net == "places64":
@@ -117,35 +114,40 @@ class Training:
             if kinematics is not None:
                 self.model.teach_kinematics(torch.from_numpy(kinematics.matrix))
         self.model.to(self.device)
-        self._together: nn.Module = self.model
-        if self.processes.number > 1:
-            # Averages the gradients. The statistics of batch normalisation are those of all frames
-            # in every process (see nets.norm), so nothing has to be sent round.
-            with warnings.catch_warnings():
-                # PyTorch 2.13 calls the option deprecated; its successor is missing before.
-                warnings.simplefilter("ignore", FutureWarning)
-                self._together = DistributedDataParallel(self.model, broadcast_buffers=False)
+        self._together = self._averaging_gradients()
         self.optimizer = torch.optim.Adam(
             self.model.parameters(),
             lr=config.train.rate.lr,
             betas=(0.9, 0.999),
             fused=self.device.type in ("cpu", "cuda"),
         )
-        self.average = WeightAverage(self.model, config.train.ema) if config.train.ema else None
+        self.average = moving_average(self.model, config.train.ema) if config.train.ema else None
         self.validation = Validation(self.splits["validate"], config.train, self.device)
         self.progress = Progress()
 
-    def _open(self, config: RunConfig, data: Place) -> dict[str, Store]:
-        return {
-            split: open_split(
-                data,
-                split,
-                size=config.model.image_size,
-                log=self.listener.message,
-                progress=self.listener.packing,
-            )
-            for split in ("train", "validate")
-        }
+    def _averaging_gradients(self) -> nn.Module:
+        """The model as it is trained: with several processes, their gradients are averaged."""
+        if self.processes.number == 1:
+            return self.model
+        with warnings.catch_warnings():
+            # PyTorch 2.13 calls the option deprecated; its successor is missing before.
+            warnings.simplefilter("ignore", FutureWarning)
+            # The statistics of batch normalisation are those of all frames in every process (see
+            # nets.norm), so nothing has to be sent round.
+            return DistributedDataParallel(self.model, broadcast_buffers=False)
+
+    @property
+    def judged(self) -> VideoCVAE:
+        """The model that is validated and saved as the best: the average, if there is one."""
+        if self.average is None:
+            return self.model
+        averaged: VideoCVAE = self.average.module  # type: ignore[assignment]
+        return averaged
+
+    @property
+    def steps_done(self) -> int:
+        """Optimiser steps since the beginning of the run."""
+        return self.progress.epoch * self.config.train.steps_per_epoch + self.progress.step
 
     # -- one step -------------------------------------------------------------------------------
 
@@ -181,266 +183,155 @@ class Training:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.average is not None:
-            self.average.update(global_step)
+            # Nothing random and nothing counted has a state: the warm-up, too, knows its step.
+            self.average.n_averaged.fill_(global_step + 1)
+            self.average.update_parameters(self.model)
         return torch.stack([logs["loss"], logs["mse"], logs["kld"]])
 
     # -- the whole run --------------------------------------------------------------------------
 
-    def fit(self, *, stop_on_collapse: bool = False) -> list[dict[str, Any]]:
+    def fit(self) -> list[dict[str, Any]]:
         """Train to the last epoch from where ``progress`` stands; returns the history.
 
         Raises:
             Interrupted: on Ctrl-C, after saving.
-            ForeframeError: the loss is not finite, or (``stop_on_collapse``) the model collapsed.
+            Diverged: the loss is not finite.
+            ForeframeError: the model collapsed, and ``stop_on_collapse`` is among the options.
         """
-        train, processes = self.config.train, self.processes
-        with _interrupts(several=processes.number > 1) as interrupted, ExitStack() as stack:
+        epochs, processes = self.config.train.epochs, self.processes
+        with interrupts(several=processes.number > 1) as interrupted, ExitStack() as stack:
             with processes.agreed():
                 if processes.first:
-                    writer = stack.enter_context(self._writer())
-
-            def after_epoch() -> Progress:
-                row = self._end_epoch(writer)
-                self.listener.epoch(row)
-                self._watch_for_collapse(row, stop_on_collapse)
-                return self.progress
-
-            while self.progress.epoch < train.epochs:
+                    board = stack.enter_context(self._board())
+            self.listener.begin()
+            while self.progress.epoch < epochs:
                 self._run_epoch(interrupted)
-                self.progress = processes.on_first(after_epoch)
+                self.progress = processes.on_first(lambda: self._end_epoch(board))
                 (stop,) = processes.any(interrupted())
-                if stop and self.progress.epoch < train.epochs:
+                if stop and self.progress.epoch < epochs:
                     raise Interrupted
         return self.progress.history
 
-    def _writer(self) -> SummaryWriter:
+    def _board(self) -> SummaryWriter:
         # What was logged at this very step is of an epoch that is done: it stays.
-        done = self.progress.epoch * self.config.train.steps_per_epoch + self.progress.step
-        return SummaryWriter(str(self.out / "tensorboard"), purge_step=done + 1)
+        return SummaryWriter(str(self.out / "tensorboard"), purge_step=self.steps_done + 1)
 
     def _run_epoch(self, interrupted: Callable[[], bool]) -> None:
+        """Train from ``progress.step`` to the end of the epoch."""
         train, progress, processes = self.config.train, self.progress, self.processes
         self.model.train()
-        first = progress.epoch * train.steps_per_epoch + progress.step
-        # Apple's GPUs have no double precision.
-        precise = torch.float32 if self.device.type == "mps" else torch.float64
-        totals = torch.tensor(progress.totals, device=self.device, dtype=precise)
-        before, started = progress.seconds, time.monotonic()
-        told = started
-
-        def read_totals() -> None:
-            # The only place where the host waits for the device.
-            progress.totals = processes.mean(totals).tolist()
-            progress.seconds = before + time.monotonic() - started
-            if not all(math.isfinite(total) for total in progress.totals):
-                self._not_finite(progress)
-
+        totals, told = Totals(progress, processes), time.monotonic()
         with prefetch(
             self.splits["train"],
             n_frames=train.n_past + train.n_future,
             batch_size=train.batch_size,
             seed=train.seed,
-            first_step=first,
+            first_step=self.steps_done,
             pin_memory=self.device.type == "cuda",
             process=processes.index,
             processes=processes.number,
         ) as clips:
-            with processes.agreed():
-                clip = next(clips)
-            at_end = False
-            while not at_end:
-                global_step = progress.epoch * train.steps_per_epoch + progress.step
-                totals += self.step(clip.to(self.device), global_step)
-                progress.step += 1
-                at_end = progress.step == train.steps_per_epoch
-                failure: Exception | None = None
-                if not at_end:
-                    try:
-                        clip = next(clips)
-                    except Exception as error:  # the others must not wait for this process
-                        failure = error
-                now = time.monotonic()
+            clip = _next(clips)
+            self._raise_together(clip)
+            for step in range(progress.step + 1, train.steps_per_epoch + 1):
+                assert isinstance(clip, Clip)
+                totals.add(self.step(clip.to(self.device), self.steps_done))
+                progress.step = step
+                if step == train.steps_per_epoch:
+                    break
+                clip = _next(clips)
                 # Signals, the clock and failing reads are noticed at another step in each process.
                 stop, tell, failed = processes.any(
-                    interrupted(), processes.first and now - told > 0.5, failure is not None
+                    interrupted(),
+                    processes.first and time.monotonic() - told > _TELL_EVERY,
+                    isinstance(clip, Exception),
                 )
                 if failed:
-                    with processes.agreed():
-                        if failure is not None:
-                            raise failure
+                    self._raise_together(clip)
+                save = stop or step % train.checkpoint_every == 0
+                if tell or save:
+                    self._read(totals)
                 if tell:
-                    read_totals()
-                    self.listener.step(progress, self._means())
-                    told = now
-                if (progress.step % train.checkpoint_every == 0 or stop) and not at_end:
-                    read_totals()
-                    # What is saved are the means; each goes on from them, as a resume would.
-                    totals = torch.tensor(progress.totals, device=self.device, dtype=precise)
+                    self.listener.step(progress, means(train, progress))
+                    told = time.monotonic()
+                if save:
+                    totals.restart()
                     processes.on_first(self._save_last)
-                    if stop:
-                        raise Interrupted
-        read_totals()
+                if stop:
+                    raise Interrupted
+        self._read(totals)
 
-    def _means(self) -> dict[str, float]:
-        """The epoch's means so far, its schedules and its speed."""
-        train, progress = self.config.train, self.progress
-        n_frames = train.n_past + train.n_future
-        loss, mse, kld = (total / progress.step for total in progress.totals)
-        frames = progress.step * train.batch_size * n_frames
-        steps = train.epochs * train.steps_per_epoch
-        done = progress.epoch * train.steps_per_epoch + progress.step
-        return {
-            "loss": loss,
-            "mse": mse,
-            "kld": kld,
-            "beta": kl_weight(progress.epoch, train.kl, train.epochs),
-            "teacher_forcing_ratio": teacher_forcing_ratio(
-                progress.epoch, train.forcing, train.epochs
-            ),
-            "lr": learning_rate(done - 1, train.rate, steps),
-            # Of the mean squared error per predicted frame, T / (T - 1) times the logged one.
-            "psnr": -10.0 * math.log10(max(mse * n_frames / (n_frames - 1), 1e-10)),
-            "frames_per_second": frames / max(progress.seconds, 1e-9),
-            "seconds": progress.seconds,
-        }
+    def _raise_together(self, clip: Clip | Exception) -> None:
+        """If a process could not read its part of a batch, all of them raise its error."""
+        with self.processes.agreed():
+            if isinstance(clip, Exception):
+                raise clip
 
-    def _end_epoch(self, writer: SummaryWriter) -> dict[str, Any]:
+    def _read(self, totals: Totals) -> None:
+        if not totals.read():
+            raise self._diverged()
+
+    def _diverged(self) -> health.Diverged:
+        return health.diverged(self.progress.epoch, self.progress.step, self.out / LAST)
+
+    # -- after an epoch, in the first process ---------------------------------------------------
+
+    def _end_epoch(self, board: SummaryWriter) -> Progress:
+        """Validate, log, save; then warn, or end the training, if something goes wrong."""
         train, progress = self.config.train, self.progress
-        row: dict[str, Any] = {"epoch": progress.epoch, **self._means()}
-        with self._shown():
-            row["validation_psnr"] = self.validation.psnr(self.model)
-            latent = self.validation.latent(self.model)
-        if not math.isfinite(row["validation_psnr"]):
-            self._not_finite(progress)
-        row |= {
-            "latent_kl": latent.kl,
-            "active_units": latent.active_units,
-            "sigma_q_least": latent.sigma_q[0],
-            "sigma_q_most": latent.sigma_q[-1],
+        psnr = self.validation.psnr(self.judged)
+        latent = self.validation.latent(self.judged)
+        if not math.isfinite(psnr):
+            raise self._diverged()
+        row: dict[str, Any] = {
+            "epoch": progress.epoch,
+            **means(train, progress),
+            "validation_psnr": psnr,
+            **latent_columns(latent),
         }
-        at = (progress.epoch + 1) * train.steps_per_epoch
-        writer.add_histogram("latent_kl_per_dimension", torch.tensor(latent.kl_per_dimension), at)
-        writer.add_histogram("latent_mean_variance", torch.tensor(latent.mean_variance), at)
-        for name, value in row.items():
-            if name != "epoch":
-                writer.add_scalar(name, value, at)
-        writer.flush()
+        log_row(board, row, latent, self.steps_done)
         progress.history.append(row)
-        warning = beginning(progress.history)
-        if warning is not None:
-            self.listener.message(f"Warning, epoch {progress.epoch + 1}: {warning}")
-        best = progress.best_psnr
-        collapsed = looks_collapsed(row["validation_psnr"], best, progress.epoch, train.epochs)
-        progress.collapsed_validations = progress.collapsed_validations + 1 if collapsed else 0
-        if best is None or row["validation_psnr"] > best:
-            progress.best_psnr = row["validation_psnr"]
-            with self._shown():
-                checkpoint.save_best(self.out, self.model)
-        last_epoch = progress.epoch + 1 == train.epochs
-        if (progress.epoch + 1) % train.sample_every == 0 or last_epoch:
-            self._show(f"epoch-{progress.epoch:03d}.gif")
-        progress.epoch, progress.step = progress.epoch + 1, 0
-        progress.totals, progress.seconds = [0.0, 0.0, 0.0], 0.0
+        if progress.best_psnr is None or psnr > progress.best_psnr:
+            progress.best_psnr = psnr
+            checkpoint.save_best(self.out, self.judged)
+        progress.next_epoch()
+        if progress.epoch % train.sample_every == 0 or progress.epoch == train.epochs:
+            self.validation.gif(self.judged, self._picture("epoch"))
         self._save_last()
         write_json(self.out / HISTORY, progress.history)
-        if progress.collapsed_validations == 0:
+        if not health.collapsed_in_a_row(progress.history, train.epochs)[-1]:
             checkpoint.keep_last_as_good(self.out)
-        return row
+        self.listener.epoch(row)
+        self._warn()
+        return progress
+
+    def _picture(self, kind: str) -> Path:
+        return self.out / "samples" / f"{kind}-{self.progress.epoch:03d}.gif"
 
     def _save_last(self) -> None:
         # The loss may still be finite while the step it led to has ruined the weights.
-        finite = [t.isfinite().all() for t in self.model.state_dict().values()]
-        if not bool(torch.stack(finite).all()):
-            self._not_finite(self.progress)
+        if not health.weights_finite(self.model):
+            raise self._diverged()
         checkpoint.save_last(self.out, self.model, self.optimizer, self.progress, self.average)
 
-    def _not_finite(self, progress: Progress) -> None:
-        last = self.out / LAST
-        kept = f"The last good checkpoint is {last}." if last.exists() else "No checkpoint yet."
-        raise Diverged(
-            f"the loss is not finite in epoch {progress.epoch + 1}, by step {progress.step}: the "
-            f"training has blown up. {kept} "
-            "Lower --lr or --beta-max, or use --precision fp32, and train again."
-        )
-
-    def _shown(self) -> AbstractContextManager[None]:
-        """In here the model has the weights that it is judged by: the average, if there is one."""
-        return self.average.in_place() if self.average is not None else nullcontext()
-
-    def _show(self, name: str) -> None:
-        with self._shown():
-            self.validation.gif(self.model, self.out / "samples" / name)
-
-    # -- collapse -------------------------------------------------------------------------------
-
-    def _watch_for_collapse(self, row: dict[str, Any], stop: bool) -> None:
-        if self.progress.collapsed_validations != COLLAPSE_PATIENCE:
+    def _warn(self) -> None:
+        history, epochs = self.progress.history, self.config.train.epochs
+        warning = health.beginning(history)
+        if warning is not None:
+            self.listener.message(f"Warning, epoch {self.progress.epoch}: {warning}")
+        if not health.collapse_begins(history, epochs):
             return
-        name = f"collapse-epoch-{row['epoch']:03d}.gif"
-        self._show(name)
-        good = self.out / LAST_GOOD
-        kept = f"; the last checkpoint from before is kept in {good}" if good.exists() else ""
-        text = (
-            f"the model has collapsed: validation PSNR {row['validation_psnr']:.1f} dB, for "
-            f"{COLLAPSE_PATIENCE} validations running, best {self.progress.best_psnr:.1f} dB{kept}."
-            f" Its predictions: {self.out / 'samples' / name}. "
-            "Lower --beta-max or --lr, or use more --kl-cycles."
-        )
-        if stop:
+        picture = self._picture("collapse-epoch")
+        self.validation.gif(self.judged, picture)
+        text = health.collapse_words(history, picture, self.out / LAST_GOOD)
+        if self.options.stop_on_collapse:
             raise ForeframeError(text)
         self.listener.message(f"Warning: {text} Training goes on (--stop-on-collapse ends it).")
 
 
-@contextmanager
-def _interrupts(*, several: bool) -> Iterator[Callable[[], bool]]:
-    """Turn Ctrl-C and SIGTERM into a question that the loop asks; a second one ends at once.
-
-    Args:
-        several: a launcher may hand on what the terminal has sent to this process already.
-    """
-    asked: float | None = None
-
-    def handle(number: int, frame: Any) -> None:
-        nonlocal asked
-        now = time.monotonic()
-        if asked is None:
-            asked = now
-        elif not several or now - asked > _COPY:
-            raise KeyboardInterrupt
-
-    previous = {}
-    for number in (signal.SIGINT, signal.SIGTERM):
-        try:
-            previous[number] = signal.signal(number, handle)
-        except ValueError:  # not the main thread: the caller's handlers stay
-            continue
+def _next(clips: Iterator[Clip]) -> Clip | Exception:
+    """The next batch, or why there is none: the other processes must not wait for this one."""
     try:
-        yield lambda: asked is not None
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
-def _check_share(config: RunConfig, processes: int) -> None:
-    batch_size = config.train.batch_size
-    if batch_size % processes:
-        raise ForeframeError(
-            f"--batch-size {batch_size}: is that of all {processes} processes together, and cannot "
-            f"be shared equally. Give a multiple of {processes}."
-        )
-
-
-def _with_widths_of(store: Store, config: RunConfig) -> RunConfig:
-    """``config`` with as many numbers in actions and positions as the data have."""
-    model = config.model
-    action_dim = model.action_dim if store.action_dim is None else store.action_dim
-    position_dim = model.position_dim if store.position_dim is None else store.position_dim
-    return replace(config, model=replace(model, action_dim=action_dim, position_dim=position_dim))
-
-
-def _require_for(config: RunConfig, store: Store) -> None:
-    require(
-        store,
-        n_frames=config.train.n_past + config.train.n_future,
-        needs=config.model.needs,
-    )
+        return next(clips)
+    except Exception as error:
+        return error

@@ -1,4 +1,4 @@
-"""Training processes that work together, as torchrun or accelerate launch start them.
+"""Training processes that work together, as torchrun starts them.
 
 They decide everything together: what one of them raises, all raise, so that none waits for another
 that has ended. What they agree about travels between CPUs, so that no GPU is waited for.
@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from accelerate.state import PartialState
 from torch import Tensor
 
 from foreframe.errors import ForeframeError
@@ -36,41 +35,26 @@ class Processes:
         device: of this one.
 
     Raises:
-        ForeframeError: they cannot train together on this device, or do not find one another.
+        ForeframeError: they cannot train together on this device, or cannot reach one another.
     """
 
     def __init__(self, device: torch.device) -> None:
-        started = int(os.environ.get("WORLD_SIZE", 1))
-        here = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-        if device.type == "cuda" and here > torch.cuda.device_count():
-            raise ForeframeError(
-                f"--device cuda: {here} processes for {torch.cuda.device_count()} GPUs. "
-                "Start at most one process for each GPU, or give --device cpu."
-            )
-        if not dist.is_initialized():
-            # A process that trains twice (tests, notebooks) may want another device then.
-            PartialState._reset_state()
-        try:
-            # Not an Accelerator: settings of its own, such as a precision, would come with it.
-            state = PartialState(cpu=device.type == "cpu")
-            self.device: torch.device = state.device
-            self.number: int = state.num_processes
-            self.index: int = state.process_index
-            self.first = self.index == 0
-            if self.number > 1 and not _groups:
+        self.number = int(os.environ.get("WORLD_SIZE", 1))
+        self.index = int(os.environ.get("RANK", 0)) if self.number > 1 else 0
+        self.first = self.index == 0
+        self.device = device if self.number == 1 else _own_device(device, self.number)
+        if self.number > 1 and not _groups:
+            try:
+                if not dist.is_initialized():
+                    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
                 # Packing the data or a validation, for which the others wait, may take hours.
                 for use in ("agree", "leave"):
                     _groups[use] = dist.new_group(backend="gloo", timeout=timedelta(days=7))
-        except (RuntimeError, ValueError) as error:
-            raise ForeframeError(
-                f"the {started} processes did not find one another "
-                f"({str(error).splitlines()[0]}). Start them with torchrun."
-            ) from error
-        if self.number != started:
-            raise ForeframeError(
-                f"{started} processes were started, which cannot train together on "
-                f"{device.type}. Start them with torchrun, on CUDA or with --device cpu."
-            )
+            except (RuntimeError, ValueError) as error:
+                raise ForeframeError(
+                    f"the {self.number} processes cannot reach one another "
+                    f"({str(error).splitlines()[0]}). Start them with torchrun."
+                ) from error
 
     def part(self, size: int) -> slice:
         """This process's part of a batch of ``size``."""
@@ -138,9 +122,9 @@ class Processes:
         with _others_alive():
             portable = None if own is None else self._portable(own)
             dist.all_gather_object(errors, portable, _groups["agree"])
-        for found in (own, *errors):
-            if found is not None:
-                raise found
+        for raised in (own, *errors):
+            if raised is not None:
+                raise raised
 
     def _portable(self, error: BaseException) -> BaseException:
         """``error`` as the others raise it."""
@@ -153,6 +137,26 @@ class Processes:
         )
 
 
+def _own_device(device: torch.device, number: int) -> torch.device:
+    """The device of this process among ``number``: the CPU, or the GPU of its own."""
+    if device.type not in ("cpu", "cuda"):
+        raise ForeframeError(
+            f"{number} processes were started, which cannot train together on {device.type}. "
+            "Start them with torchrun, on CUDA or with --device cpu."
+        )
+    if device.type == "cpu":
+        return device
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    if here > torch.cuda.device_count():
+        raise ForeframeError(
+            f"--device cuda: {here} processes for {torch.cuda.device_count()} GPUs. "
+            "Start at most one process for each GPU, or give --device cpu."
+        )
+    own = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+    torch.cuda.set_device(own)
+    return own
+
+
 def leave_together(patience: float = 5.0) -> bool:
     """Wait until every process is at its end, then part from them.
 
@@ -162,7 +166,7 @@ def leave_together(patience: float = 5.0) -> bool:
         patience: seconds to wait at most.
 
     Returns:
-        whether all of them came; False if they have not found one another yet.
+        whether all of them came; False if they have not reached one another yet.
     """
     if not _groups:
         return False

@@ -5,11 +5,11 @@ from pathlib import Path
 import torch
 
 import foreframe
-from foreframe.config.plain import to_dict
+from foreframe.config.plain import differences, to_dict
 from foreframe.config.training import RunConfig
 from foreframe.errors import ForeframeError
-from foreframe.runs.folder import LAST, RUN_CONFIG
-from foreframe.runs.hub import VideoCVAE, load_model
+from foreframe.runs.folder import FROM_DATA, LAST, RUN_CONFIG
+from foreframe.runs.hub import load_model
 from foreframe.runs.kinematics import fit_kinematics
 from foreframe.runs.training_data import KEY, TrainingData
 from foreframe.system.device import choose_device
@@ -18,6 +18,7 @@ from foreframe.system.places import Place
 from foreframe.training import checkpoint
 from foreframe.training.listener import Listener
 from foreframe.training.loop import Training
+from foreframe.training.options import TrainOptions
 from foreframe.training.processes import Processes
 
 
@@ -25,31 +26,30 @@ def start(
     config: RunConfig,
     data: Place,
     out: Path,
+    options: TrainOptions | None = None,
     *,
-    resume: bool = False,
-    init_from: Path | None = None,
-    device: str = "auto",
     listener: Listener | None = None,
 ) -> Training:
-    """Set up a run in ``out``: a new one, or with ``resume`` the one that is there.
+    """Set up a run in ``out``: a new one, or with ``options.resume`` the one that is there.
 
     Args:
-        config: of the new run; with ``resume``, the saved one counts (see ``saved_config``).
+        config: of the new run; of a resumed one, the saved configuration (``resumed_config``).
         data: root of the dataset.
         out: the run folder.
-        resume: go on from the last checkpoint.
-        init_from: a run whose best weights a new run starts from.
-        device: "auto", "cpu", "cuda" or "mps".
+        options: how it is started.
         listener: who is told what happens.
 
     Raises:
-        ForeframeError: ``out`` holds a run already and ``resume`` is off, or it holds none.
+        ForeframeError: ``out`` holds a run and is not to be resumed, or it holds none and is; the
+            settings, the data or the weights to start from are refused.
     """
-    processes = Processes(choose_device(device))
+    options = options or TrainOptions()
+    options.check()
+    processes = Processes(choose_device(options.device))
     # The others would find what the first has begun.
-    processes.on_first(lambda: _check_folder(out, resume))
-    training = Training(config, data, out, device=device, listener=listener)
-    if resume:
+    processes.on_first(lambda: _check_folder(out, options.resume))
+    training = Training(config, data, out, options, listener=listener)
+    if options.resume:
         # Each reads the checkpoint, but whether there is one, the first says.
         if processes.on_first((out / LAST).exists):
             with processes.agreed():
@@ -57,11 +57,10 @@ def start(
                     out, training.model, training.optimizer, training.average
                 )
         return training
+    init_from = options.init_from
     if init_from is not None:
         with processes.agreed():
-            training.model.load_state_dict(
-                _matching(load_model(init_from), training.model, init_from).state_dict()
-            )
+            _take_weights(training, init_from)
 
     def write_config() -> None:
         write_json(
@@ -108,16 +107,27 @@ def _check_folder(out: Path, resume: bool) -> None:
         )
 
 
-def _matching(source: VideoCVAE, target: VideoCVAE, where: Path) -> VideoCVAE:
-    ours, theirs = to_dict(target.config), to_dict(source.config)
-    different = [
-        f"{key} is {theirs[key]} there and {ours[key]} here"
-        for key in ours
-        if ours[key] != theirs[key]
-    ]
-    if different:
+def _take_weights(training: Training, run: Path) -> None:
+    """Begin with the best weights of ``run``: of every tensor that fits; says which are new.
+
+    Raises:
+        ForeframeError: its model has other settings, which could be given here, too.
+    """
+    source, target = load_model(run), training.model
+    theirs, ours = to_dict(source.config), to_dict(target.config)
+    widths = {name: theirs[name] for name in FROM_DATA}
+    others = differences(theirs, ours | widths)
+    if others:
         raise ForeframeError(
-            f"--init-from {where}: its model is another one: {'; '.join(different)}. "
+            f"--init-from {run}: its model is another one: {'; '.join(others)}. "
             "Give the same options as that run."
         )
-    return source
+    own = target.state_dict()
+    fitting = {k: t for k, t in source.state_dict().items() if t.shape == own[k].shape}
+    target.load_state_dict(own | fitting)
+    new = [name for name in own if name not in fitting]
+    if new:
+        training.listener.message(
+            f"--init-from {run}: {'; '.join(differences(theirs, ours))}. Taken: {len(fitting)} of "
+            f"{len(own)} tensors. These begin anew: {', '.join(new)}."
+        )

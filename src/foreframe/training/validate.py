@@ -59,12 +59,12 @@ class Validation:
         model.eval()
         with torch.no_grad(), autocast(self.device, self.config.precision):
             condition = model.condition(clip.actions, clip.positions, n_frames)
-            found = model.rollout(
+            rolled = model.rollout(
                 time_first(clip.frames), condition, noise.to(self.device), n_past=n_past
             )
         model.train(was_training)
-        assert found.q is not None
-        return latent_numbers(found.q, found.p)
+        assert rolled.q is not None
+        return latent_numbers(rolled.q, rolled.p)
 
     def gif(self, model: VideoCVAE, path: Path) -> None:
         """Write a GIF of the first few sequences, truth beside prediction."""
