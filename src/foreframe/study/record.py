@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from foreframe.config.plain import from_dict, to_dict
-from foreframe.config.results import Interval, result_from_json, result_to_json
+from foreframe.config.plain import from_dict
+from foreframe.config.results import Interval, Result, result_from_json, result_to_json
 from foreframe.config.training import RunConfig
 from foreframe.evaluation.card import Card
 from foreframe.evaluation.evaluate import card_path
@@ -170,7 +170,7 @@ class Record:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Results:
+class Results(Result):
     """The content of results.json.
 
     Attributes:
@@ -182,26 +182,11 @@ class Results:
         runs: that are done.
     """
 
+    WHAT = "the results of a study"
+
     base: RunConfig
     data: str
     limit: int | None
     commands: list[str]
     foreframe: str
     runs: list[Numbers]
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {**result_to_json(self), "base": to_dict(self.base)}
-
-    @classmethod
-    def from_json(cls, values: Any, where: str) -> "Results":
-        """Build the results from plain values.
-
-        Args:
-            values: as ``to_json`` gives them.
-            where: what they were read from, for the message.
-
-        Raises:
-            ForeframeError: these are not the values of results.
-        """
-        return result_from_json(cls, values, where, "the results of a study")

@@ -380,8 +380,8 @@ def shared_palette(videos: np.ndarray) -> Image.Image:
     pixels = videos.reshape(-1, 3)
     pixels = pixels[:: max(1, len(pixels) // 50_000)]
     sample = Image.fromarray(np.ascontiguousarray(pixels[None]))
-    found = sample.quantize(256 - len(fixed), Image.Quantize.MAXCOVERAGE, kmeans=2)
-    colours = found.getpalette("RGB")
+    quantised = sample.quantize(256 - len(fixed), Image.Quantize.MAXCOVERAGE, kmeans=2)
+    colours = quantised.getpalette("RGB")
     assert colours is not None
     palette = Image.new("P", (1, 1))
     palette.putpalette([c for colour in fixed for c in colour] + colours)
