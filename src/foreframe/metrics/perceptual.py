@@ -1,9 +1,8 @@
 """LPIPS: the distance of two frames in the features of a net that was trained on photographs.
 
-Not by torchmetrics, whose public function builds the net anew in each call and takes no file of its
-weights. The layout of the two nets stands here, since torchvision's published build does not import
-beside a CPU-only PyTorch; their weights are torchvision's, and are not part of foreframe. The
-learned weights of the layers (11 KB) are those of the paper's authors: ``lpips_heads.LICENSE``.
+The layout of the two nets stands here, since torchvision's published build does not import beside
+a CPU-only PyTorch. The learned weights of the layers come with torchmetrics; those of the nets are
+torchvision's, and are not part of foreframe.
 """
 
 from importlib import resources
@@ -46,7 +45,7 @@ class LPIPS(nn.Module):
             same as safetensors; by default the one that torchvision has downloaded or can download.
 
     Raises:
-        ForeframeError: the weights of the backbone are absent or do not fit.
+        ForeframeError: torchmetrics is not installed, or the weights are absent or do not fit.
     """
 
     def __init__(self, backbone: Backbone = "alex", weights: Path | None = None) -> None:
@@ -128,11 +127,18 @@ def _layers(backbone: Backbone) -> tuple[nn.Sequential, frozenset[int]]:
 
 
 def _heads(backbone: Backbone) -> list[nn.Parameter]:
-    with resources.as_file(
-        resources.files("foreframe.metrics") / "lpips_heads.safetensors"
-    ) as path:
-        tensors = load_file(path)
-    return [nn.Parameter(tensors[f"{backbone}.{k}"][:, None, None]) for k in range(5)]
+    # A file of another package's data: its public function builds the net anew in each call and
+    # takes no weights from a file, and the learned weights are not ours to copy.
+    try:
+        folder = resources.files("torchmetrics.functional.image") / "lpips_models"
+        with resources.as_file(folder / f"{backbone}.pth") as path:
+            tensors = torch.load(path, map_location="cpu", weights_only=True)
+    except (ImportError, OSError) as error:
+        raise ForeframeError(
+            f"--lpips {backbone}: the learned weights come with torchmetrics, which is not "
+            "installed. Install it: pip install 'foreframe[lpips]'."
+        ) from error
+    return [nn.Parameter(tensors[f"lin{k}.model.1.weight"][0]) for k in range(5)]
 
 
 def _backbone_weights(backbone: Backbone, given: Path | None) -> tuple[dict[str, Any], Path | str]:
