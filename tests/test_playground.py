@@ -1,9 +1,11 @@
 """The playground's page in a real browser."""
 
 import io
+import json
 import shutil
 import threading
 import time
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -32,12 +34,12 @@ def browser():
         opened.close()
 
 
-@pytest.fixture(scope="module")
-def address(played, toy_data):
+@contextmanager
+def running(runs):
+    """The service behind a real socket: its address."""
     import uvicorn
 
     limits = Limits(requests_per_second=10_000, steps_per_second=10_000)
-    runs = {"toy": Served("toy", played, toy_data, "cpu")}
     app = make_app(runs, ServeOptions(limits=limits))
     config = uvicorn.Config(app, port=0, log_level="critical", ws="websockets-sansio")
     server = uvicorn.Server(config)
@@ -48,6 +50,12 @@ def address(played, toy_data):
     yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     server.should_exit = True
     thread.join(timeout=10)
+
+
+@pytest.fixture(scope="module")
+def address(played, toy_data):
+    with running({"toy": Served("toy", played, toy_data, "cpu")}) as address:
+        yield address
 
 
 @pytest.fixture
@@ -162,6 +170,15 @@ def test_dragging_and_a_gamepad_steer_too(open_page):
     page = open_page(script=pad)
     reach(page, 3)
     assert "translate(-34" in page.get_attribute("#knob", "style")
+
+
+def test_which_way_is_which_is_said_and_changed(open_page):
+    page = open_page()
+    page.click("text=Which way is which")
+    assert "Left and right: action 1. Up and down: action 2." in page.inner_text("#axes-note")
+    page.click("#swap")
+    page.click("#flip-x")
+    assert "Left and right: action 2, reversed. Up" in page.inner_text("#axes-note")
 
 
 def test_rewinding_and_branching(open_page):
@@ -320,8 +337,37 @@ def test_an_upload_is_played(open_page, played, toy_data, tmp_path):
     with page.expect_response("**/api/uploads") as answer:
         page.click("text=Upload and play")
     assert answer.value.status == 422
-    page.wait_for_selector("#notice:not([hidden])")
-    assert "cannot be read as a picture" in page.inner_text("#notice")
+    page.wait_for_selector("#upload-notice:not([hidden])")
+    assert "cannot be read as a picture" in page.inner_text("#upload-notice")
+    assert page.locator("#upload-notice").evaluate("one => one.closest('form') !== null")
+    assert page.is_hidden("#notice")
+    # So are those that only show when it is to be played.
+    page.set_input_files("#upload-frames", files[0])
+    with page.expect_response("**/api/sessions") as answer:
+        page.click("text=Upload and play")
+    assert answer.value.status == 422
+    page.wait_for_function(
+        "document.querySelector('#upload-notice').textContent.includes('2 frames are needed')"
+    )
+    page.set_input_files("#upload-frames", files)
+    page.click("text=Upload and play")
+    page.wait_for_selector("#upload-notice", state="hidden")
+
+
+def test_what_is_to_be_known_of_the_data_is_said(browser, played, tmp_path):
+    """A run without its data: its page says so, and how to bring a recording."""
+    run = tmp_path / "moved"
+    shutil.copytree(played, run)
+    values = json.loads((run / "run.json").read_text())
+    values["dataset"]["path"] = values["data"] = "/nowhere/data"
+    (run / "run.json").write_text(json.dumps(values))
+    with running({"moved": Served("moved", run, None, "cpu")}) as address:
+        page = browser.new_page()
+        page.goto(address)
+        page.wait_for_selector("#data-notes:not([hidden])")
+        assert "/nowhere/data" in page.inner_text("#data-notes")
+        assert "upload one" in page.inner_text("#notice")
+        page.close()
 
 
 def test_the_training_is_drawn(open_page):

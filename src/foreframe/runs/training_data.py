@@ -100,10 +100,10 @@ class TrainingData:
         if not isinstance(values, dict) or KEY not in values:
             return None
         try:
-            found = dict(values[KEY])
+            entry = dict(values[KEY])
             for part in ("actions", "positions"):
-                found[part] = tuple(Number(**number) for number in found[part])
-            return cls(**found)
+                entry[part] = tuple(Number(**number) for number in entry[part])
+            return cls(**entry)
         except (KeyError, TypeError, ValueError) as error:
             raise ForeframeError(
                 f"{path}: {KEY} cannot be read ({error}). Restore the file from a copy."

@@ -96,6 +96,8 @@ class Guard:
         )
 
     def _host_fits(self, headers: dict[str, str]) -> bool:
+        # Starlette's TrustedHostMiddleware answers 400 without a reason, and its older versions,
+        # which we admit, take the host of [::1]:8642 for "[".
         if self.hosts is None:
             return True
         name = urlsplit(f"//{headers.get('host', '')}").hostname

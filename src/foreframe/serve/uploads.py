@@ -121,12 +121,25 @@ def _pictures(
     elif only_one:
         raise Refusal(422, f"{name}: is no PNG, JPEG or GIF; give several pictures or one video.")
     else:
-        seen = 0
+        yield from _video(file, name, limits)
+
+
+def _video(
+    file: BinaryIO, name: str, limits: Limits
+) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
+    seen = 0
+    try:
         for _, frame in video_file.decode(file, name, max_pixels=limits.upload_pixels):
             seen += 1
             yield frame
-        if not seen:
-            raise Refusal(422, f"{name}: holds no frames.")
+    except ForeframeError as error:
+        if not seen and isinstance(error.__cause__, OSError | ValueError):  # FFmpeg gave up
+            raise Refusal(
+                422, f"{name}: is neither a PNG, a JPEG, a GIF nor a video that can be read."
+            ) from error
+        raise
+    if not seen:
+        raise Refusal(422, f"{name}: holds no frames.")
 
 
 def _decoded(

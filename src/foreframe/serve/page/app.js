@@ -1,15 +1,16 @@
 // The page: what happens when. Each part has a module of its own.
 
 import * as api from "./api.js";
-import { chart, legend } from "./chart.js";
 import { Controls } from "./controls.js";
+import { drawDirections, latent } from "./latent.js";
+import { cells, drawScores, scored } from "./moment.js";
 import { Play } from "./session.js";
 import * as share from "./share.js";
-import { Stage, disagreement, psnr } from "./stage.js";
+import { $, calm, connection, tabs, theme, tried, trouble } from "./shell.js";
+import { Stage } from "./stage.js";
 import { Timeline } from "./timeline.js";
 import { Training } from "./training.js";
 
-const $ = (id) => document.getElementById(id);
 const THUMBNAILS = 12;
 
 const state = {
@@ -33,38 +34,14 @@ const controls = new Controls({
   pad: $("pad"),
   knob: $("knob"),
   others: $("other-actions"),
+  note: $("axes-note"),
   strength: () => Number($("strength").value),
 });
 const training = new Training($("training-state"), $("training-charts"), trouble);
 
-// -- words ---------------------------------------------------------------------------------------
-
-function trouble(error) {
-  $("notice").hidden = false;
-  $("notice").textContent = error.message;
-}
-
-function calm() {
-  $("notice").hidden = true;
-}
-
-function connection(how) {
-  $("connection").textContent = how === "lost" ? "Connection lost; trying again" : "";
-  document.body.dataset.connection = how;
-}
-
-async function tried(what) {
-  try {
-    return await what();
-  } catch (error) {
-    if (error.message !== "closed") trouble(error);
-    return null;
-  }
-}
-
 // -- beginning -----------------------------------------------------------------------------------
 
-async function begin(source = state.source, more = {}) {
+async function begin(source = state.source, more = {}, where = "notice") {
   pause();
   calm();
   state.replaying = false;
@@ -75,7 +52,7 @@ async function begin(source = state.source, more = {}) {
     ...more,
   };
   const before = state.play;
-  const play = await tried(() => Play.begin(state.run, wanted, connection));
+  const play = await tried(() => Play.begin(state.run, wanted, connection), where);
   if (!play) return null;
   before?.close();
   state.play = play;
@@ -94,21 +71,16 @@ async function chooseRun(run) {
   controls.use(run);
   state.play?.close();
   state.play = null;
-  const { right, up } = controls.axes;
-  const label = (axis) => run.actions[axis.index]?.label ?? "";
-  $("axes-note").textContent = run.actions.length
-    ? `Left and right: ${label(right)}${right.sign < 0 ? ", reversed" : ""}. ` +
-      (run.actions.length > 1
-        ? `Up and down: ${label(up)}${up.sign < 0 ? ", reversed" : ""}. `
-        : "") +
-      (run.planar_known ? "" : "The camera is not known: swap or flip until it feels right.")
-    : "This model takes no actions: its futures go their own way.";
   $("positions-note").hidden = !run.positions_rolled;
   $("positions-note").textContent =
     "The model also needs the arm's positions. They are rolled forward from your actions by a " +
     "linear map that was fitted on the training recordings.";
+  $("data-notes").hidden = !run.notes.length;
+  $("data-notes").textContent = run.notes.join(" ");
   $("samples").max = Math.min(8, run.limits.samples);
-  $("speed").value = Math.min(30, Math.max(1, Math.round(run.frame_rate)));
+  const rate = Math.max(1, Math.round(2 * run.frame_rate) / 2);
+  $("speed").max = Math.min(60, Math.max(30, Math.ceil(rate)));
+  $("speed").value = rate;
   drawDirections(run);
   shown();
   if (!$("view-training").hidden) training.watch(run);
@@ -150,37 +122,7 @@ function markThumbnail() {
   }
 }
 
-function drawDirections(run) {
-  const lines = run.z_directions.map((share, i) => {
-    const line = document.createElement("label");
-    line.className = "line";
-    const input = document.createElement("input");
-    Object.assign(input, { type: "range", min: -3, max: 3, step: 0.1, value: 0 });
-    const output = document.createElement("output");
-    const name = document.createElement("span");
-    name.textContent = `Direction ${i + 1}`;
-    input.title = `${(100 * share).toFixed(0)} % of the variance of the posterior's means`;
-    const say = () => (output.textContent = `${Number(input.value).toFixed(1)} sd`);
-    input.addEventListener("input", say);
-    say();
-    line.append(name, input, output);
-    return line;
-  });
-  $("directions").replaceChildren(...lines);
-  const turnable = lines.length > 0;
-  $("z-mode").querySelector('[value="directions"]').disabled = !turnable;
-  if (!turnable && $("z-mode").value === "directions") $("z-mode").value = "sampled";
-}
-
 // -- stepping ------------------------------------------------------------------------------------
-
-function latent() {
-  const mode = $("z-mode").value;
-  if (mode === "sampled") return null;
-  if (mode === "fixed") return { mode };
-  const values = [...$("directions").querySelectorAll("input")].map((input) => Number(input.value));
-  return { mode, values };
-}
 
 async function stepOnce() {
   const { play } = state;
@@ -273,60 +215,18 @@ function shown() {
   $("directions").hidden = $("z-mode").value !== "directions";
 }
 
-function scores(play, node) {
-  if (!node.parent || !node.recorded) return null;
-  if (node.scores) return node.scores;
-  const truth = play.truth(node);
-  if (!truth || !node.pixels) return null;
-  const size = truth.length;
-  node.scores = Array.from({ length: node.pixels.length / size }, (_, k) =>
-    psnr(node.pixels.subarray(k * size, (k + 1) * size), truth),
-  );
-  return node.scores;
-}
-
 function show() {
   shown();
   const { play } = state;
   if (!play) return;
-  const { current, recording } = play;
+  const { current } = play;
   if (current.parent && !current.pixels) {
     tried(() => play.refill(current)).then(() => current.pixels && state.play === play && show());
     return;
   }
-  const { height, width } = recording;
-  const size = height * width * 3;
-  const cells = [];
-  const found = scores(play, current);
-  const best = found ? found.indexOf(Math.max(...found)) : -1;
-  if (current.parent) {
-    const samples = current.pixels.length / size;
-    for (let k = 0; k < samples; k++) {
-      cells.push({
-        kind: "imagined",
-        label: samples > 1 ? `Future ${k + 1}` : "Imagined",
-        note: found ? `${found[k].toFixed(1)} dB${k === best && samples > 1 ? ", best" : ""}` : "",
-        pixels: current.pixels.subarray(k * size, (k + 1) * size),
-      });
-    }
-    if (found && $("show-truth").checked) {
-      cells.push({ kind: "recorded", label: "Recorded", pixels: play.truth(current) });
-    }
-    if ($("heat").checked && samples > 1) {
-      const { colours, mean } = disagreement(current.pixels, samples);
-      cells.push({ kind: "map", label: "Disagreement", note: `mean ${mean.toFixed(1)}`, pixels: colours });
-    }
-  } else {
-    const first = play.wanted.start ?? 0;
-    for (let i = 0; i < play.nPast; i++) {
-      cells.push({
-        kind: "given",
-        label: `Given frame ${i + 1} of ${play.nPast}`,
-        pixels: recording.pixels.subarray((first + i) * size, (first + i + 1) * size),
-      });
-    }
-  }
-  stage.show(cells, height, width);
+  const { height, width } = play.recording;
+  const wanted = { truth: $("show-truth").checked, heat: $("heat").checked };
+  stage.show(cells(play, wanted), height, width);
   timeline.draw(play);
   $("back").disabled = !current.parent;
   $("restart").disabled = !current.parent;
@@ -339,26 +239,9 @@ function show() {
   document.body.dataset.moment = current.id;
   document.body.dataset.t = current.t;
   document.body.dataset.lanes = play.lanes;
-  showScores(play);
-}
-
-function showScores(play) {
-  const nodes = play.path().slice(1).filter((node) => scores(play, node));
-  $("truth-figure").hidden = !nodes.length;
-  if (!nodes.length) return;
-  const mean = (values) => values.reduce((all, one) => all + one, 0) / values.length;
-  const several = nodes[0].scores.length > 1;
-  const series = [
-    { name: several ? "best" : "PSNR", colour: "var(--s2)", values: nodes.map((n) => [n.t, Math.max(...n.scores)]) },
-  ];
-  if (several) {
-    series.push({ name: "mean", colour: "var(--s1)", values: nodes.map((n) => [n.t, mean(n.scores)]) });
-  }
-  const width = Math.max(300, $("psnr-chart").clientWidth);
-  $("psnr-chart").replaceChildren(
-    chart(series, { width, height: 150, label: "PSNR against the recording, by imagined frame" }),
-    legend(series),
-  );
+  const moments = scored(play);
+  $("truth-figure").hidden = !moments.length;
+  if (moments.length) drawScores(moments, $("psnr-chart"));
 }
 
 // -- wiring --------------------------------------------------------------------------------------
@@ -401,8 +284,12 @@ function buttons() {
   });
   $("flip-x").addEventListener("click", () => controls.changeAxes(({ right }) => (right.sign *= -1)));
   $("flip-y").addEventListener("click", () => controls.changeAxes(({ up }) => (up.sign *= -1)));
-  $("page-back").addEventListener("click", () => turn(-1));
-  $("page-on").addEventListener("click", () => turn(1));
+  for (const [name, by] of [["page-back", -1], ["page-on", 1]]) {
+    $(name).addEventListener("click", () => {
+      state.page += by;
+      tried(listThumbnails);
+    });
+  }
   $("run").addEventListener("change", () => {
     chooseRun(state.runs.find((one) => one.run === $("run").value));
   });
@@ -417,15 +304,10 @@ function buttons() {
   $("share").addEventListener("click", () => tried(copyLink));
   $("upload").addEventListener("submit", (event) => {
     event.preventDefault();
-    tried(upload);
+    tried(upload, "upload-notice");
   });
   window.addEventListener("resize", show);
   window.addEventListener("pagehide", () => state.play?.close());
-}
-
-async function turn(by) {
-  state.page += by;
-  await tried(listThumbnails);
 }
 
 async function upload() {
@@ -442,7 +324,7 @@ async function upload() {
     throw new Error(`Uploads have at most ${Math.round(state.run.limits.upload_bytes / 2 ** 20)} MB.`);
   }
   const made = await api.upload(form);
-  await begin({ upload: made.upload });
+  await begin({ upload: made.upload }, {}, "upload-notice");
 }
 
 async function save(format) {
@@ -490,16 +372,9 @@ async function follow(hash) {
   return true;
 }
 
-function tabs() {
-  const all = ["play", "training"];
-  const choose = (name, focus) => {
-    for (const one of all) {
-      const on = one === name;
-      $(`view-${one}`).hidden = !on;
-      $(`tab-${one}`).setAttribute("aria-selected", String(on));
-      $(`tab-${one}`).tabIndex = on ? 0 : -1;
-    }
-    if (focus) $(`tab-${name}`).focus();
+async function main() {
+  theme(() => state.play && show());
+  tabs(["play", "training"], (name) => {
     if (name === "training") {
       pause();
       training.watch(state.run);
@@ -507,44 +382,7 @@ function tabs() {
       training.stop();
       show();
     }
-  };
-  for (const name of all) {
-    $(`tab-${name}`).addEventListener("click", () => choose(name));
-    $(`tab-${name}`).addEventListener("keydown", (event) => {
-      if (event.key === "ArrowLeft" || event.key === "ArrowRight") {
-        choose(all.find((one) => one !== name), true);
-      }
-    });
-  }
-}
-
-function theme() {
-  const dark = matchMedia("(prefers-color-scheme: dark)");
-  let chosen = null;
-  try {
-    chosen = localStorage.getItem("foreframe-theme");
-  } catch { /* the system's, then */ }
-  const apply = () => {
-    const now = chosen ?? (dark.matches ? "dark" : "light");
-    document.documentElement.dataset.theme = now;
-    document.documentElement.style.colorScheme = now;
-    $("theme").textContent = now === "dark" ? "Light" : "Dark";
-    if (state.play) show();
-  };
-  dark.addEventListener("change", apply);
-  $("theme").addEventListener("click", () => {
-    chosen = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
-    try {
-      localStorage.setItem("foreframe-theme", chosen);
-    } catch { /* for this visit only */ }
-    apply();
   });
-  apply();
-}
-
-async function main() {
-  theme();
-  tabs();
   keys();
   buttons();
   state.runs = await api.runs();

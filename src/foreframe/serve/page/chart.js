@@ -20,9 +20,9 @@ export function ticks(low, high, about = 4) {
   const raw = span / about;
   const power = 10 ** Math.floor(Math.log10(raw));
   const step = [1, 2, 5, 10].map((factor) => factor * power).find((one) => one >= raw);
-  const found = [];
-  for (let at = Math.ceil(low / step) * step; at <= high + 1e-9 * span; at += step) found.push(at);
-  return found;
+  const values = [];
+  for (let at = Math.ceil(low / step) * step; at <= high + 1e-9 * span; at += step) values.push(at);
+  return values;
 }
 
 export function written(value) {

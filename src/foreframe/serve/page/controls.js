@@ -9,8 +9,8 @@ const DRAG_PIXELS = 70; // as far as full strength
 const DEAD_ZONE = 0.18;
 
 export class Controls {
-  constructor({ stage, pad, knob, others, strength }) {
-    Object.assign(this, { stage, pad, knob, others, strength });
+  constructor({ stage, pad, knob, others, note, strength }) {
+    Object.assign(this, { stage, pad, knob, others, note, strength });
     this.held = new Set();
     this.drag = null;
     this.wheel = [];
@@ -49,6 +49,18 @@ export class Controls {
       this.others.append(this.slider(number, index));
     });
     this.keyed = [...this.sliders.keys()][0] ?? null;
+    this.note.textContent = this.axesInWords();
+  }
+
+  axesInWords() {
+    const { right, up } = this.axes;
+    if (!this.numbers.length) return "This model takes no actions: its futures go their own way.";
+    const words = ({ index, sign }) => `${this.numbers[index].label}${sign < 0 ? ", reversed" : ""}`;
+    return (
+      `Left and right: ${words(right)}. ` +
+      (this.numbers.length > 1 ? `Up and down: ${words(up)}. ` : "") +
+      (this.run.planar_known ? "" : "The camera is not known: swap or flip until it feels right.")
+    );
   }
 
   slider(number, index) {

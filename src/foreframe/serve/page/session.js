@@ -237,9 +237,9 @@ export class Play {
   }
 
   path(node = this.current) {
-    const found = [];
-    for (let at = node; at; at = at.parent) found.push(at);
-    return found.reverse();
+    const nodes = [];
+    for (let at = node; at; at = at.parent) nodes.push(at);
+    return nodes.reverse();
   }
 
   // Where the present branch left the one before it; the first moment if it never did.

@@ -36,10 +36,10 @@ export function address(play) {
 
 // What an address says, or null; its steps as Play.step takes them.
 export function read(hash) {
-  const found = /^#play=([\w-]+)$/.exec(hash);
-  if (!found) return null;
+  const match = /^#play=([\w-]+)$/.exec(hash);
+  if (!match) return null;
   try {
-    const what = JSON.parse(new TextDecoder().decode(decode(found[1])));
+    const what = JSON.parse(new TextDecoder().decode(decode(match[1])));
     const numbers = new Float32Array(decode(what.actions).buffer);
     const count = Math.min(MOST_STEPS, Number(what.steps) || 0);
     const width = count ? numbers.length / count : 0;

@@ -39,12 +39,12 @@ export class Training {
     if (!run) return;
     let running = true;
     try {
-      const found = await api.history(run.run, this.tag);
+      const history = await api.history(run.run, this.tag);
       if (this.watched !== run) return;
-      if (found) {
-        this.tag = found.tag;
-        this.running = found.running;
-        this.draw(run, found);
+      if (history) {
+        this.tag = history.tag;
+        this.running = history.running;
+        this.draw(run, history);
       }
       running = this.running;
     } catch (error) {

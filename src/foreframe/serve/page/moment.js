@@ -1,0 +1,73 @@
+// A moment as the stage shows it: its futures, the recording, where they disagree, their PSNR.
+
+import { chart, legend } from "./chart.js";
+import { disagreement, psnr } from "./stage.js";
+
+// PSNR of each future against the recording, if the recorded actions led here; null if not.
+function scores(play, node) {
+  if (!node.parent || !node.recorded) return null;
+  if (node.scores) return node.scores;
+  const truth = play.truth(node);
+  if (!truth || !node.pixels) return null;
+  const size = truth.length;
+  node.scores = Array.from({ length: node.pixels.length / size }, (_, k) =>
+    psnr(node.pixels.subarray(k * size, (k + 1) * size), truth),
+  );
+  return node.scores;
+}
+
+// The pictures of the present moment; wanted: {truth, heat}, whether these are shown too.
+export function cells(play, wanted) {
+  const { current, recording } = play;
+  const size = recording.height * recording.width * 3;
+  const list = [];
+  const psnrs = scores(play, current);
+  const best = psnrs ? psnrs.indexOf(Math.max(...psnrs)) : -1;
+  if (current.parent) {
+    const samples = current.pixels.length / size;
+    for (let k = 0; k < samples; k++) {
+      list.push({
+        kind: "imagined",
+        label: samples > 1 ? `Future ${k + 1}` : "Imagined",
+        note: psnrs ? `${psnrs[k].toFixed(1)} dB${k === best && samples > 1 ? ", best" : ""}` : "",
+        pixels: current.pixels.subarray(k * size, (k + 1) * size),
+      });
+    }
+    if (psnrs && wanted.truth) {
+      list.push({ kind: "recorded", label: "Recorded", pixels: play.truth(current) });
+    }
+    if (wanted.heat && samples > 1) {
+      const { colours, mean } = disagreement(current.pixels, samples);
+      list.push({ kind: "map", label: "Disagreement", note: `mean ${mean.toFixed(1)}`, pixels: colours });
+    }
+  } else {
+    const first = play.wanted.start ?? 0;
+    for (let i = 0; i < play.nPast; i++) {
+      list.push({
+        kind: "given",
+        label: `Given frame ${i + 1} of ${play.nPast}`,
+        pixels: recording.pixels.subarray((first + i) * size, (first + i + 1) * size),
+      });
+    }
+  }
+  return list;
+}
+
+// The moments up to the present one that can be scored.
+export const scored = (play) => play.path().slice(1).filter((node) => scores(play, node));
+
+export function drawScores(nodes, room) {
+  const mean = (values) => values.reduce((all, one) => all + one, 0) / values.length;
+  const several = nodes[0].scores.length > 1;
+  const series = [
+    { name: several ? "best" : "PSNR", colour: "var(--s2)", values: nodes.map((n) => [n.t, Math.max(...n.scores)]) },
+  ];
+  if (several) {
+    series.push({ name: "mean", colour: "var(--s1)", values: nodes.map((n) => [n.t, mean(n.scores)]) });
+  }
+  const width = Math.max(300, room.clientWidth);
+  room.replaceChildren(
+    chart(series, { width, height: 150, label: "PSNR against the recording, by imagined frame" }),
+    legend(series),
+  );
+}
