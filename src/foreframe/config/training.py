@@ -96,8 +96,9 @@ def scaled(train: TrainConfig, base: TrainConfig, typed: Collection[str] = ()) -
     """The training with the schedules of ``base`` brought to its own number of epochs.
 
     Teacher forcing begins to decay at the same share of all epochs: after epoch 11 of 150 is after
-    epoch 1 of 12. Every KL cycle keeps the two epochs that it needs at least. A single epoch has no
-    room for either: the KL weight is constant then, and the true frame is always fed.
+    epoch 1 of 12. So does the training of more than the arm. Every KL cycle keeps the two epochs
+    that it needs at least. A single epoch has no room for either: the KL weight is constant then,
+    and the true frame is always fed.
 
     Args:
         train: with the number of epochs that was asked for.
@@ -118,7 +119,10 @@ def scaled(train: TrainConfig, base: TrainConfig, typed: Collection[str] = ()) -
         kl |= untyped(kl_schedule="constant")
     if epochs == 1 and forcing and train.forcing.teacher_forcing == "linear":
         forcing |= untyped(teacher_forcing="always")
-    return replace(train, kl=replace(train.kl, **kl), forcing=replace(train.forcing, **forcing))
+    arm = untyped(arm_epochs=min(round(base.arm_epochs * epochs / base.epochs), epochs - 1))
+    return replace(
+        train, kl=replace(train.kl, **kl), forcing=replace(train.forcing, **forcing), **arm
+    )
 
 
 def scaled_words(train: TrainConfig, result: TrainConfig, base: TrainConfig) -> list[str]:
