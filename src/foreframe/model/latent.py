@@ -1,4 +1,4 @@
-"""What the latent carries: numbers of the posterior and the prior, and whether they signal trouble."""
+"""What the latent carries: numbers of posterior and prior, and whether they signal trouble."""
 
 from dataclasses import dataclass
 
