@@ -20,7 +20,7 @@ QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
 
 @dataclass(frozen=True)
 class LatentNumbers:
-    """Of the z of many steps of many sequences.
+    """Statistics of z over all steps of all sequences.
 
     Attributes:
         kl_per_dimension: [z] nats a step, mean over steps and sequences.
