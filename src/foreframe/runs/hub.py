@@ -18,6 +18,7 @@ from foreframe.model.places.cvae import PlacesCVAE
 from foreframe.runs.folder import BEST, MODEL_CONFIG, has_limit
 from foreframe.runs.futures import Futures
 from foreframe.runs.model_card import TAGS, model_card
+from foreframe.runs.shipped import names, shipped
 from foreframe.runs.weights import load_into, local_or_hub, may_be_on_hub, read_tensors
 from foreframe.system.files import read_json
 
@@ -98,10 +99,11 @@ class VideoCVAE(Imagines, PyTorchModelHubMixin, library_name="foreframe", tags=T
     def from_pretrained(  # type: ignore[override]
         cls, name: str | Path, *, hub: bool | None = None, **options: Any
     ) -> "VideoCVAE":
-        """The trained model of a run folder, or of a repository on the Hub.
+        """The trained model of a run folder, one that comes with the package, or one on the Hub.
 
         Args:
-            name: a run's folder; or owner/model on the Hub, if no folder of that name is there.
+            name: a run's folder; or, if no folder of that name is there, a model that comes with
+                the package (``push``), or owner/model on the Hub.
             hub: True asks the Hub whatever ``name`` looks like, False never does. By default a name
                 that can only be a path (a ``Path``, ``./x``, ``a/b/c``, or one that begins with a
                 folder that is there) is looked for on this machine alone.
@@ -113,10 +115,14 @@ class VideoCVAE(Imagines, PyTorchModelHubMixin, library_name="foreframe", tags=T
         if hub is None:
             hub = may_be_on_hub(name)
         if not hub and not Path(name).is_dir():
-            raise ForeframeError(
-                f"{name}: no such folder. Give the folder of a run (runs/demo), or a name on the "
-                "Hub (owner/model)."
-            )
+            packed = shipped(str(name))
+            if packed is None:
+                known = ", ".join(names()) or "none"
+                raise ForeframeError(
+                    f"{name}: no such folder. Give the folder of a run (runs/demo), a model that "
+                    f"comes with foreframe ({known}), or a name on the Hub (owner/model)."
+                )
+            name = packed
         model: VideoCVAE = super().from_pretrained(str(name), **options)
         return model
 
@@ -166,6 +172,8 @@ def load_model(run: Path, device: torch.device | str = "cpu") -> VideoCVAE:
     Raises:
         ForeframeError: not a run folder, or its weights are damaged or of another configuration.
     """
+    if not run.exists() and (packed := shipped(str(run))) is not None:
+        run = packed
     for name in (MODEL_CONFIG, BEST):
         if not (run / name).is_file():
             there = "the folder does not exist" if not run.exists() else "the folder has none"
