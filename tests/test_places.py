@@ -12,6 +12,7 @@ from foreframe.config.recipes import recipe
 from foreframe.model.nets.recurrent import Gaussian
 from foreframe.model.places import cvae
 from foreframe.model.places.cvae import PlacesCVAE
+from foreframe.training.options import TrainOptions
 from foreframe.training.start import start
 
 SMALL = {"net": "places64", "width": 0.25, "g_dim": 16, "z_dim": 64, "rnn_size": 8}
@@ -218,8 +219,9 @@ def tiny(**train):
 
 def test_a_resumed_training_is_bit_identical(toy_data, tmp_path):
     config = tiny(precision="fp32")
-    start(config, toy_data, tmp_path / "whole", device="cpu").fit()
-    begun = start(config, toy_data, tmp_path / "twice", device="cpu")
+    on_cpu = TrainOptions(device="cpu")
+    start(config, toy_data, tmp_path / "whole", on_cpu).fit()
+    begun = start(config, toy_data, tmp_path / "twice", on_cpu)
 
     class Stop(Exception):
         pass
@@ -230,7 +232,7 @@ def test_a_resumed_training_is_bit_identical(toy_data, tmp_path):
     begun.listener.epoch = stop
     with pytest.raises(Stop):
         begun.fit()
-    start(config, toy_data, tmp_path / "twice", resume=True, device="cpu").fit()
+    start(config, toy_data, tmp_path / "twice", replace(on_cpu, resume=True)).fit()
     ours, theirs = (
         VideoCVAE.from_pretrained(tmp_path / name).state_dict() for name in ("whole", "twice")
     )
@@ -240,7 +242,8 @@ def test_a_resumed_training_is_bit_identical(toy_data, tmp_path):
 
 
 def test_it_learns_where_actions_take_a_square(toy_data, tmp_path):
-    training = start(tiny(epochs=5, steps_per_epoch=40), toy_data, tmp_path / "run", device="cpu")
+    config = tiny(epochs=5, steps_per_epoch=40)
+    training = start(config, toy_data, tmp_path / "run", TrainOptions(device="cpu"))
     history = training.fit()
     store = training.splits["validate"]
     recordings = [store[k] for k in range(len(store))]

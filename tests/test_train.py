@@ -16,6 +16,7 @@ from foreframe.config.recipes import RECIPES, recipe
 from foreframe.config.schedules import KLSchedule, LearningRate, TeacherForcing
 from foreframe.config.training import RunConfig, TrainConfig, check_config
 from foreframe.data.store.batches import training_batch
+from foreframe.model.cvae import CVAE
 from foreframe.runs.folder import LAST, saved_config
 from foreframe.runs.hub import load_model
 from foreframe.training import checkpoint, threads
@@ -358,13 +359,13 @@ def test_a_truncated_checkpoint_is_refused_by_name(toy_data, tmp_path):
 
 def test_teacher_forcing_is_drawn_with_the_ratio_of_the_epoch(toy_data, tmp_path, monkeypatch):
     seen: list[bool] = []
-    original = VideoCVAE.forward
+    original = CVAE.forward
 
     def spy(self, *args, teacher_forcing, **more):
         seen.append(teacher_forcing)
         return original(self, *args, teacher_forcing=teacher_forcing, **more)
 
-    monkeypatch.setattr(VideoCVAE, "forward", spy)
+    monkeypatch.setattr(CVAE, "forward", spy)
     start(TINY, toy_data, tmp_path / "run", CPU).fit()
     assert seen[:4] == [True] * 4
     assert seen[8:] == [False] * 4

@@ -23,8 +23,8 @@ def commands(config: RunConfig, data: str, limit: int | None) -> list[str]:
     defaults = flat(to_dict(recipe(name)))
     if config.train.epochs != defaults["train.epochs"]:
         # Schedules that are not given would be scaled to the other number of epochs.
-        for name in ("kl.kl_cycles", "forcing.teacher_forcing_start", "arm_epochs"):
-            del defaults[f"train.{name}"]
+        for scaled in ("kl.kl_cycles", "forcing.teacher_forcing_start", "arm_epochs"):
+            del defaults[f"train.{scaled}"]
     flags = as_flags(values, defaults)
     where = ["--data", data]
     scored = [] if limit is None else ["--limit", str(limit)]
