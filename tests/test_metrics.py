@@ -8,7 +8,7 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from foreframe.metrics import METRICS, psnr, ssim
+from foreframe.metrics import METRICS, PSNR_MOVING, psnr, ssim
 from foreframe.metrics.images import psnr_of_frame, ssim_as_svg, ssim_grey
 
 BAIR = Path(__file__).parents[2] / "shared" / "data" / "bair" / "bair_sample.npz"
@@ -166,3 +166,18 @@ def test_what_the_truth_scores_is_what_each_metric_says_is_perfect():
     _, truth = random_pair()
     for metric in METRICS.values():
         assert metric.frame(truth, truth).mean().item() == pytest.approx(metric.perfect, abs=1e-4)
+
+
+def test_moving_psnr_sees_only_what_truly_changes():
+    last = torch.full((1, 3, 8, 8), 0.5)
+    truth = last.clone()
+    truth[..., :2, :2] = 0.9  # four pixels move
+    still = PSNR_MOVING.of(last, truth, last)
+    assert still.item() == pytest.approx(-10 * np.log10(0.4**2), abs=1e-4)
+    noisy = last + 0.1  # wrong everywhere: only the four pixels count
+    assert PSNR_MOVING.of(noisy, truth, last).item() == pytest.approx(
+        -10 * np.log10(0.3**2), abs=1e-4
+    )
+    assert PSNR_MOVING.of(truth, truth, last).item() == PSNR_MOVING.perfect
+    nothing = PSNR_MOVING.of(noisy, last + 0.01, last)
+    assert nothing.item() == pytest.approx(-10 * np.log10(0.09**2), abs=1e-3)

@@ -65,3 +65,11 @@ def test_the_notebook_runs_from_its_own_folder(tmp_path):
     NotebookClient(notebook, timeout=300, resources=where).execute()
     check_outputs(notebook)
     assert (tmp_path / "examples" / "runs" / "fit" / "model.safetensors").is_file()
+
+
+def test_the_notebook_is_kept_with_its_outputs():
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    check_outputs(notebook)
+    assert NOTEBOOK.stat().st_size < 1_500_000
+    assert "/home/" not in printed(notebook)
+    assert "/tmp/" not in printed(notebook)

@@ -17,7 +17,7 @@ from foreframe.evaluation.provenance import provenance
 from foreframe.evaluation.score import Collected, score_rows
 from foreframe.evaluation.summary import make_card
 from foreframe.evaluation.words import markdown
-from foreframe.metrics import METRICS
+from foreframe.metrics import METRICS, PSNR_MOVING
 from foreframe.metrics.frechet import Extractor
 from foreframe.metrics.perceptual import lpips_metric
 from foreframe.runs.folder import EVALUATION
@@ -75,6 +75,7 @@ def evaluate(
     protocol = protocol_of(options)
     device = choose_device(options.device)
     metrics = [METRICS[name] for name in protocol.metrics]
+    metrics += [PSNR_MOVING] * options.moving
     metrics += [lpips_metric(net, options.lpips_weights, device) for net in options.lpips]
     extractor = None if options.fvd_extractor is None else Extractor(options.fvd_extractor, device)
     model = load_model(run, device)

@@ -33,6 +33,8 @@ class EvaluateOptions:
     """Score only the first sequences: a quick look, kept as evaluation-partial.json."""
     seed: int = 0
     """Seed of z and of the permutation."""
+    moving: bool = False
+    """Measure PSNR over the pixels that truly change, too."""
     lpips: tuple[Literal["alex", "vgg"], ...] = ()
     """Measure LPIPS too, with AlexNet or VGG16; may be given twice."""
     lpips_weights: Path | None = None

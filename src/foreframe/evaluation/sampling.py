@@ -130,10 +130,12 @@ def score_futures(
         at_once=max(1, (at_once or futures_at_once(model, truth.device)) // batch),
         recorded=truth if from_posterior else None,
     )
+    last = past[:, None, -1].to(truth.device)
+    last = last if last.is_floating_point() else last.float().div_(255)
     for samples, t, frames in made:
         expected = truth[:, None, t]
         for metric in metrics:
-            values[metric.name][:, samples, t] = metric.frame(frames, expected)
+            values[metric.name][:, samples, t] = metric.of(frames, expected, last)
         if keep_first and samples.start == 0:
             first.append(frames[:, 0].mul(255).round_().byte())
         if videos is not None:

@@ -188,7 +188,8 @@ class _Batch:
     def score_copy(self, row: _Row) -> None:
         """The last given frame as the prediction of every step."""
         copied = self.past[:, -1:].expand_as(self.truth)
-        row.add({m.name: m.frame(copied, self.truth)[:, None] for m in self.metrics})
+        last = self.past[:, -1:]
+        row.add({m.name: m.of(copied, self.truth, last)[:, None] for m in self.metrics})
         add_features = self._features_into(row)
         if add_features is not None:
             add_features(copied)

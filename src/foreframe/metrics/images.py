@@ -40,6 +40,30 @@ def psnr_of_frame(
     return decibels(squared_error(prediction, truth))
 
 
+MOVES = 20 / 255
+"""Difference to the last given frame, in some channel, above which a pixel truly changes."""
+
+
+def psnr_of_moving(
+    prediction: Float[Tensor, "*batch 3 height width"],
+    truth: Float[Tensor, "*#batch 3 height width"],
+    last: Float[Tensor, "*#batch 3 height width"],
+) -> Float[Tensor, "*batch"]:
+    """Peak signal-to-noise ratio in dB over the pixels that truly change.
+
+    A frame in which none does is scored over all its pixels.
+
+    Args:
+        prediction: frames in [0, 1].
+        truth: frames in [0, 1], the same shape.
+        last: the last given frame of each.
+    """
+    moves = (truth - last).abs().amax(-3) > MOVES
+    counts = torch.where(moves.any(dim=(-2, -1), keepdim=True), moves, True).float()
+    error = (prediction - truth).square().mean(-3)
+    return decibels((error * counts).sum((-2, -1)) / counts.sum((-2, -1)))
+
+
 def squared_error(
     prediction: Float[Tensor, "*batch 3 height width"],
     truth: Float[Tensor, "*#batch 3 height width"],

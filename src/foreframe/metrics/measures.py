@@ -10,6 +10,7 @@ from foreframe.metrics.images import (
     decibels,
     psnr,
     psnr_of_frame,
+    psnr_of_moving,
     squared_error,
     ssim,
     ssim_as_svg,
@@ -34,6 +35,7 @@ class Metric:
         unit: for tables; empty if it has none.
         definition: in words, all that one needs to compute it again.
         frame: of prediction and truth [*batch, 3, H, W] in [0, 1]; gives [*batch].
+        needs_last: whether ``frame`` also takes the last given frame.
         perfect: what ``frame`` gives for the truth itself.
         higher_is_better: or lower.
         read: from the mean of ``frame`` to the number.
@@ -44,11 +46,18 @@ class Metric:
     label: str
     unit: str
     definition: str
-    frame: Callable[[Tensor, Tensor], Tensor]
+    frame: Callable[..., Tensor]
     perfect: float
     higher_is_better: bool = True
     read: Callable[[Tensor], Tensor] = _as_it_is
     digits: int = 3
+    needs_last: bool = False
+
+    def of(self, prediction: Tensor, truth: Tensor, last: Tensor) -> Tensor:
+        """``frame`` of a prediction, its truth and the last given frame [*batch, 3, H, W]."""
+        if self.needs_last:
+            return self.frame(prediction, truth, last)
+        return self.frame(prediction, truth)
 
 
 _PSNR = f"10 log10(1 / MSE), values in [0, 1], at most {PSNR_CAP:.0f} dB"
@@ -81,6 +90,18 @@ PSNR_VIDEO = Metric(
     0.0,
     read=decibels,
     digits=2,
+)
+PSNR_MOVING = Metric(
+    "psnr-moving",
+    "PSNR (moving)",
+    "dB",
+    f"{_PSNR}; MSE over the channels and those pixels of a frame whose truth differs from the last "
+    "given frame by more than 20 levels of 255 in some channel (over all, where none does), mean "
+    "over frames, then sequences",
+    psnr_of_moving,
+    PSNR_CAP,
+    digits=2,
+    needs_last=True,
 )
 SSIM = Metric(
     "ssim",
