@@ -1,4 +1,4 @@
-"""The commands that bring data in, take them out and look them over; wiring, like ``cli``."""
+"""The commands that bring data in, take them out and look them over."""
 
 import sys
 from collections.abc import Sequence

@@ -1,6 +1,7 @@
 """What a model is: its nets, its prior, its sizes and its condition."""
 
 from dataclasses import dataclass
+from string import ascii_lowercase
 from typing import Literal, get_args
 
 from foreframe.errors import ForeframeError
@@ -16,7 +17,7 @@ def image_size(net: str) -> int:
     """
     if net not in get_args(NetName):
         raise ForeframeError(f"--net {net}: unknown; known nets: {', '.join(get_args(NetName))}.")
-    return int(net.lstrip("abcdefghijklmnopqrstuvwxyz"))
+    return int(net.lstrip(ascii_lowercase))
 
 
 IMAGE_SIZES = tuple(sorted({image_size(net) for net in get_args(NetName)}))

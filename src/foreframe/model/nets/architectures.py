@@ -112,5 +112,5 @@ def dcgan128(g_dim: int, width: float, drawn: int = 3) -> tuple[Encoder, Decoder
     return _dcgan(g_dim, _channels(width, 512), 128, drawn)
 
 
-#: Every net by name: a function of (g_dim, width, drawn) to a matching encoder and decoder.
+#: SVG's nets by name: a function of (g_dim, width, drawn) to a matching encoder and decoder.
 NETS = {"vgg64": vgg64, "vgg128": vgg128, "dcgan64": dcgan64, "dcgan128": dcgan128}
