@@ -58,3 +58,20 @@ def test_weights_that_half_precision_cannot_hold_are_refused(packed, tmp_path):
     save_best(tmp_path / "run", packed)
     with pytest.raises(ForeframeError, match=r"world.out.weight holds values that float16 cannot"):
         shipped.write_half(tmp_path / "run", tmp_path / "models" / "big")
+
+
+def test_the_model_that_comes_with_the_package_listens():
+    """The weights that really come with it, on a scene that they have never seen."""
+    model = VideoCVAE.from_pretrained("push")
+    assert model.config.net == "places64"
+    assert sum(parameter.numel() for parameter in model.parameters()) > 3e6
+    draw = torch.Generator().manual_seed(0)
+    past = torch.rand(1, 2, 3, 64, 64, generator=draw)
+    actions = 0.05 * torch.randn(1, 30, 4, generator=draw)
+    own, other = (
+        model.generate(past, sign * actions, generator=torch.Generator().manual_seed(1))
+        for sign in (1, -1)
+    )
+    assert own.shape == (1, 1, 28, 3, 64, 64)
+    assert torch.isfinite(own).all()
+    assert (own - other).abs().max() > 0.01
