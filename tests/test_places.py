@@ -2,7 +2,10 @@
 
 import copy
 import json
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -251,3 +254,17 @@ def test_it_learns_where_actions_take_a_square(toy_data, tmp_path):
     truth = torch.stack([torch.tensor(r.frames[2:6]) for r in recordings]).movedim(-1, 2) / 255
     still = (past[:, 1:] / 255 - truth).square().mean()
     assert history[-1]["mse"] < 0.6 * still
+
+
+def test_several_processes_teach_the_arm_alone_too(tmp_path):
+    """The rest of the model gets no gradient then, which must not stop the exchange of gradients."""
+    store = Path(__file__).parent / "data" / "v0.1" / "store"
+    command = (
+        f"{sys.executable} -m torch.distributed.run --standalone --nproc-per-node 2 -m foreframe "
+        f"train foreframe-m --data {store} --out {tmp_path / 'run'} --width 0.25 --g-dim 16 "
+        "--z-dim 64 --rnn-size 8 --epochs 2 --arm-epochs 1 --steps-per-epoch 2 --batch-size 4 "
+        "--n-future 3 --device cpu"
+    )
+    done = subprocess.run(command.split(), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads((tmp_path / "run" / "history.json").read_text())) == 2

@@ -134,7 +134,12 @@ class Training:
             warnings.simplefilter("ignore", FutureWarning)
             # The statistics of batch normalisation are those of all frames in every process (see
             # nets.norm), so nothing has to be sent round.
-            return DistributedDataParallel(self.model, broadcast_buffers=False)
+            return DistributedDataParallel(
+                self.model,
+                broadcast_buffers=False,
+                # While the arm is taught alone, the rest of the model gets no gradient.
+                find_unused_parameters=self.config.train.arm_epochs > 0,
+            )
 
     @property
     def judged(self) -> VideoCVAE:
