@@ -257,7 +257,7 @@ def test_it_learns_where_actions_take_a_square(toy_data, tmp_path):
 
 
 def test_several_processes_teach_the_arm_alone_too(tmp_path):
-    """The rest of the model gets no gradient then, which must not stop the exchange of gradients."""
+    """The rest of the model gets no gradient then, which must not stop the processes."""
     store = Path(__file__).parent / "data" / "v0.1" / "store"
     command = (
         f"{sys.executable} -m torch.distributed.run --standalone --nproc-per-node 2 -m foreframe "
