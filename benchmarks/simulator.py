@@ -43,7 +43,8 @@ def main() -> None:
         for number in range(arguments.sequences):
             episode = simulate_sequence(arguments.seed, 0, number)
             place = Path(folder) / str(number)
-            write_sequence(place, episode.frames, episode.actions, episode.positions)
+            tracks = episode.tracks()
+            write_sequence(place, episode.frames, episode.actions, episode.positions, tracks)
             episodes.append(episode)
         seconds, seconds_cpu = time.perf_counter() - start, time.process_time() - start_cpu
 

@@ -41,6 +41,8 @@ def test_a_store_of_an_earlier_version_is_read(old):
     y, x = (recording.positions[3, :2] * 64).round().astype(int)
     assert recording.frames[3, y, x].tolist() == [230, 180, 60]
     assert recording.frames[3, y - 1, x - 1].tolist() == [40, 40, 40]
+    assert (store.track_dim, recording.tracks) == (None, None)
+    assert set(store.statistics()) == {"actions", "positions"}
 
 
 def test_a_run_of_an_earlier_version_scores_what_its_card_says(old):

@@ -47,6 +47,7 @@ def test_the_layout_is_the_lab_s(small: Path) -> None:
             *(f"{t}.png" for t in range(30)),
             "actions.csv",
             "endeffector_positions.csv",
+            "tracks.csv",
         }
     description = json.loads((small / "dataset.json").read_text())
     assert description["sequences"] == {"train": 1, "validate": 1, "test": 1}
@@ -77,7 +78,7 @@ def test_an_interrupted_dataset_goes_on_and_comes_out_the_same(small: Path, tmp_
         _simulate(out, sequences=3, seed=7, size=16, progress=stop)
     assert json.loads((out / "dataset.json").read_text())["complete"] is False
     kept = {name: (out / name).stat().st_mtime_ns for name in _files(out)}
-    assert len(kept) == 2 * 32
+    assert len(kept) == 2 * 33
     seen: list[tuple[int, int]] = []
     _simulate(
         out,

@@ -99,7 +99,7 @@ class Check:
 
 @dataclass(frozen=True)
 class ExportLab:
-    """Write a dataset in the lab's layout: a folder of PNG frames and two CSV files a sequence."""
+    """Write a dataset in the lab's layout: a folder of PNG frames and CSV files a sequence."""
 
     data: Annotated[Positional[str], arg(metavar="STORE", help="Root of the dataset.")]
     out: Annotated[Positional[Path], arg(metavar="OUT", help="New folder of the dataset.")]

@@ -1,12 +1,14 @@
-"""The lab's layout: a folder of PNG frames and two CSV files for each sequence.
+"""The lab's layout: a folder of PNG frames and up to three CSV files for each sequence.
 
     ROOT/{train,validate,test}/SHARD/N/0.png, 1.png, ...
                                        actions.csv                a row for each frame, no header
                                        endeffector_positions.csv  a row for each frame, no header
+                                       tracks.csv                 a row for each frame, no header
 
 Frame files are not zero-padded: they are ordered by number, never by name.
 """
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +21,7 @@ from foreframe.system.files import whole_folder
 from foreframe.system.places import natural_key
 
 SPLITS = ("train", "validate", "test")
-ACTIONS, POSITIONS = "actions.csv", "endeffector_positions.csv"
-FILES = {"actions": ACTIONS, "positions": POSITIONS}
+ACTIONS, POSITIONS, TRACKS = "actions.csv", "endeffector_positions.csv", "tracks.csv"
 
 
 def list_sequences(root: Path, split: str) -> list[Path]:
@@ -72,8 +73,9 @@ def read_sequence(folder: Path) -> Recording:
     if not folder.is_dir():
         raise ForeframeError(f"{folder}: no such folder. Give the folder that holds 0.png, 1.png.")
     actions, positions = (_read_csv(folder / name) for name in (ACTIONS, POSITIONS))
+    tracks = _read_tracks(folder / TRACKS)
     files = _frame_files(folder)
-    for name, rows in ((ACTIONS, actions), (POSITIONS, positions)):
+    for name, rows in ((ACTIONS, actions), (POSITIONS, positions), (TRACKS, tracks)):
         if rows is not None and len(rows) != len(files):
             raise ForeframeError(
                 f"{folder / name}: {len(rows)} rows, but the folder holds {len(files)} frames "
@@ -88,7 +90,7 @@ def read_sequence(folder: Path) -> Recording:
                 f"{file}: is {size} pixels, but {files[0].name} is {first}. "
                 "All frames of a sequence must have one size."
             )
-    return Recording(np.stack(frames), actions, positions)
+    return Recording(np.stack(frames), actions, positions, tracks)
 
 
 def _frame_files(folder: Path) -> list[Path]:
@@ -137,7 +139,17 @@ def _read_frame(path: Path) -> np.ndarray:
     )
 
 
-def _read_csv(path: Path) -> np.ndarray | None:
+def _read_tracks(path: Path) -> np.ndarray | None:
+    rows = _read_csv(path, missing=True)
+    if rows is not None and rows.shape[1] % 2:
+        raise ForeframeError(
+            f"{path}: {rows.shape[1]} columns, but each object has two, its x and its y. "
+            "Add the column that is missing, or remove the superfluous one."
+        )
+    return rows
+
+
+def _read_csv(path: Path, *, missing: bool = False) -> np.ndarray | None:
     if not path.exists():
         return None
     try:
@@ -146,15 +158,18 @@ def _read_csv(path: Path) -> np.ndarray | None:
         raise ForeframeError(
             f"{path}: cannot be read ({error}). Restore it, or remove its sequence."
         ) from error
-    return parse_rows(content, path)
+    return parse_rows(content, path, missing=missing)
 
 
-def parse_rows(content: bytes, path: Path | str) -> Float32[np.ndarray, "rows width"]:
+def parse_rows(
+    content: bytes, path: Path | str, *, missing: bool = False
+) -> Float32[np.ndarray, "rows width"]:
     """The numbers of a CSV file without a header.
 
     Args:
         content: bytes of the file.
         path: its name, for messages.
+        missing: whether a number may be missing: an empty field, or nan; it becomes NaN.
 
     Raises:
         ForeframeError: no text, empty, or a row that is not as wide as the first, or not of finite
@@ -177,13 +192,14 @@ def parse_rows(content: bytes, path: Path | str) -> Float32[np.ndarray, "rows wi
     rows: list[list[float]] = []
     for number, line in enumerate(lines, 1):
         try:
-            row = [float(cell) for cell in line.split(",")]
+            cells = line.split(",")
+            row = [math.nan if missing and not cell.strip() else float(cell) for cell in cells]
         except ValueError as error:
             raise ForeframeError(
                 f"{path}, row {number}: {line.strip()[:60]!r} is not a row of numbers divided by "
                 "commas. Repair it; a header row is not part of the layout, remove one."
             ) from error
-        if not finite(row):
+        if not finite(row, missing=missing):
             raise ForeframeError(
                 f"{path}, row {number}: {line.strip()[:60]!r} holds a value that is not a finite "
                 "number in float32. Repair it, or remove the sequence."
@@ -202,6 +218,7 @@ def write_sequence(
     frames: UInt8[np.ndarray, "time height width 3"],
     actions: Float32[np.ndarray, "time action"] | None,
     positions: Float32[np.ndarray, "time position"] | None = None,
+    tracks: Float32[np.ndarray, "time track"] | None = None,
 ) -> None:
     """Write one sequence, the whole folder or nothing; numbers come back as the same float32.
 
@@ -210,6 +227,7 @@ def write_sequence(
         frames: [T, H, W, 3].
         actions: [T, A], or None to write no file.
         positions: [T, P], or None to write no file.
+        tracks: [T, 2N], NaN for an object that is not there, or None to write no file.
 
     Raises:
         ForeframeError: a part has another shape or type, the parts disagree in length, or the
@@ -220,24 +238,38 @@ def write_sequence(
             f"{folder}: frames must be uint8 [T, H, W, 3], and are {frames.dtype} "
             f"{list(frames.shape)}. Bring them to 0..255 and to this order of axes."
         )
-    for name, rows in ((ACTIONS, actions), (POSITIONS, positions)):
-        if rows is None:
-            continue
-        if rows.ndim != 2 or len(rows) != len(frames) or not rows.shape[1]:
-            raise ForeframeError(
-                f"{folder / name}: expected an array with one row for each of the {len(frames)} "
-                f"frames, got the shape {list(rows.shape)}. Give the last frame a row too."
-            )
-        if not finite(rows):
-            raise ForeframeError(
-                f"{folder / name}: holds a value that is not a finite number in float32. "
-                "Repair the recording, or leave it out."
-            )
+    tables = {ACTIONS: actions, POSITIONS: positions, TRACKS: tracks}
+    for name, rows in tables.items():
+        if rows is not None:
+            _check_table(folder / name, rows, len(frames))
     with whole_folder(folder) as aside:
         for t, frame in enumerate(frames):
             # Level 1 takes a fifth less time than the default, for files a tenth larger.
             Image.fromarray(frame).save(aside / f"{t}.png", compress_level=1)
-        for name, rows in ((ACTIONS, actions), (POSITIONS, positions)):
-            if rows is not None:
+        for name, rows in tables.items():
+            if rows is None:
+                continue
+            if name == TRACKS:
+                # A float32 as text has as many digits as it takes; six decimals stay six.
+                np.savetxt(aside / name, rows.astype(np.float32), fmt="%s", delimiter=",")
+            else:
                 # Nine significant digits are enough for any float32 to come back exactly.
                 np.savetxt(aside / name, rows, fmt="%.9g", delimiter=",")
+
+
+def _check_table(path: Path, rows: np.ndarray, n_frames: int) -> None:
+    if rows.ndim != 2 or len(rows) != n_frames or not rows.shape[1]:
+        raise ForeframeError(
+            f"{path}: expected an array with one row for each of the {n_frames} "
+            f"frames, got the shape {list(rows.shape)}. Give the last frame a row too."
+        )
+    if not finite(rows, missing=path.name == TRACKS):
+        raise ForeframeError(
+            f"{path}: holds a value that is not a finite number in float32. "
+            "Repair the recording, or leave it out."
+        )
+    if path.name == TRACKS and rows.shape[1] % 2:
+        raise ForeframeError(
+            f"{path}: an array of {rows.shape[1]} columns, but each object has two, its x and its "
+            "y. Give [frames, 2 x objects]."
+        )

@@ -9,6 +9,9 @@ from PIL import Image
 
 from foreframe.errors import ForeframeError
 
+TABLES = ("actions", "positions", "tracks")
+"""The tables of numbers that a recording may have beside its frames, a row for each frame."""
+
 
 @dataclass(frozen=True)
 class Recording:
@@ -18,25 +21,28 @@ class Recording:
         frames: [T, H, W, 3], RGB.
         actions: [T, A] or None; row t acts between frame t and t + 1.
         positions: [T, P] or None; row t is the end effector at frame t.
+        tracks: [T, 2N] or None; row t is where N objects are in the image at frame t, as x0, y0,
+            x1, y1, ...: fractions of its width and height from its left and top, NaN for an object
+            that is not there. One that leaves the image has places outside of 0..1.
     """
 
     frames: UInt8[np.ndarray, "time height width 3"]
     actions: Float32[np.ndarray, "time action"] | None = None
     positions: Float32[np.ndarray, "time position"] | None = None
+    tracks: Float32[np.ndarray, "time track"] | None = None
 
     @property
     def widths(self) -> dict[str, int | None]:
-        """Numbers in each of the "actions" and "positions"; None where there are none."""
-        return {
-            "actions": None if self.actions is None else self.actions.shape[1],
-            "positions": None if self.positions is None else self.positions.shape[1],
-        }
+        """Numbers in a row of each of the ``TABLES``; None where there is none."""
+        tables = {part: getattr(self, part) for part in TABLES}
+        return {part: None if rows is None else rows.shape[1] for part, rows in tables.items()}
 
 
-def finite(values: ArrayLike) -> bool:
-    """Whether every value is a finite number in float32."""
+def finite(values: ArrayLike, *, missing: bool = False) -> bool:
+    """Whether every value is a finite number in float32, or, if ``missing``, is NaN."""
     with np.errstate(over="ignore"):
-        return bool(np.isfinite(np.asarray(values).astype(np.float32)).all())
+        numbers = np.asarray(values).astype(np.float32)
+    return bool((np.isfinite(numbers) | (missing & np.isnan(numbers))).all())
 
 
 MIDDLE, WHOLE = "middle", "whole"
@@ -113,13 +119,35 @@ class Fit:
         how = Image.Resampling.BOX if smaller else Image.Resampling.BICUBIC
         return np.asarray(Image.fromarray(frame).resize((self.size, self.size), how, box))
 
+    def tracks(
+        self, rows: Float32[np.ndarray, "time track"], height: int, width: int
+    ) -> Float32[np.ndarray, "time track"]:
+        """Places in frames of that size, as places in what is cut out of them.
+
+        Raises:
+            ForeframeError: the crop reaches beyond the frame.
+        """
+        left, top, right, bottom = self.box(height, width)
+        if (left, top, right, bottom) == (0, 0, width, height):
+            return rows
+        places = rows.astype(np.float64)
+        places[:, 0::2] = (places[:, 0::2] * width - left) / (right - left)
+        places[:, 1::2] = (places[:, 1::2] * height - top) / (bottom - top)
+        return places.astype(np.float32)
+
 
 def fit_recording(sequence: Recording, fit: Fit) -> Recording:
-    """``sequence`` with every frame fitted; itself if nothing changes.
+    """``sequence`` with every frame fitted, and its tracks with them; itself if nothing changes.
 
     Raises:
         ForeframeError: the crop reaches beyond the frames.
     """
-    if not fit.changes(*sequence.frames.shape[1:3]):
+    height, width = sequence.frames.shape[1:3]
+    if not fit.changes(height, width):
         return sequence
-    return replace(sequence, frames=np.stack([fit(frame) for frame in sequence.frames]))
+    tracks = sequence.tracks
+    return replace(
+        sequence,
+        frames=np.stack([fit(frame) for frame in sequence.frames]),
+        tracks=None if tracks is None else fit.tracks(tracks, height, width),
+    )

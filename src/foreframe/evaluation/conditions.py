@@ -1,6 +1,7 @@
 """False conditions: what a model loses under them says how much it listens to its condition."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -85,7 +86,7 @@ def _changed(clip: Clip, change: Callable[[str, Tensor], Tensor]) -> Clip:
         None if own is None else change(part, own)
         for part, own in (("actions", clip.actions), ("positions", clip.positions))
     )
-    return Clip(clip.frames, actions, positions)
+    return replace(clip, actions=actions, positions=positions)
 
 
 def permutation_without_fixed_points(n: int, seed: int) -> NDArray[np.int_]:

@@ -10,7 +10,14 @@ from foreframe.simulator.arm import DAMPING, STIFFNESS
 from foreframe.simulator.camera import Camera
 from foreframe.simulator.mujoco_import import mujoco
 from foreframe.simulator.renderer import Renderer
-from foreframe.simulator.scene import Physics, Scene, draw_physics, draw_scene, nominal_physics
+from foreframe.simulator.scene import (
+    MOST_THINGS,
+    Physics,
+    Scene,
+    draw_physics,
+    draw_scene,
+    nominal_physics,
+)
 from foreframe.simulator.world import TIME_STEP, World, build_world
 
 Floats = NDArray[np.float64]
@@ -45,6 +52,18 @@ class Episode:
     positions: NDArray[np.float32]
     centres: Floats
     camera: Camera
+
+    def tracks(self) -> NDArray[np.float32]:
+        """[T, 2 * MOST_THINGS]: where the camera sees the objects' origins, hidden or not.
+
+        The columns are x0, y0, x1, y1, ..., fractions of the frame's width and height from its left
+        and top, to six decimals; NaN for the objects that the scene does not have.
+        """
+        seen = self.camera.project(self.centres, 1).round(6)
+        length, count, _ = seen.shape
+        tracks = np.full((length, 2 * MOST_THINGS), np.nan, np.float32)
+        tracks[:, : 2 * count] = seen.reshape(length, -1)
+        return tracks
 
 
 def _stream(seed: int, split: int, number: int, *key: int) -> np.random.Generator:

@@ -72,6 +72,7 @@ class _SequenceJob:
     split: int
     number: int
     options: SimulateOptions
+    tracks: bool
 
 
 def _sequence_folder(out: Path, split: int, number: int) -> Path:
@@ -100,6 +101,10 @@ def _describe(options: SimulateOptions) -> dict[str, Any]:
         "actions_held_frames": actions.HOLD,
         "alignment": "action t acts between frame t and frame t + 1; position t is at frame t",
         "positions": ["x", "y", "z"],
+        "tracks": {
+            "objects": scene.MOST_THINGS,
+            "columns": "x0, y0, x1, y1, ..., fractions of the frame; nan for objects not there",
+        },
         "camera": {
             "position": list(camera.POSITION),
             "look_at": list(camera.LOOK_AT),
@@ -115,21 +120,28 @@ def _describe(options: SimulateOptions) -> dict[str, Any]:
     }
 
 
-def _check_out(out: Path, wanted: dict[str, Any]) -> None:
-    """Refuse a folder that holds anything but the beginning of the dataset that is asked for."""
+def _check_out(out: Path, wanted: dict[str, Any]) -> dict[str, Any]:
+    """Refuse a folder that holds anything but the beginning of the dataset that is asked for.
+
+    Returns:
+        ``wanted``, without tracks if an earlier version began the dataset without: all sequences
+        of a dataset have the same files.
+    """
     path = out / DESCRIPTION
     for part in (out, *out.parents):
         if part.is_file():
             raise ForeframeError(f"{part}: is a file; name a folder for the dataset.")
     try:
         if not out.exists() or all(entry.name.startswith(".") for entry in out.iterdir()):
-            return
+            return wanted
         if not path.exists():
             raise ForeframeError(
                 f"{out}: holds other files and no {DESCRIPTION}, so it is not a simulated "
                 "dataset; choose an empty folder or a new one."
             )
         before = json.loads(path.read_text(encoding="utf-8"))
+        if "tracks" not in before:
+            wanted = {key: value for key, value in wanted.items() if key != "tracks"}
         problems = _conflicts(before, wanted)
     except OSError as error:
         raise ForeframeError(f"{out}: cannot be read ({error.strerror}).") from error
@@ -143,6 +155,7 @@ def _check_out(out: Path, wanted: dict[str, Any]) -> None:
             f"{out}: holds a dataset simulated with other settings ({'; '.join(problems)}); "
             "choose another folder or remove this one."
         )
+    return wanted
 
 
 def _conflicts(before: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
@@ -161,7 +174,8 @@ def _make(job: _SequenceJob) -> None:
 
     options = job.options
     episode = simulate_sequence(options.seed, job.split, job.number, size=options.size)
-    write_sequence(job.folder, episode.frames, episode.actions, episode.positions)
+    tracks = episode.tracks() if job.tracks else None
+    write_sequence(job.folder, episode.frames, episode.actions, episode.positions, tracks)
 
 
 def simulate(
@@ -191,8 +205,7 @@ def simulate(
     out, options, execution = Path(out), options or SimulateOptions(), execution or Execution()
     options.check()
     at_least(1, workers=execution.workers)
-    description = _describe(options)
-    _check_out(out, description)
+    description = _check_out(out, _describe(options))
     write_json(out / DESCRIPTION, description)
     folders = {
         (split, number): _sequence_folder(out, split, number)
@@ -200,7 +213,7 @@ def simulate(
         for number in range(count)
     }
     jobs = [
-        _SequenceJob(folder, *key, options)
+        _SequenceJob(folder, *key, options, "tracks" in description)
         for key, folder in folders.items()
         if not folder.is_dir()
     ]

@@ -13,7 +13,7 @@ from foreframe.config.plain import changed
 from foreframe.config.recipes import recipe as named_recipe
 from foreframe.config.training import RunConfig, check_config, scaled, scaled_words
 from foreframe.data.imports.division import FEW, Piece, divide, divide_by_time
-from foreframe.data.recording import Fit, Recording, finite, fit_recording
+from foreframe.data.recording import TABLES, Fit, Recording, finite, fit_recording
 from foreframe.data.store.writer import write_store
 from foreframe.errors import ForeframeError
 from foreframe.runs.hub import VideoCVAE, load_model
@@ -33,6 +33,7 @@ def fit(
     positions: Arrays | None = None,
     recipe: str = "foreframe-s",
     *,
+    tracks: Arrays | None = None,
     out: Path | str | None = None,
     validate: float = 0.1,
     device: DeviceName = "auto",
@@ -52,6 +53,8 @@ def fit(
             frame t + 1.
         positions: [N, T, P], or a list of [T, P]: the end effector at each frame.
         recipe: where the settings start from, see ``foreframe.config.recipes``.
+        tracks: [N, T, 2 x objects], or a list of [T, 2 x objects]: where objects are in the image
+            at each frame, see ``foreframe.Clip``. They only teach.
         out: new run folder; by default runs/fit, or the first of runs/fit-2, ... that is free.
         validate: share of the recordings that the training is validated on. Of one or two
             recordings it is the same share of each one's time.
@@ -74,7 +77,7 @@ def fit(
     check_config(config)
     for line in scaled_words(asked.train, config.train, base.train):
         log(line)
-    recordings = _recordings(frames, actions, positions)
+    recordings = _recordings(frames, actions, positions, tracks)
     _require_condition(config, actions is not None, positions is not None)
     out = _free_folder() if out is None else Path(out)
     if out.exists():
@@ -126,7 +129,7 @@ def _free_folder() -> Path:
 
 
 def _recordings(
-    frames: Arrays, actions: Arrays | None, positions: Arrays | None
+    frames: Arrays, actions: Arrays | None, positions: Arrays | None, tracks: Arrays | None
 ) -> list[Recording]:
     """The recordings, each checked.
 
@@ -137,7 +140,7 @@ def _recordings(
     if not videos:
         raise ForeframeError("frames: there is no recording. Give [N, T, H, W, 3].")
     parts: dict[str, list[np.ndarray | None]] = {}
-    for name, part in (("actions", actions), ("positions", positions)):
+    for name, part in zip(TABLES, (actions, positions, tracks), strict=True):
         parts[name] = [None] * len(videos)
         if part is not None:
             items = _listed(part, name, 3)
@@ -146,7 +149,7 @@ def _recordings(
                     f"{name}: {len(items)} recordings, but frames has {len(videos)}."
                 )
             parts[name] = [
-                _rows(item, f"{name}[{n}]", len(video))
+                _rows(item, f"{name}[{n}]", len(video), tracks=name == "tracks")
                 for n, (item, video) in enumerate(zip(items, videos, strict=True))
             ]
     return [Recording(*one) for one in zip(videos, *parts.values(), strict=True)]
@@ -187,14 +190,18 @@ def _video(values: Any, name: str) -> np.ndarray:
     return video
 
 
-def _rows(values: Any, name: str, length: int) -> np.ndarray:
+def _rows(values: Any, name: str, length: int, *, tracks: bool) -> np.ndarray:
     rows = _array(values, name)
     if rows.ndim != 2 or len(rows) != length or not rows.shape[1]:
         raise ForeframeError(
             f"{name}: has shape {list(rows.shape)}; give [{length}, numbers], one row a frame "
             "(the last action, which acts after the last frame, is not used)."
         )
-    if rows.dtype.kind not in "fiub" or not finite(rows):
+    if tracks and rows.shape[1] % 2:
+        raise ForeframeError(
+            f"{name}: has {rows.shape[1]} columns, but each object has two, its x and its y."
+        )
+    if rows.dtype.kind not in "fiub" or not finite(rows, missing=tracks):
         raise ForeframeError(f"{name}: holds something that is not a finite number.")
     return rows.astype(np.float32)
 
@@ -241,5 +248,5 @@ def _write(
 
 
 def _cut(one: Recording, part: slice) -> Recording:
-    rows = (values if values is None else values[part] for values in (one.actions, one.positions))
-    return Recording(one.frames[part], *rows)
+    tables = (one.actions, one.positions, one.tracks)
+    return Recording(one.frames[part], *(rows if rows is None else rows[part] for rows in tables))

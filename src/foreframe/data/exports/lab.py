@@ -92,5 +92,7 @@ def _export(job: _Group) -> None:
             for half in folder.parent.glob(f".{n}.*.part"):  # of a process that was killed
                 shutil.rmtree(half, ignore_errors=True)
             sequence = job.store[n]
-            write_sequence(folder, sequence.frames, sequence.actions, sequence.positions)
+            write_sequence(
+                folder, sequence.frames, sequence.actions, sequence.positions, sequence.tracks
+            )
     write_json(job.record, {})

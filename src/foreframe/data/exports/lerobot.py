@@ -51,7 +51,8 @@ def export_lerobot(
     """Write every sequence of a dataset as an episode of a LeRobotDataset v3.0.
 
     Actions become "action", positions "observation.state", frames a video; validation episodes
-    are in the split "val". An interrupted export goes on where it was, and ends with the same
+    are in the split "val". Tracks are left out, since no feature of a LeRobotDataset is for them.
+    An interrupted export goes on where it was, and ends with the same
     bytes; a finished one is left as it is.
 
     Args:
@@ -73,6 +74,7 @@ def export_lerobot(
     require_alike(
         stores.values(),
         "A LeRobotDataset has the same in all its episodes: import the splits alike.",
+        tracks=False,
     )
     rate = find_rate(root, stores, frame_rate)
     out = Path(out)

@@ -5,7 +5,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,9 @@ from filelock import FileLock
 from foreframe.data.imports.division import Piece
 from foreframe.data.imports.options import ImportOptions
 from foreframe.data.lab import SPLITS
-from foreframe.data.recording import Fit, Recording, finite
+from foreframe.data.recording import TABLES, Fit, Recording, finite
 from foreframe.data.sources.source import Part, RawRecording, Skip, Source, UnusableError
+from foreframe.data.store.meta import ROWS
 from foreframe.data.store.writer import StoreWriter, write_store
 from foreframe.errors import ForeframeError
 from foreframe.system.files import write_json
@@ -36,7 +37,7 @@ class PartJob:
         strict: end at the first recording that cannot be read.
         pieces: pieces of the recordings of the part, by their names; a recording without an entry
             goes whole to the part's split.
-        widths: numbers that the actions and positions of all recordings must have.
+        widths: numbers in a row of each table that all recordings must have.
     """
 
     source: Source
@@ -52,7 +53,9 @@ class PartJob:
     def plan(self) -> dict[str, Any]:
         """What was decided for the part from all parts together; more input may change it."""
         pieces = {name: [asdict(piece) for piece in own] for name, own in self.pieces.items()}
-        return {"split": self.part.split, "pieces": pieces, "widths": self.widths}
+        # Tracks are named only where there are any, as in the records of earlier versions.
+        widths = {part: n for part, n in self.widths.items() if part in ROWS or n is not None}
+        return {"split": self.part.split, "pieces": pieces, "widths": widths}
 
 
 @dataclass(frozen=True)
@@ -166,17 +169,27 @@ def _write_recording(
 
 def fault(item: RawRecording, widths: dict[str, int | None] | None) -> str | None:
     """What is wrong with a recording's numbers, if anything is."""
-    for part, rows in (("actions", item.actions), ("positions", item.positions)):
-        if rows is not None:
-            if rows.ndim != 2 or not rows.shape[1]:
-                return f"the {part} have the shape {list(rows.shape)}, not [time, number]"
-            if not finite(rows):
-                row = int(np.flatnonzero(~np.isfinite(rows).all(1))[0])
-                return f"row {row} of the {part} holds a value that is not a finite number"
+    for part in TABLES:
+        rows: np.ndarray | None = getattr(item, part)
+        wrong = None if rows is None else _fault_of(part, rows)
+        if wrong is not None:
+            return wrong
         width = None if rows is None else rows.shape[1]
         if widths is not None and width != widths[part]:
             said = ["no numbers" if w is None else f"{w} numbers" for w in (width, widths[part])]
             return f"{said[0]} in the {part}, but {said[1]} in those of the first recording"
+    return None
+
+
+def _fault_of(part: str, rows: np.ndarray) -> str | None:
+    if rows.ndim != 2 or not rows.shape[1]:
+        return f"the {part} have the shape {list(rows.shape)}, not [time, number]"
+    missing = part == "tracks"
+    if not finite(rows, missing=missing):
+        row = next(n for n, values in enumerate(rows) if not finite(values, missing=missing))
+        return f"row {row} of the {part} holds a value that is not a finite number"
+    if part == "tracks" and rows.shape[1] % 2:
+        return f"{rows.shape[1]} numbers in a row of the tracks, but each object has two"
     return None
 
 
@@ -188,11 +201,13 @@ class _Frames:
 
     Attributes:
         at: number of the next frame.
+        size: height and width of the recording's own frames, once one was taken.
     """
 
     def __init__(self, item: RawRecording, fit: Fit) -> None:
-        self._frames = _fitted(item, fit)
+        self._frames = (self._fitted(frame, fit) for frame in item.frames)
         self.at = 0
+        self.size: tuple[int, int] | None = None
 
     def take(self, count: int | None) -> list[np.ndarray]:
         """The next ``count`` frames (None: all), or as many as there are."""
@@ -203,6 +218,17 @@ class _Frames:
     def skip(self, count: int | None) -> None:
         """Pass over as many, without keeping them."""
         self.at += sum(1 for _ in islice(self._frames, count))
+
+    def _fitted(self, frame: np.ndarray, fit: Fit) -> np.ndarray:
+        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+            raise UnusableError(
+                f"a frame is {frame.dtype} {list(frame.shape)}, not uint8 [height, width, 3]"
+            )
+        height, width = frame.shape[:2]
+        if self.size is not None and (height, width) != self.size:
+            raise UnusableError(f"frames of {self.size[1]}x{self.size[0]} and {width}x{height}")
+        self.size = height, width
+        return fit(frame)
 
 
 def _sequences(item: RawRecording, job: PartJob) -> Iterator[tuple[str, str, Recording]]:
@@ -217,7 +243,8 @@ def _sequences(item: RawRecording, job: PartJob) -> Iterator[tuple[str, str, Rec
     pieces = job.pieces.get(item.name, [Piece(job.part.split)])
     whole = len(pieces) == 1 and options.clip_frames is None
     label = f"{item.name}:{item.view}" if item.view else item.name
-    frames = _Frames(item, Fit(options.size, options.crop))
+    fit = Fit(options.size, options.crop)
+    frames = _Frames(item, fit)
     for piece in pieces:
         start, stop = _span(item, piece, options.shift_actions)
         if options.clip_frames is not None:
@@ -226,9 +253,12 @@ def _sequences(item: RawRecording, job: PartJob) -> Iterator[tuple[str, str, Rec
             stretches = _stretch(frames, start, stop, options)
         for first, taken in stretches:
             recording = _with_rows(item, np.stack(taken), first, options.shift_actions)
+            if recording.tracks is not None and frames.size is not None:
+                recording = replace(recording, tracks=fit.tracks(recording.tracks, *frames.size))
             yield piece.split, label if whole else f"{label}@{first}", recording
     frames.skip(None)
-    rows = item.positions if item.actions is None else item.actions
+    tables = (getattr(item, part) for part in TABLES)
+    rows = next((table for table in tables if table is not None), None)
     if rows is not None and len(rows) != frames.at:
         raise UnusableError(f"{frames.at} frames, but {len(rows)} rows of numbers")
 
@@ -283,30 +313,17 @@ def _too_short(start: int, stop: int | None, options: ImportOptions) -> bool:
     return bool(options.shift_actions) and stop is not None and stop - start < 2
 
 
-def _fitted(item: RawRecording, fit: Fit) -> Iterator[np.ndarray]:
-    size: tuple[int, ...] | None = None
-    for frame in item.frames:
-        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
-            raise UnusableError(
-                f"a frame is {frame.dtype} {list(frame.shape)}, not uint8 [height, width, 3]"
-            )
-        if size is not None and frame.shape != size:
-            raise UnusableError(
-                f"frames of {size[1]}x{size[0]} and {frame.shape[1]}x{frame.shape[0]}"
-            )
-        size = frame.shape
-        yield fit(frame)
-
-
 def _with_rows(item: RawRecording, frames: np.ndarray, start: int, shift: int) -> Recording:
     """Frames from ``start`` on, with their rows."""
     n = len(frames)
-    actions, positions = item.actions, item.positions
-    for rows in (actions, positions):
+    actions, positions, tracks = item.actions, item.positions, item.tracks
+    for rows in (actions, positions, tracks):
         if rows is not None and len(rows) < start + n:
             raise UnusableError(f"{start + n} frames or more, but {len(rows)} rows of numbers")
     if actions is not None:
         actions = actions[(np.arange(start, start + n) + shift).clip(0, len(actions) - 1)]
     if positions is not None:
         positions = positions[start : start + n]
-    return Recording(frames, actions, positions)
+    if tracks is not None:
+        tracks = tracks[start : start + n]
+    return Recording(frames, actions, positions, tracks)

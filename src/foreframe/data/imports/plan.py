@@ -8,7 +8,7 @@ import numpy as np
 from foreframe.data.imports.division import FEW, Piece, divide, divide_by_time
 from foreframe.data.imports.options import ImportOptions
 from foreframe.data.imports.part import fault
-from foreframe.data.recording import Fit
+from foreframe.data.recording import TABLES, Fit
 from foreframe.data.sources.source import Part, RawRecording, Skip, Source
 from foreframe.errors import ForeframeError
 
@@ -25,7 +25,7 @@ class ImportPlan:
         pieces: pieces of the recordings that are divided over splits; all others go whole to the
             split of their part.
         divided_by_time: whether recordings are so few that each is divided by time.
-        widths: numbers that the actions and positions of all recordings must have.
+        widths: numbers in a row of each table that all recordings must have.
     """
 
     parts: list[Part]
@@ -80,7 +80,7 @@ def _divided(
 
 
 def _widths(source: Source, parts: list[Part], options: ImportOptions) -> dict[str, int | None]:
-    """Numbers in the actions and positions of the first good recording: all must have them.
+    """Numbers in a row of each table of the first good recording: all must have them.
 
     Raises:
         ForeframeError: not one recording can be read.
@@ -93,10 +93,8 @@ def _widths(source: Source, parts: list[Part], options: ImportOptions) -> dict[s
             continue
         reason = _look_at(item, fit)
         if reason is None:
-            return {
-                "actions": None if item.actions is None else item.actions.shape[1],
-                "positions": None if item.positions is None else item.positions.shape[1],
-            }
+            tables = {part: getattr(item, part) for part in TABLES}
+            return {part: None if rows is None else rows.shape[1] for part, rows in tables.items()}
         skipped.append(Skip(item.name, reason))
     raise ForeframeError(
         f"not one recording can be read ({listed(skipped) or 'there are none'}). "

@@ -16,7 +16,7 @@ _PER_PART = 256
 
 @dataclass(frozen=True)
 class LabSource(Source):
-    """The lab's layout: a folder of PNG frames and two CSV files for each sequence."""
+    """The lab's layout: a folder of PNG frames and up to three CSV files for each sequence."""
 
     input: Place
     """Root of the dataset, with train, validate and test, or some of them."""
@@ -64,7 +64,11 @@ class LabSource(Source):
                 yield Skip(str(folder.relative_to(self._root())), str(error).rstrip("."))
                 continue
             yield RawRecording(
-                f"{part.place.name}/{name}", sequence.frames, sequence.actions, sequence.positions
+                f"{part.place.name}/{name}",
+                sequence.frames,
+                sequence.actions,
+                sequence.positions,
+                tracks=sequence.tracks,
             )
 
     def describe(self) -> dict[str, Any]:

@@ -66,6 +66,8 @@ class RawRecording:
             raise ``ForeframeError`` (damaged video): the frames before it are good.
         actions: [T, A] float32 or None; row t acts between frame t and t + 1.
         positions: [T, P] float32 or None; row t is at frame t.
+        tracks: [T, 2N] float32 or None; where objects are in the frames as they come, see
+            ``Recording``. They are cropped with the frames.
         view: the camera, where there are several recordings of one name.
     """
 
@@ -74,6 +76,7 @@ class RawRecording:
     actions: Float32[np.ndarray, "time action"] | None = None
     positions: Float32[np.ndarray, "time position"] | None = None
     view: str = ""
+    tracks: Float32[np.ndarray, "time track"] | None = None
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ def _clip(store: Store, indices: list[int], starts: list[int], n_frames: int) ->
         frames.permute(0, 1, 4, 2, 3),
         stack("actions", store.action_dim),
         stack("positions", store.position_dim),
+        stack("tracks", store.track_dim),
     )
 
 
@@ -86,7 +87,8 @@ def training_batch(
             up the same batch whatever their number, so a resume may change it.
 
     Returns:
-        uint8 frames [B / processes, T, 3, H, W] with actions and positions as the store has them.
+        uint8 frames [B / processes, T, 3, H, W] with actions, positions and tracks as the store has
+        them.
     """
     first = global_step * batch_size
     indices: list[int] = []

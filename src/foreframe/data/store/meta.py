@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import foreframe
+from foreframe.data.recording import TABLES
 from foreframe.data.statistics import Statistics
 from foreframe.system.places import Place
 
@@ -17,7 +18,7 @@ FORMAT = 1
 FORMAT_SHARDS = 2
 
 ROWS = ("actions", "positions")
-"""The arrays of numbers that a recording may have beside its frames."""
+"""The tables of a recording that a model may be told; they have statistics."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Meta:
 
     Attributes:
         size: height and width of the frames.
-        widths: numbers in each of the "actions" and "positions"; None where there are none.
+        widths: numbers in a row of each of the ``TABLES``; None where there is none.
         shards: the shards in the order of the recordings; one, the store itself, in format 1.
         statistics: statistics of the actions and positions, None where there are none; empty for
             stores of old.
@@ -82,7 +83,9 @@ class Meta:
             KeyError, TypeError, ValueError, AttributeError: these are no metadata of a store.
         """
         height, width = (int(edge) for edge in values["size"])
-        widths = {part: values["widths"][part] for part in ROWS}
+        told = values["widths"]
+        # Stores of old know nothing of tracks, and stores without any say nothing of them.
+        widths = {part: told[part] if part in ROWS else told.get(part) for part in TABLES}
         if values["format"] == FORMAT:
             shards: tuple[Shard, ...] = (Shard.from_json(values, folder),)
         else:
@@ -109,7 +112,11 @@ class Meta:
             "format": FORMAT_SHARDS if sharded else FORMAT,
             "foreframe": foreframe.__version__,
             "size": list(self.size),
-            "widths": self.widths,
+            "widths": {
+                part: width
+                for part, width in self.widths.items()
+                if part in ROWS or width is not None
+            },
         }
         statistics = {
             part: None if values is None else values.to_json()

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from foreframe.data.lab import list_sequences, read_sequence
+from foreframe.data.lab import TRACKS, list_sequences, read_sequence
 from foreframe.data.recording import Fit, Recording, fit_recording
 from foreframe.data.store.meta import META
 from foreframe.data.store.shard_cache import user_cache
@@ -126,6 +126,9 @@ def _fingerprint(folder: Path) -> str:
                     except FileNotFoundError:  # a link to nothing: reading will name it
                         stat = entry.stat(follow_symlinks=False)
                     digest.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+                    if entry.name == TRACKS:
+                        # Versions that did not know tracks made copies of such folders without.
+                        digest.update(b"with tracks\n")
     return digest.hexdigest()[:16]
 
 

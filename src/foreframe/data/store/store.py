@@ -5,6 +5,7 @@ A small store, or a shard of a large one, is a folder (format 1):
     frames.bin      uint8   [N, H, W, 3], the frames of all sequences one after another
     actions.bin     float32 [N, A], if there are actions
     positions.bin   float32 [N, P], if there are positions
+    tracks.bin      float32 [N, 2 x objects], if there are tracks; NaN for what is not there
     meta.json       shapes, lengths and names of the sequences, checksums, statistics, their source
 
 A large store is a folder of such shards with one meta.json that repeats theirs (format 2), so that
@@ -28,14 +29,14 @@ from typing import Any
 
 import numpy as np
 
-from foreframe.data.recording import Recording
+from foreframe.data.recording import TABLES, Recording
 from foreframe.data.statistics import Statistics
 from foreframe.data.store.meta import FORMAT, FORMAT_SHARDS, META, ROWS, Meta, Shard
 from foreframe.data.store.shard_cache import ShardCache
 from foreframe.errors import ForeframeError
 from foreframe.system.places import Place, is_remote
 
-PARTS = ("frames", *ROWS)
+PARTS = ("frames", *TABLES)
 """The arrays of a store; each is a file with the ending .bin."""
 
 OPEN_SHARDS = 256
@@ -50,6 +51,7 @@ class _Arrays:
     frames: np.ndarray
     actions: np.ndarray | None
     positions: np.ndarray | None
+    tracks: np.ndarray | None
 
 
 class Store:
@@ -183,7 +185,7 @@ class Store:
         shape = self._shape("frames", shard)
         assert shape is not None
         frames = np.memmap(folder / "frames.bin", np.uint8, "r", shape=shape)
-        return _Arrays(frames, rows("actions"), rows("positions"))
+        return _Arrays(frames, *(rows(part) for part in TABLES))
 
     def fetch(self, k: int) -> Path:
         """Folder of a shard on this machine; that of a remote store is fetched if it isn't here.
@@ -217,14 +219,13 @@ class Store:
         return self.rows(index, 0, int(self.lengths[index]))
 
     def rows(self, index: int, start: int, stop: int) -> Recording:
-        """Frames ``start`` to ``stop`` of a sequence, with their actions and positions: views."""
+        """Frames ``start`` to ``stop`` of a sequence, with their rows of numbers: views."""
         arrays = self._arrays(int(self.shard_of[index]))
         first = int(self._starts[index])
         wanted = slice(first + start, first + stop)
+        tables = (arrays.actions, arrays.positions, arrays.tracks)
         return Recording(
-            arrays.frames[wanted],
-            None if arrays.actions is None else arrays.actions[wanted],
-            None if arrays.positions is None else arrays.positions[wanted],
+            arrays.frames[wanted], *(None if rows is None else rows[wanted] for rows in tables)
         )
 
     # -- what it says of itself -----------------------------------------------------------------
@@ -238,6 +239,11 @@ class Store:
     def position_dim(self) -> int | None:
         """Numbers in a position; None without positions."""
         return self._widths["positions"]
+
+    @property
+    def track_dim(self) -> int | None:
+        """Numbers in a row of the tracks, two for each object; None without tracks."""
+        return self._widths["tracks"]
 
     @property
     def origin(self) -> dict[str, Any]:
@@ -256,9 +262,10 @@ class Store:
         if self._statistics:
             return self._statistics
         statistics: dict[str, Statistics | None] = {}
-        for part, width in self._widths.items():
+        for part in ROWS:
             of_shards = (getattr(self._arrays(k), part) for k in range(len(self.shards)))
-            statistics[part] = None if width is None else reduce(add, map(Statistics.of, of_shards))
+            none = self._widths[part] is None
+            statistics[part] = None if none else reduce(add, map(Statistics.of, of_shards))
         return statistics
 
     def fingerprint(self) -> str:
@@ -274,23 +281,27 @@ class Store:
                     yield f"{shard.folder / f'{part}.bin'}: has changed since it was made"
 
 
-def require_alike(stores: Iterable[Store], remedy: str) -> None:
+def require_alike(stores: Iterable[Store], remedy: str, *, tracks: bool = True) -> None:
     """Refuse stores whose recordings could not lie in one store.
 
     Args:
         stores: at least one.
         remedy: what to do about it, a sentence.
+        tracks: whether their tracks must be alike, too.
 
     Raises:
         ForeframeError: says what differs in which store.
     """
     first, *others = stores
     for other in others:
-        for what, theirs, expected in (
+        compared = [
             ("frames of (height, width)", other.size, first.size),
             ("numbers in an action", other.action_dim, first.action_dim),
             ("numbers in a position", other.position_dim, first.position_dim),
-        ):
+        ]
+        if tracks:
+            compared.append(("numbers in a row of tracks", other.track_dim, first.track_dim))
+        for what, theirs, expected in compared:
             if theirs != expected:
                 raise ForeframeError(
                     f"{other.folder}: {what}: {theirs}, but {expected} in {first.folder.name}. "

@@ -25,6 +25,7 @@ class _ArrayFile:
     def __init__(self, path: Path, part: str) -> None:
         self._file = open(path, "wb")  # noqa: SIM115 (closed by write_store)
         self._dtype = "u1" if part == "frames" else "<f4"
+        self._measured = part in ROWS
         self.sha256 = hashlib.sha256()
         self.statistics: Statistics | None = None
 
@@ -32,7 +33,7 @@ class _ArrayFile:
         packed = np.ascontiguousarray(array, self._dtype)
         self._file.write(packed.data)
         self.sha256.update(packed.data)
-        if self._dtype != "u1":
+        if self._measured:
             own = Statistics.of(packed)
             self.statistics = own if self.statistics is None else self.statistics + own
 
@@ -58,11 +59,11 @@ class StoreWriter:
         """Append a recording.
 
         Args:
-            recording: its frames, actions and positions.
+            recording: its frames, actions, positions and tracks.
             name: where it came from, relative to the source.
 
         Raises:
-            ForeframeError: its size, or the width of its actions or positions, is not the others'.
+            ForeframeError: its size, or the width of one of its tables, is not the others'.
         """
         height, width = recording.frames.shape[1:3]
         if not self._arrays:
@@ -155,7 +156,11 @@ def join_shards(folder: Path, shards: list[str], meta: dict[str, Any]) -> None:
     first = opened[0]
     joined = Meta(
         first.size,
-        {"actions": first.action_dim, "positions": first.position_dim},
+        {
+            "actions": first.action_dim,
+            "positions": first.position_dim,
+            "tracks": first.track_dim,
+        },
         tuple(shard for store in opened for shard in store.shards),
         statistics,
         meta,
