@@ -23,6 +23,7 @@ from foreframe.probe.listen import listen, r_squared
 from foreframe.probe.moments import PixelMoments
 from foreframe.probe.options import ProbeOptions
 from foreframe.probe.probe import probe
+from foreframe.probe.pushed import pushed_objects
 from foreframe.probe.readout import Readout
 from foreframe.probe.result import (
     Actions,
@@ -346,6 +347,18 @@ def test_true_replays_are_calibrated_and_one_again_and_again_is_not(spreads):
     assert right.true == sorted(right.true), "objects part as time goes on"
 
 
+def test_pushed_objects_are_as_far_off_as_other_replays_where_samples_are_replays(spreads):
+    right, constant = (pushed_objects(spread.pushed) for spread in spreads)
+    assert right.pairs == constant.pairs > 10
+    assert right.error == pytest.approx(right.physics, rel=0.15)
+    assert right.error_of_mean == pytest.approx(right.physics_of_mean, rel=0.15)
+    assert constant.error == pytest.approx(constant.error_of_mean)
+    assert right.readout_error < right.error_of_mean < right.error
+    assert right.still > 6
+    for key in ("still", "physics", "readout_error", "copied"):
+        assert getattr(right, key) == getattr(constant, key)
+
+
 def test_pixels_spread_as_the_physics_does_where_samples_are_replays(spreads):
     right, constant = spreads
     samples, physics = (np.mean(v) for v in (right.sample_variance, right.physics_variance))
@@ -585,6 +598,8 @@ def test_the_command_probes_a_simulated_dataset(run, tmp_path, capsys):
     for sentence in found["words"]:
         assert sentence in printed
     assert "Deviation of objects' places" in printed
+    pushed = found["spread"]["calibration"]["pushed"]
+    assert ("Pushed objects' distance" in printed) == (pushed is not None)
 
 
 def test_the_samples_are_those_of_the_model_whatever_is_imagined_at_once(

@@ -16,7 +16,14 @@ from foreframe.runs.folder import PROBE, PROBE_FIGURE, PROBE_MAPS
 from foreframe.system.places import place
 
 if TYPE_CHECKING:
-    from foreframe.probe.result import Actions, Calibration, Listening, ProbeResult, Spreading
+    from foreframe.probe.result import (
+        Actions,
+        Calibration,
+        Listening,
+        ProbeResult,
+        Pushed,
+        Spreading,
+    )
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,8 @@ def show_probe(result: "ProbeResult") -> None:
         _show_actions(listening.actions)
     if spread.calibration is not None:
         _show_calibration(spread, spread.calibration)
+        if spread.calibration.pushed is not None:
+            _show_pushed(spread.calibration.pushed)
     for sentence in result.words:
         say(sentence)
 
@@ -108,6 +117,28 @@ def _show_calibration(spread: "Spreading", calibration: "Calibration") -> None:
             f"{calibration.readout_error[t]:.2f}",
             f"{100 * calibration.coverage[t]:.0f} %",
         )
+    console.print(table)
+
+
+_PUSHED = {
+    "still": "standing still",
+    "error": "samples",
+    "error_of_mean": "mean of samples",
+    "physics": "other replays",
+    "physics_of_mean": "mean of others",
+    "readout_error": "readout error",
+}
+
+
+def _show_pushed(pushed: "Pushed") -> None:
+    title = (
+        f"Pushed objects' distance from the truth in pixels: {pushed.pairs} that move by more than "
+        f"{pushed.least:.0f}, scenes: {pushed.scenes}"
+    )
+    table = _table(title, "step", *_PUSHED.values())
+    for t, distances in enumerate(zip(*(pushed.per_step[name] for name in _PUSHED), strict=True)):
+        table.add_row(str(t + 1), *(f"{distance:.2f}" for distance in distances))
+    table.add_row("95 %", *(_interval(pushed.intervals[name]) for name in _PUSHED))
     console.print(table)
 
 

@@ -74,6 +74,9 @@ class ModelConfig:
     output: Literal["frame", "blend"] = "frame"
     """What the decoder draws: the frame (SVG), or new content and how it is blended, pixel by
     pixel, with the frame before and the last given one, so that still background stays sharp."""
+    things: int = 0
+    """Objects that are imagined one by one (places64): found in the given frame, pushed, and drawn
+    where they go. They are learnt from recordings with tracks; 0: none."""
 
     @property
     def image_size(self) -> int:
@@ -133,11 +136,15 @@ def check_model_config(config: ModelConfig) -> None:
         raise ForeframeError(f"--condition {config.condition}: its width is 0.")
     if config.net == "places64":
         _check_places(config)
+    elif config.things:
+        raise ForeframeError(f"--things {config.things}: only --net places64 has things.")
 
 
 def _check_places(config: ModelConfig) -> None:
     if config.condition == "none":
         raise ForeframeError("--net places64: is driven by actions; --condition none leaves none.")
+    if not 0 <= config.things <= 64:
+        raise ForeframeError(f"--things {config.things}: must be from 0 to 64.")
     if config.z_dim % 64:
         raise ForeframeError(
             f"--z-dim {config.z_dim}: the latent of places64 is a map of 8x8; it must be a "

@@ -30,8 +30,8 @@ class TrainConfig:
     forcing: TeacherForcing = field(default_factory=TeacherForcing)
     rate: LearningRate = field(default_factory=LearningRate)
     arm_epochs: int = 0
-    """Epochs at the beginning in which only the arm is taught where it is, without drawing frames
-    (places64, from data with positions)."""
+    """Epochs at the beginning in which only motion is taught, without drawing frames: where the arm
+    is (places64, from data with positions) and how things are pushed (from data with tracks)."""
     ema: float = 0.0
     """Decay of a moving average of the weights, which is then validated and saved as the best in
     place of the last step's; 0: none."""

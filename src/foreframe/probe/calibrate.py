@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float64, Int
 
 from foreframe.config.results import Interval
 from foreframe.metrics.intervals import bootstrap_of_sums
-from foreframe.probe.result import Calibration
+from foreframe.probe.result import Calibration, Pushed
 
 MOVES = 0.5
 """Standard deviation in pixels over the fitted replays, at some step, from which on an object
@@ -100,8 +100,8 @@ def nominal_coverage(samples: int) -> tuple[int, float]:
     return k, (samples + 1 - 2 * k) / (samples + 1)
 
 
-def calibration(scenes: list[SceneSpread]) -> Calibration | None:
-    """All scenes together; None if no object counts in any of them."""
+def calibration(scenes: list[SceneSpread], pushed: Pushed | None = None) -> Calibration | None:
+    """All scenes together, and what is known of pushed objects; None if no object counts."""
     scenes = [scene for scene in scenes if scene.objects]
     objects = sum(scene.objects for scene in scenes)
     if not objects:
@@ -141,6 +141,7 @@ def calibration(scenes: list[SceneSpread]) -> Calibration | None:
         coverage=inside.tolist(),
         coverage_nominal=nominal,
         rank_histogram=_tenths(ranks.sum(0)).tolist(),
+        pushed=pushed,
     )
 
 

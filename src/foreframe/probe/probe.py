@@ -20,6 +20,7 @@ from foreframe.probe.calibrate import calibration
 from foreframe.probe.inverse import Inverse, fit_inverse
 from foreframe.probe.listen import Heard, listen
 from foreframe.probe.options import ProbeOptions
+from foreframe.probe.pushed import pushed_objects
 from foreframe.probe.result import (
     Actions,
     ConditionScore,
@@ -247,7 +248,9 @@ def _spreading(spread: Spread, options: ProbeOptions, why: str | None) -> Spread
     def deviation(variances: list[np.ndarray]) -> list[float] | None:
         return np.sqrt(np.mean(variances, 0)).tolist() if variances else None
 
-    calibrated = calibration(spread.scenes) if why is None else None
+    calibrated = None
+    if why is None:
+        calibrated = calibration(spread.scenes, pushed_objects(spread.pushed))
     if calibrated is None and why is None:
         why = "the physics hardly moves an object in these scenes."
     return Spreading(

@@ -105,6 +105,50 @@ class Pixels:
 
 
 @dataclass(frozen=True)
+class Pushed:
+    """Objects that are pushed away, beside the truth: mean distances in pixels at the last step.
+
+    A pair is an object and a held-out replay in which it moves by more than ``least`` from where it
+    stands in the last given frame to the last predicted one. Only objects that count are among
+    them, since the readout knows no others. The distance is to the true place in that replay.
+
+    Attributes:
+        least: pixels.
+        scenes: in which there are such pairs.
+        pairs: how many, in all of them.
+        error: of the places read from the samples, mean over the samples.
+        error_of_mean: of the mean of the samples' places.
+        readout_error: of the place read from that replay's own frame.
+        still: of the place in the replay's last given frame, as if the object stood still.
+        copied: of the place read from the last given frame, as if a model copied it: differs from
+            ``still`` by what the readout makes of an object that stands far from where it was
+            fitted.
+        physics: of the places read from the other held-out replays, mean over them: what samples
+            have that are right, since a replay's own physics is not to be known.
+        physics_of_mean: of the mean of the others' places: likewise for ``error_of_mean``.
+        ratio: error to still, below 1 if the samples are nearer than standing still.
+        ratio_of_mean: error_of_mean to still.
+        intervals: 95 % of each of these, by the bootstrap over scenes.
+        per_step: [T] each of the distances over the same pairs.
+    """
+
+    least: float
+    scenes: int
+    pairs: int
+    error: float
+    error_of_mean: float
+    readout_error: float
+    still: float
+    copied: float
+    physics: float
+    physics_of_mean: float
+    ratio: float
+    ratio_of_mean: float
+    intervals: dict[str, Interval]
+    per_step: dict[str, list[float]]
+
+
+@dataclass(frozen=True)
 class Calibration:
     """Samples held against the physics at T steps; deviations are root mean squares in pixels.
 
@@ -124,6 +168,8 @@ class Calibration:
         coverage_nominal: what it should be.
         rank_histogram: share of the replays' coordinates in each tenth of the samples: a tenth each
             if they are calibrated, more at the ends if they spread too little.
+        pushed: objects that are pushed away, beside the truth; None if none is, or in a file that
+            was written before they were measured.
     """
 
     scenes: int
@@ -139,6 +185,7 @@ class Calibration:
     coverage: list[float]
     coverage_nominal: float
     rank_histogram: list[float]
+    pushed: Pushed | None = None
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from foreframe.evaluation.sampling import AT_ONCE, Imagines, sequence_noise
 from foreframe.probe.calibrate import SceneSpread, counting_objects, scene_spread
 from foreframe.probe.moments import PixelMoments
 from foreframe.probe.options import ProbeOptions
+from foreframe.probe.pushed import ScenePushed, scene_pushed
 from foreframe.probe.readout import Readout
 from foreframe.simulator.replay import Replay, Simulation
 from foreframe.system.workers import side_by_side
@@ -39,6 +40,7 @@ class Spread:
         sample_variance: [S, T], of a pixel over the samples, mean over the frame.
         physics_variance: [S, T], over the replays; empty without a simulator.
         scenes: positions; likewise.
+        pushed: objects that are pushed away; likewise.
         maps: of the first sequences.
         passed_over: names of scenes that were not used since an object had been touched in the
             given frames, or none was touched at all.
@@ -48,6 +50,7 @@ class Spread:
     sample_variance: list[np.ndarray] = field(default_factory=list)
     physics_variance: list[np.ndarray] = field(default_factory=list)
     scenes: list[SceneSpread] = field(default_factory=list)
+    pushed: list[ScenePushed] = field(default_factory=list)
     maps: list[SpreadMap] = field(default_factory=list)
     passed_over: list[str] = field(default_factory=list)
 
@@ -116,7 +119,7 @@ def spread_of_physics(
     ]
     sampler = _Sampler(model, config, store, options, device)
     pending: dict[int, dict[int, Replay]] = {}
-    measured: dict[int, tuple[PixelMoments, PixelMoments, SceneSpread]] = {}
+    measured: dict[int, _Scene] = {}
     with side_by_side(_replay, requests, workers=options.workers) as results:
         for done, (scene, physics, replay) in enumerate(results):
             replays = pending.setdefault(scene, {})
@@ -127,9 +130,10 @@ def spread_of_physics(
             progress(done + 1, len(requests))
     spread = Spread()
     for scene, number in enumerate(numbers):
-        samples, physics_moments, positions = measured.pop(scene)
-        spread.scenes.append(positions)
-        sampler.add_pixels(spread, number, samples, physics_moments)
+        found = measured.pop(scene)
+        spread.scenes.append(found.positions)
+        spread.pushed.append(found.pushed)
+        sampler.add_pixels(spread, number, found.samples, found.physics)
     return spread
 
 
@@ -207,6 +211,16 @@ def _replay(request: _Request) -> tuple[int, int, Replay]:
 
 
 @dataclass(frozen=True)
+class _Scene:
+    """One scene measured: pixels over the samples and over the replays, and positions."""
+
+    samples: PixelMoments
+    physics: PixelMoments
+    positions: SceneSpread
+    pushed: ScenePushed
+
+
+@dataclass(frozen=True)
 class _Sampler:
     """Samples futures of single sequences and measures them."""
 
@@ -216,16 +230,15 @@ class _Sampler:
     options: ProbeOptions
     device: torch.device | str
 
-    def measure(
-        self, number: int, replays: list[Replay]
-    ) -> tuple[PixelMoments, PixelMoments, SceneSpread]:
-        """Pixels over the samples, pixels over the replays, and positions of one scene."""
+    def measure(self, number: int, replays: list[Replay]) -> _Scene:
+        """Hold the samples of one scene against its replays."""
         options, edge = self.options, self.store.size[0]
         future = slice(options.n_past, options.n_frames)
         frames = np.stack([_fitted(replay.frames[future], self.store) for replay in replays])
         # As the camera of the model's frames sees them.
         scale = edge / replays[0].frames.shape[1]
         pixels = np.stack([replay.pixels[future] for replay in replays]) * scale
+        given = np.stack([replay.pixels[options.n_past - 1] for replay in replays]) * scale
         fit, held = slice(0, None, 2), slice(1, None, 2)
         counts = counting_objects(pixels[fit])
         readout = Readout.fit(frames[fit], pixels[fit][:, :, counts])
@@ -233,10 +246,15 @@ class _Sampler:
         of_physics = PixelMoments(tuple(frames.shape[1:]))
         for replay in frames:
             of_physics.add(torch.from_numpy(replay)[None].double().div_(255))
-        positions = scene_spread(
-            pixels[held][:, :, counts], readout.read_all(frames[held]), read, options.seed
+        true, read_true = pixels[held][:, :, counts], readout.read_all(frames[held])
+        last = self.store.rows(number, options.n_past - 1, options.n_past).frames
+        copied = readout.read_all(np.repeat(last[None], options.n_future, 1))
+        return _Scene(
+            of_samples,
+            of_physics,
+            scene_spread(true, read_true, read, options.seed),
+            scene_pushed(given[held][:, counts], true, read_true, read, copied),
         )
-        return of_samples, of_physics, positions
 
     def sample(self, number: int, readout: Readout | None) -> tuple[PixelMoments, np.ndarray]:
         """K futures as they are imagined: moments of every pixel, positions [K, T, M, 2].

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 
+from foreframe.probe.pushed import PUSHED
 from foreframe.probe.result import (
     Actions,
     Calibration,
     Cost,
     Listening,
     Pixels,
+    Pushed,
     Recovery,
     Spreading,
 )
@@ -31,6 +33,7 @@ def words(listening: Listening, spread: Spreading) -> list[str]:
         said.append(f"Calibration: n/a, {spread.why_no_calibration}")
     else:
         said += _calibration(spread.calibration)
+        said += _pushed(spread.calibration)
     return said
 
 
@@ -137,6 +140,50 @@ def _spread_verdict(low: float, high: float, scenes: int) -> str:
     if low > 1:
         return ": underconfident"
     return f": not separable from calibrated with {scenes} scenes"
+
+
+def _pushed(calibration: Calibration) -> Iterator[str]:
+    pushed = calibration.pushed
+    if pushed is None:
+        yield (
+            f"No object that the readout knows moves by more than {PUSHED:.0f} pixels in these "
+            "scenes: there are no pushed objects to compare with standing still."
+        )
+        return
+    last = len(calibration.ratio)
+    pairs = "case" if pushed.pairs == 1 else "cases"
+    scenes = "scene" if pushed.scenes == 1 else "scenes"
+    yield (
+        f"Pushed objects (moved by more than {pushed.least:.0f} pixels up to step {last}: "
+        f"{pushed.pairs} {pairs} in {pushed.scenes} {scenes}) are read from the samples "
+        f"{pushed.error:.1f} pixels from the truth; standing still they would be "
+        f"{pushed.still:.1f} pixels from it."
+    )
+    yield (
+        f"That is {_times(pushed, 'ratio')} the error of standing still"
+        f"{_pushed_verdict(pushed)}; the mean of the samples has "
+        f"{_times(pushed, 'ratio_of_mean')}."
+    )
+    yield (
+        "Right samples would be as far from the truth as other replays of the same scenes: "
+        f"{pushed.physics:.1f} pixels, and {pushed.physics_of_mean:.1f} by their mean. The "
+        f"readout's own error on true frames is {pushed.readout_error:.1f} pixels."
+    )
+
+
+def _times(pushed: Pushed, name: str) -> str:
+    return f"{getattr(pushed, name):.2f} times ({_span(pushed.intervals[name])})"
+
+
+def _pushed_verdict(pushed: Pushed) -> str:
+    low, high = pushed.intervals["ratio"]
+    if pushed.scenes < 2:
+        return ", and one scene shows nothing more"
+    if high < 1:
+        return ", so the samples are nearer"
+    if low > 1:
+        return ", so the samples are farther away"
+    return f", not separable from it with {pushed.scenes} scenes"
 
 
 def _span(interval: tuple[float, float] | None) -> str:

@@ -14,13 +14,17 @@ from foreframe.model.imagines import Imagines
 from foreframe.model.nets.conv import scaled
 from foreframe.model.nets.recurrent import Gaussian
 from foreframe.model.places.arm import TAUGHT, shared
+from foreframe.model.places.lessons import lesson_of_hand, lesson_of_motion, places_told
 from foreframe.model.places.moment import PlacesImagination
-from foreframe.model.places.world import Seen, Sizes, Steps, World
+from foreframe.model.places.world import Drive, Now, Seen, Sizes, Steps, World
 from foreframe.model.spans import Rollout, Span, repeat, time_first
 
 DECODED = 4
 """Future frames of a training clip that are drawn and compared at a step, chosen at random: the
 state is unrolled over all of them, and drawing is what takes the time."""
+
+FORCED = 10.0
+"""Weight of the lesson in how things move in one step beside that in where they get."""
 
 AT_ONCE = 256
 """Frames that are drawn at once when futures are imagined."""
@@ -42,12 +46,14 @@ class PlacesObserved(NamedTuple):
 
 
 class _Unrolled(NamedTuple):
-    """An episode: what is seen, its latent, and the steps that can be drawn."""
+    """An episode: what is seen, its latent, the steps that can be drawn, and how they began."""
 
     seen: Seen
     q: Gaussian | None
     p: Gaussian
     taken: Steps
+    begun: Now
+    drive: Drive
 
 
 class PlacesCVAE(Imagines):
@@ -72,7 +78,12 @@ class PlacesCVAE(Imagines):
             scaled(n, config.width) for n in (sizes.fine, sizes.coarse, sizes.drawn)
         )
         sizes = sizes._replace(
-            fine=fine, coarse=coarse, drawn=drawn, arm=config.g_dim, scene=config.rnn_size
+            fine=fine,
+            coarse=coarse,
+            drawn=drawn,
+            arm=config.g_dim,
+            scene=config.rnn_size,
+            things=config.things,
         )
         self.world = World(config.condition_dim, config.z_dim, sizes)
         self._register_statistics()
@@ -121,11 +132,12 @@ class PlacesCVAE(Imagines):
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """The negative evidence lower bound per number, with the variance that fits best.
 
-        loss = mean_t log MSE_t + beta * 2 KL(q(z) || p(z)) / (D T) + place: with the variance of
-        p(x | z, c) at its optimum, the MSE itself, -log p(x_t) = D/2 log MSE_t (Rybkin et al. 2021,
-        sigma-VAE, equation 4); beta = 1 is the bound. D numbers a frame, T predicted frames.
-        ``place`` is the squared error of where the arm is taken to be, in variances, where the data
-        have positions: a lesson, not an input.
+        loss = mean_t log MSE_t + beta * 2 KL(q(z) || p(z)) / (D T) + lessons: with the variance
+        of p(x | z, c) at its optimum, the MSE itself, -log p(x_t) = D/2 log MSE_t (Rybkin et al.
+        2021, sigma-VAE, equation 4); beta = 1 is the bound. D numbers a frame, T predicted frames.
+        Lessons, never inputs: the squared error of where the arm is taken to be, in variances,
+        where the data have positions; and where they have tracks, what ``lessons.py`` says of
+        things.
 
         Args:
             clip: B clips of T frames.
@@ -135,41 +147,59 @@ class PlacesCVAE(Imagines):
             teacher_forcing: has no meaning here: nothing is fed back but the state.
             free_bits: nats below which the KL of an episode costs nothing.
             recompute: has no meaning here.
-            arm_alone: no frame is drawn, and the loss is ``place`` alone: a tenth of the work. The
-                ``mse`` is then that of the last given frame.
+            arm_alone: no frame is drawn, and the loss is the lessons alone, if the data have any:
+                a fraction of the work. The ``mse`` is then that of the last given frame.
 
         Returns:
             the loss, and ``loss``, ``mse`` and ``kld``, the last two divided by T as SVG logs them.
         """
         x = time_first(clip.frames)
         condition = self.condition(clip.actions, clip.positions, clip.n_frames)
-        if arm_alone and clip.positions is not None:
+        assert condition is not None  # check_model_config refuses a model without
+        true = None
+        if self.config.things and clip.tracks is not None:
+            true = places_told(clip.tracks)
+        if arm_alone and not self.config.things and clip.positions is not None:
             return self._lesson(x, condition, clip.positions, n_past)
-        made = self._unroll(PlacesObserved(x, n_past), condition, noise, True)
+        arm_alone = arm_alone and (true is not None or clip.positions is not None)
+        told = None if true is None else true[n_past - 1]
+        # While nothing is drawn, nothing is secret either: the latent stays at its middle.
+        drawn = torch.zeros_like(noise) if arm_alone else noise
+        made = self._unroll(PlacesObserved(x, n_past), condition, drawn, not arm_alone, told)
         future = x[n_past:]
-        # Which frames are drawn is as random as the noise, and a function of the step like it.
-        times = noise[n_past - 1 :, 0, 0].argsort()[:DECODED]
-        error = (self.world.draw(made.seen, made.taken.at(times)) - future[times]).square()
-        mse = error.mean((2, 3, 4))
-        assert made.q is not None
-        kld = made.q.kl(made.p).mean()
+        kld = x.new_zeros(()) if made.q is None else made.q.kl(made.p).mean()
         dimensions = future[:, 0].numel()
         cost = kld if free_bits == 0 else kld.clamp(min=free_bits)
-        loss = (mse + _TINY).log().mean() + beta * 2 * cost / dimensions
+        loss = beta * 2 * cost / dimensions
+        if arm_alone:
+            mse = (x[n_past:] - x[n_past - 1]).square().mean()
+        else:
+            # Which frames are drawn is as random as the noise, and a function of the step like it.
+            times = noise[n_past - 1 :, 0, 0].argsort()[:DECODED]
+            error = self.world.draw(made.seen, made.taken.at(times)) - future[times]
+            each = error.square().mean((2, 3, 4))
+            loss = loss + (each + _TINY).log().mean()
+            mse = each.mean()
         if clip.positions is not None:
             loss = loss + self._place(made.taken.pose, clip.positions[:, n_past:])
+        if self.world.movers is not None and true is not None:
+            forced = self.world.forced(made.seen, made.begun, made.drive, true[n_past:])
+            loss = loss + lesson_of_motion(made.taken.places, true[n_past:])
+            loss = loss + FORCED * lesson_of_motion(forced, true[n_past:])
+            loss = loss + self.world.movers.find.lesson(made.seen.things)
+        if arm_alone and made.drive.hand is not None:
+            loss = loss + lesson_of_hand(made.drive.hand.place, x[n_past - 1 :])
         logged = {
             "loss": loss,
-            "mse": mse.mean() * (clip.n_frames - 1) / clip.n_frames,
+            "mse": mse * (clip.n_frames - 1) / clip.n_frames,
             "kld": kld / clip.n_frames,
         }
         return loss, {name: value.detach() for name, value in logged.items()}
 
     def _lesson(
-        self, x: Tensor, condition: Tensor | None, positions: Tensor, n_past: int
+        self, x: Tensor, condition: Tensor, positions: Tensor, n_past: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Where the arm is, from the given frames and the actions; nothing is drawn."""
-        assert condition is not None
         _, arm = self.world.look(x[n_past - 1], x[n_past - 2], condition[n_past - 2])
         loss = self._place(self.world.arm(arm, condition[n_past - 1 :]).pose, positions[:, n_past:])
         still = (x[n_past:] - x[n_past - 1]).square().mean() * (len(x) - 1) / len(x)
@@ -248,10 +278,13 @@ class PlacesCVAE(Imagines):
         condition: Tensor | None,
         noise: Tensor,
         z_from_posterior: bool,
+        told: Tensor | None = None,
     ) -> _Unrolled:
         assert condition is not None  # check_model_config refuses a model without
         frames, n_past = observed
-        seen, arm = self.world.look(frames[n_past - 1], frames[n_past - 2], condition[n_past - 2])
+        seen, arm = self.world.look(
+            frames[n_past - 1], frames[n_past - 2], condition[n_past - 2], told
+        )
         drive = self.world.drive(arm, condition[n_past - 1 :])
         p, q = self.world.prior(seen.coarse), None
         if z_from_posterior and len(frames) > n_past:
@@ -259,8 +292,9 @@ class PlacesCVAE(Imagines):
             last = seen.coarse.chunk(2, 1)[1]
             q = self.world.posterior(future, seen.last, drive.maps[: len(future)], last)
         z = self._z(p if q is None else q, noise[n_past - 2])
-        taken, _ = self.world.advance(self.world.begin(seen, arm, z), drive)
-        return _Unrolled(seen, q, p, taken)
+        begun = self.world.begin(seen, arm, z)
+        taken, _ = self.world.advance(seen, begun, drive)
+        return _Unrolled(seen, q, p, taken, begun, drive)
 
     @staticmethod
     def _z(of: Gaussian, noise: Tensor) -> Tensor:
@@ -338,7 +372,7 @@ class PlacesCVAE(Imagines):
         assert condition is not None
         with self._imagining():
             drive = self.world.drive(now.now.arm, condition[None])
-            taken, after = self.world.advance(now.now, drive)
+            taken, after = self.world.advance(now.seen, now.now, drive)
             x = self.world.draw(now.seen, taken)[0]
         moment = now._replace(now=after, x=x)
         return x.unflatten(0, (now.batch, now.n_samples)), moment

@@ -12,10 +12,16 @@ from foreframe.model.nets.recurrent import at_least_float32
 from foreframe.model.places.arm import Arm, ArmMaps, ArmState, shared
 from foreframe.model.places.copies import Pieces, carried
 from foreframe.model.places.layers import Encoder, conv, initialise
+from foreframe.model.places.mechanics import Hand, Motion
+from foreframe.model.places.movers import Layer, Movers, no_motion, no_things
 from foreframe.model.places.scene import LATENT, EpisodePosterior, EpisodePrior, Scene
+from foreframe.model.places.things import Things
 
 STILL = 2
 """Copies that stay: the last given frame and the one before it."""
+
+OPAQUE = 8.0
+"""By how much the logit of a thing's pixel rises above that of a pixel without."""
 
 
 class Sizes(NamedTuple):
@@ -30,6 +36,7 @@ class Sizes(NamedTuple):
     drawn: int = 48
     scene: int = 64
     pieces: int = 3
+    things: int = 0
 
 
 class Seen(NamedTuple):
@@ -42,6 +49,7 @@ class Seen(NamedTuple):
         coarse: features at 16x16: of the one before, of the last.
         alpha: which pixels each piece takes along.
         pose: of the arm.
+        things: what may be pushed; none (no slots) if the model has no things.
     """
 
     last: Float[Tensor, "batch 3 64 64"]
@@ -50,6 +58,7 @@ class Seen(NamedTuple):
     coarse: Float[Tensor, "batch coarse2 16 16"]
     alpha: Float[Tensor, "batch pieces 64 64"]
     pose: Float[Tensor, "batch pose"]
+    things: Things
 
 
 class Now(NamedTuple):
@@ -58,12 +67,14 @@ class Now(NamedTuple):
     Attributes:
         arm: where the arm is; the K samples of a sequence share it.
         maps: the arm's maps.
-        scene: of B * K futures (sample index fastest).
+        scene: of B * K futures (sample index fastest); of B where only things differ.
+        motion: of the things of B * K futures.
     """
 
     arm: ArmState
     maps: Float[Tensor, "batch maps 16 16"]
-    scene: Float[Tensor, "batch_samples channels 16 16"]
+    scene: Float[Tensor, "scenes channels 16 16"]
+    motion: Motion
 
 
 class Steps(NamedTuple):
@@ -74,12 +85,14 @@ class Steps(NamedTuple):
         maps: of the arm, at 16x16.
         fine: bumps of the arm, at 32x32.
         scene: its state.
+        places: of the things.
     """
 
     pose: Float[Tensor, "steps batch pose"]
     maps: Float[Tensor, "steps batch maps 16 16"]
     fine: Float[Tensor, "steps batch bumps3 32 32"]
-    scene: Float[Tensor, "steps batch_samples channels 16 16"]
+    scene: Float[Tensor, "steps scenes channels 16 16"]
+    places: Float[Tensor, "steps batch_samples things 2"]
 
     def at(self, times: slice | Tensor) -> "Steps":
         """Some of them."""
@@ -105,8 +118,10 @@ class World(nn.Module):
         self.first = nn.Sequential(
             conv(2 * s.coarse + 2, s.scene), nn.ReLU(), conv(s.scene, s.scene)
         )
-        self.z_up = nn.ConvTranspose2d(z, s.scene, 4, 2, 1)
-        self.z_in = conv(2 * s.scene, s.scene)
+        self.movers = Movers(2 * s.fine, z, s.arm, s.pose, s.things, s.fine) if s.things else None
+        if self.movers is None:
+            self.z_up = nn.ConvTranspose2d(z, s.scene, 4, 2, 1)
+            self.z_in = conv(2 * s.scene, s.scene)
         self.prior = EpisodePrior(2 * s.coarse, z)
         self.posterior = EpisodePosterior(maps, s.coarse, z)
         self.scene = Scene(s.scene, maps)
@@ -118,7 +133,7 @@ class World(nn.Module):
         self.up = nn.ConvTranspose2d(s.coarse, s.fine, 4, 2, 1)
         self.skip, self.from_bumps = conv(2 * s.fine, s.fine), conv(bumps, s.fine)
         self.refine = conv(s.fine, s.fine)
-        self.sources = STILL + 1 + s.pieces
+        self.sources = STILL + 1 + s.pieces + (s.things > 0)
         self.out = conv(s.fine, 4 * (3 + self.sources))
         at = torch.linspace(-1, 1, 16)
         grid = torch.stack(torch.meshgrid(at, at, indexing="ij"))[None]
@@ -130,8 +145,11 @@ class World(nn.Module):
 
     def _start(self) -> None:
         self.scene.start()
+        if self.movers is not None:
+            self.movers.start()
         with torch.no_grad():
-            self.z_in.weight.mul_(0.1)
+            if self.movers is None:
+                self.z_in.weight.mul_(0.1)
             # Both halves of what was one convolution over [scene, arm].
             own, other = self.from_scene.in_channels, self.from_arm.in_channels
             self.from_scene.weight.mul_((own / (own + other)) ** 0.5)
@@ -147,6 +165,7 @@ class World(nn.Module):
         last: Float[Tensor, "batch 3 64 64"],
         before: Float[Tensor, "batch 3 64 64"],
         arriving: Float[Tensor, "batch condition"],
+        told: Float[Tensor, "batch things 2"] | None = None,
     ) -> tuple[Seen, ArmState]:
         """What two given frames say, and where the arm is in the last of them.
 
@@ -154,12 +173,14 @@ class World(nn.Module):
             last: the last given frame, in [0, 1].
             before: the one before it.
             arriving: the condition that led from one to the other.
+            told: places of the things in the last given frame, in training; else they are found.
         """
         both = torch.cat([before, last]).contiguous(memory_format=torch.channels_last)
         fine, coarse = (torch.cat(features.chunk(2), 1) for features in self.encoder(both))
         arm = self.arm.begin(self._placed(coarse), arriving)
         alpha = F.pixel_shuffle(at_least_float32(self.alpha(fine)).contiguous(), 2)
-        return Seen(last, before, self.skip(fine), coarse, alpha, arm.pose), arm
+        things = no_things(last) if self.movers is None else self.movers.find(fine, last, told)
+        return Seen(last, before, self.skip(fine), coarse, alpha, arm.pose, things), arm
 
     def _placed(self, coarse: Tensor) -> Tensor:
         grid = self.grid.to(coarse.dtype).expand(len(coarse), -1, -1, -1)
@@ -167,11 +188,15 @@ class World(nn.Module):
 
     def begin(self, seen: Seen, arm: ArmState, z: Float[Tensor, "batch_samples z"]) -> Now:
         """The state at the last given frame, for K samples of z."""
-        first = shared(self.first(self._placed(seen.coarse)), len(z) // len(seen.last))
-        drawn = self.z_up(z.view(len(z), -1, LATENT, LATENT))
-        scene = torch.tanh(first + self.z_in(F.relu(torch.cat([drawn, first], 1))))
+        first = self.first(self._placed(seen.coarse))
+        at = z.view(len(z), -1, LATENT, LATENT)
         maps, _ = self.maps(arm.hidden, self.maps.where(arm.hidden, arm.pose))
-        return Now(arm, maps, scene)
+        if self.movers is not None:
+            motion = self.movers.mechanics.begin(seen.things, at)
+            return Now(arm, maps, torch.tanh(first), motion)
+        first = shared(first, len(z) // len(seen.last))
+        scene = torch.tanh(first + self.z_in(F.relu(torch.cat([self.z_up(at), first], 1))))
+        return Now(arm, maps, scene, no_motion(z))
 
     def drive(self, arm: ArmState, condition: Float[Tensor, "steps batch condition"]) -> "Drive":
         """Where the actions take the arm: needed of every step before the scene is."""
@@ -179,50 +204,85 @@ class World(nn.Module):
         hidden, pose = course.hidden.flatten(0, 1), course.pose.flatten(0, 1)
         maps, fine = self.maps(hidden, self.maps.where(hidden, pose))
         shape = (len(condition), -1)
-        return Drive(course.after, course.pose, maps.unflatten(0, shape), fine.unflatten(0, shape))
+        hand = None
+        if self.movers is not None:
+            hand = self.movers.reach(course.hidden, torch.cat([arm.pose[None], course.pose]))
+        return Drive(
+            course.after, course.pose, maps.unflatten(0, shape), fine.unflatten(0, shape), hand
+        )
 
     # -- the steps --------------------------------------------------------------------------------
 
-    def advance(self, now: Now, drive: "Drive") -> tuple[Steps, Now]:
+    def advance(self, seen: Seen, now: Now, drive: "Drive") -> tuple[Steps, Now]:
         """Take all steps of ``drive``: the one recurrence of training, sampling and stepping."""
         states = self.scene(now.scene, torch.cat([now.maps[None], drive.maps]))
-        taken = Steps(drive.pose, drive.maps, drive.fine, torch.stack(states))
-        return taken, Now(drive.after, drive.maps[-1], states[-1])
+        motions = [now.motion] * len(states)
+        if self.movers is not None and drive.hand is not None:
+            motions = self.movers.mechanics(seen.things, now.motion, drive.hand)
+        places = torch.stack([motion.place for motion in motions])
+        taken = Steps(drive.pose, drive.maps, drive.fine, torch.stack(states), places)
+        return taken, Now(drive.after, drive.maps[-1], states[-1], motions[-1])
+
+    def forced(
+        self, seen: Seen, now: Now, drive: "Drive", true: Float[Tensor, "steps batch things 2"]
+    ) -> Float[Tensor, "steps batch things 2"]:
+        """Places of the things one step ahead of where they truly were (teacher forcing)."""
+        assert self.movers is not None
+        assert drive.hand is not None
+        motions = self.movers.mechanics(seen.things, now.motion, drive.hand, true)
+        return torch.stack([motion.place for motion in motions])
 
     def draw(self, seen: Seen, steps: Steps) -> Float[Tensor, "steps batch_samples 3 64 64"]:
         """The frames of steps, all at once, in [0, 1].
 
         x = w_0 last + w_1 before + w_2 sigmoid(y) + sum_k w_k piece_k, with w = softmax of what is
         drawn and, for the pieces, of a weight that was drawn on the given frame and moves along.
+        Things are one source more: they weigh where they are, and the last given frame weighs less
+        where they were.
         """
-        count, frames = steps.scene.shape[:2]
+        count, frames = steps.places.shape[:2]
         samples = frames // len(seen.last)
-        content, logits = self._decoded(seen, steps, samples).split([3, self.sources], 1)
+        layer = None if self.movers is None else self.movers.layer(seen.things, steps.places)
+        content, logits = self._decoded(seen, steps, layer).split([3, self.sources], 1)
         pieces = [
             over_samples(
                 carried(torch.cat([seen.last, seen.alpha[:, k : k + 1]], 1), grid), samples
             )
             for k, grid in enumerate(self.pieces(steps.pose, seen.pose))
         ]
-        still, along = logits.split([STILL + 1, len(pieces)], 1)
-        along = along + torch.cat([piece[:, 3:] for piece in pieces], 1)
-        weights = torch.softmax(torch.cat([still, along], 1), 1).split(1, 1)
+        beside = [piece[:, 3:] for piece in pieces]
+        sources = [piece[:, :3] for piece in pieces]
+        new = logits[:, : STILL + 1]
+        if layer is not None:
+            beside.append(OPAQUE * (layer.cover - 0.5))
+            sources.append(layer.colour)
+            new = torch.cat([new[:, :STILL] - OPAQUE * layer.left, new[:, STILL:]], 1)
+        along = logits[:, STILL + 1 :] + torch.cat(beside, 1)
+        weights = torch.softmax(torch.cat([new, along], 1), 1).split(1, 1)
         x = weights[STILL] * torch.sigmoid(content)
         for weight, source in zip(weights, (seen.last, seen.before), strict=False):
             x = torch.addcmul(x, weight, shared(source, samples).repeat(count, 1, 1, 1))
-        for weight, piece in zip(weights[STILL + 1 :], pieces, strict=True):
-            x = torch.addcmul(x, weight, piece[:, :3])
+        for weight, source in zip(weights[STILL + 1 :], sources, strict=True):
+            x = torch.addcmul(x, weight, source)
         return x.unflatten(0, (count, frames))
 
-    def _decoded(self, seen: Seen, steps: Steps, samples: int) -> Tensor:
+    def _decoded(self, seen: Seen, steps: Steps, layer: Layer | None) -> Tensor:
         """New content and the logits of all sources [steps * batch_samples, ., 64, 64]."""
-        shape = (len(steps.scene), -1)
+        count, frames = steps.places.shape[:2]
+        samples = frames // len(seen.last)
+        scenes = steps.scene.shape[1]
+        shape = (count, -1)
         arm = self.from_arm(steps.maps.flatten(0, 1)).unflatten(0, shape)
-        x = self.from_scene(steps.scene.flatten(0, 1)) + over_samples(arm, samples)
+        x = self.from_scene(steps.scene.flatten(0, 1))
+        x = x + over_samples(arm, scenes // len(seen.last))
         x = self.up(batch_norm(x, self.norm, slope=0.0))
+        # Where only things differ between the samples, all samples share what is drawn so far.
+        x = over_samples(x.unflatten(0, shape), frames // scenes)
         bumps = self.from_bumps(steps.fine.flatten(0, 1)).unflatten(0, shape)
-        x = F.relu(x + over_samples(bumps + seen.skip, samples))
-        x = F.relu(self.refine(x))
+        x = x + over_samples(bumps + seen.skip, samples)
+        if layer is not None and self.movers is not None:
+            x = x + self.movers.told(layer)
+        x = F.relu(self.refine(F.relu(x)))
         return F.pixel_shuffle(at_least_float32(self.out(x)).contiguous(), 2)
 
 
@@ -239,9 +299,11 @@ class Drive(NamedTuple):
         pose: of each step.
         maps: at 16x16.
         fine: bumps at 32x32.
+        hand: where the end of the arm is in the image; None if there are no things.
     """
 
     after: ArmState
     pose: Float[Tensor, "steps batch pose"]
     maps: Float[Tensor, "steps batch maps 16 16"]
     fine: Float[Tensor, "steps batch bumps3 32 32"]
+    hand: Hand | None = None

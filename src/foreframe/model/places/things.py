@@ -1,0 +1,173 @@
+"""Things: what the arm may push, found in the given frame, and drawn wherever they are."""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from foreframe.model.places.arm import full_precision
+from foreframe.model.places.layers import centres, conv, moved
+
+CROP = 24
+"""Height and width in pixels of the part of the given frame that may belong to a thing."""
+
+KIND = 24
+"""Numbers that say what a thing looks like."""
+
+_FOUND = 0.4
+"""A peak of the map of things below this probability is none."""
+
+_NEAR = 2.5
+"""Pixels of a 32x32 map over which a thing's own mark spreads, as twice its variance."""
+
+
+class Things(NamedTuple):
+    """The things of the given frame; N slots, of which some may be empty.
+
+    Attributes:
+        place: x and y in [-1, 1] of the image.
+        there: 1 for a slot that holds a thing, else 0.
+        kind: what each looks like.
+        sprite: colour times opacity, and opacity, of the pixels about its place.
+        anchor: the middle of each sprite: the place, on the grid of the pixels, so that what is cut
+            out and put down where it was is the same to the bit.
+        cover: opacity of all of them in the given frame.
+        marks: logits of the map of things, and how far beside a cell's middle they lie.
+    """
+
+    place: Float[Tensor, "batch things 2"]
+    there: Float[Tensor, "batch things 1"]
+    kind: Float[Tensor, "batch things kind"]
+    sprite: Float[Tensor, "batch things 4 crop crop"]
+    anchor: Float[Tensor, "batch things 2"]
+    cover: Float[Tensor, "batch 1 64 64"]
+    marks: Float[Tensor, "batch 3 32 32"]
+
+
+class Finder(nn.Module):
+    """Finds the things of a given frame: peaks of a map, their looks, and the pixels of each.
+
+    Args:
+        seen: channels of what is seen at 32x32.
+        slots: things that are found at most.
+    """
+
+    def __init__(self, seen: int, slots: int) -> None:
+        super().__init__()
+        self.slots = slots
+        self.features = nn.Sequential(conv(seen, 48), nn.ReLU(), conv(48, 24))
+        self.marks = nn.Sequential(nn.ReLU(), conv(24, 32), nn.ReLU(), conv(32, 3))
+        self.kind = nn.Sequential(
+            nn.Linear(24 * 49, 96), nn.SiLU(), nn.Linear(96, KIND), nn.LayerNorm(KIND)
+        )
+        self.pixels = nn.Sequential(conv(24, 32), nn.ReLU(), conv(32, 4))
+        self.register_buffer("cells", centres(32), persistent=False)
+        self.register_buffer("wide", centres(7) * 0.25, persistent=False)
+        self.register_buffer("coarse", centres(CROP // 2) * (CROP / 64), persistent=False)
+        self.register_buffer("crop", centres(CROP) * (CROP / 64), persistent=False)
+
+    cells: Tensor
+    wide: Tensor
+    coarse: Tensor
+    crop: Tensor
+
+    def start(self) -> None:
+        """How it begins: it finds nothing, and a thing is round about its place."""
+        marks, pixels = self.marks[-1], self.pixels[-1]
+        assert isinstance(marks, nn.Conv2d)
+        assert isinstance(pixels, nn.Conv2d)
+        assert marks.bias is not None
+        with torch.no_grad():
+            marks.weight.mul_(0.1)
+            marks.bias[0] = -4.0
+            pixels.weight.mul_(0.3)
+            # Where a thing is to the hand is to be heard first, then what it looks like.
+            norm = self.kind[-1]
+            assert isinstance(norm, nn.LayerNorm)
+            norm.weight.fill_(0.3)
+
+    def forward(
+        self,
+        fine: Float[Tensor, "batch seen 32 32"],
+        frame: Float[Tensor, "batch 3 64 64"],
+        told: Float[Tensor, "batch things 2"] | None,
+    ) -> Things:
+        """Look for things, or at those whose places are told (NaN: an empty slot).
+
+        Args:
+            fine: features of the given frames.
+            frame: the last of them.
+            told: where they are, in training.
+        """
+        features = self.features(fine)
+        marks = self.marks(features).float()
+        with full_precision(fine):
+            place, there = self._peaks(marks) if told is None else _told(told)
+            features = features.float()
+            kind = self.kind(_cut(features, place, self.wide).flatten(2)) * there
+            pixels = self.pixels(_cut(features, place, self.coarse).flatten(0, 1))
+            # Round about its place to begin with, and nothing at the edge of what is cut out.
+            far = self.crop.square().sum(-1) * (64 / CROP) ** 2
+            logits = F.pixel_shuffle(pixels.contiguous(), 2).unflatten(0, place.shape[:2])
+            opacity = torch.sigmoid(logits + 4 - 12 * far) * there[..., None, None]
+            anchor = ((place + 1) * 32).round() / 32 - 1
+            colour = _cut(frame.float(), anchor, self.crop) * opacity
+            sprite = torch.cat([colour, opacity], 2)
+            cover = pasted(sprite, anchor[None])[0, :, 3:].clamp(max=1)
+        return Things(place, there, kind, sprite, anchor, cover, marks)
+
+    @torch.no_grad()
+    def _peaks(self, marks: Tensor) -> tuple[Tensor, Tensor]:
+        """Places of the highest peaks [B, slots, 2], and which of them count [B, slots, 1]."""
+        heights = torch.sigmoid(marks[:, :1])
+        top = heights == F.max_pool2d(heights, 3, 1, 1)
+        best, cells = (heights * top).flatten(1).topk(self.slots, 1)
+        beside = marks[:, 1:].flatten(2).gather(2, cells[:, None].expand(-1, 2, -1))
+        place = self.cells.flatten(0, 1)[cells] + beside.transpose(1, 2) / 16
+        return place, (best > _FOUND).float()[..., None]
+
+    def lesson(self, things: Things) -> Float[Tensor, ""]:
+        """What finding costs, against the places that were told: cross-entropy, and pixels."""
+        apart = (self.cells - things.place[:, :, None, None]) * 16
+        near = (-apart.square().sum(-1) / _NEAR).exp() * things.there[..., None]
+        target = near.amax(1)
+        found = F.binary_cross_entropy_with_logits(things.marks[:, 0], target)
+        # Of the thing that is nearest to each cell; only cells that a peak may be in count.
+        nearest = near.argmax(1)[:, None, :, :, None].expand(-1, -1, -1, -1, 2)
+        beside = -apart.gather(1, nearest)[:, 0].permute(0, 3, 1, 2)
+        off = (things.marks[:, 1:] - beside).square().sum(1)
+        weight = (target > 0.3).float()
+        return found + 0.1 * (off * weight).sum() / weight.sum().clamp(min=1)
+
+
+def _told(told: Tensor) -> tuple[Tensor, Tensor]:
+    there = told.isfinite().all(-1, keepdim=True)
+    return torch.where(there, told, 0.0), there.float()
+
+
+def _cut(x: Tensor, place: Tensor, window: Tensor) -> Tensor:
+    """[B, things, C, n, n]: ``x`` about each place."""
+    n = len(window)
+    grid = window + place[:, :, None, None]
+    cut = moved(x, grid.flatten(1, 2)).unflatten(2, (place.shape[1], n))
+    return cut.transpose(1, 2)
+
+
+def pasted(
+    sprite: Float[Tensor, "batch things channels crop crop"],
+    place: Float[Tensor, "steps batch_samples things 2"],
+) -> Float[Tensor, "steps batch_samples channels 64 64"]:
+    """The sum of sprites, each about its place: two matrix products of bilinear weights."""
+    steps, frames = place.shape[:2]
+    batch, _, channels, n, _ = sprite.shape
+    middle = (place + 1) * 32
+    pixel = torch.arange(64, device=place.device) + 0.5
+    own = torch.arange(n, device=place.device) + 0.5 - n / 2
+    beside = (pixel[:, None] - own).expand(2, -1, -1)
+    weights = F.relu(1 - (beside - middle[..., None, None]).abs())  # [steps, frames, things, 2, ..]
+    columns, rows = weights.unflatten(1, (batch, -1)).unbind(-3)
+    half = torch.einsum("tbskyi,bkcij->tbscykj", rows, sprite)
+    whole = torch.einsum("tbscykj,tbskxj->tbscyx", half, columns)
+    return whole.reshape(steps, frames, channels, 64, 64)
