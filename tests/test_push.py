@@ -12,6 +12,7 @@ from foreframe.simulator.renderer import Renderer
 from foreframe.simulator.scene import (
     BIN,
     SPACING,
+    Physics,
     Scene,
     draw_physics,
     draw_scene,
@@ -144,6 +145,17 @@ def test_other_physics_replay_the_same_beginning_into_another_future() -> None:
         assert not np.array_equal(replay.frames[-1], base.frames[-1])
     ends = np.stack([episode.centres[-1] for episode in (base, *replays)])
     assert np.ptp(ends, axis=0).max() > 0.01
+
+
+def test_given_physics_and_given_actions_take_the_place_of_those_drawn() -> None:
+    base = simulate_sequence(1, 0, 0, size=16)
+    many = Physics(np.full(8, 0.03), np.full(8, 0.15), np.zeros((8, 3)))
+    slippery = simulate_sequence(1, 0, 0, physics=many, size=16)
+    assert np.array_equal(slippery.frames[0], base.frames[0])
+    assert np.abs(slippery.centres[-1] - base.centres[-1]).max() > 0.01
+    still = simulate_sequence(1, 0, 0, actions=np.zeros_like(base.actions), size=16)
+    assert np.array_equal(still.frames[0], base.frames[0])
+    assert np.ptp(still.positions, axis=0).max() < 0.01 < np.ptp(base.positions, axis=0).max()
 
 
 def test_the_hidden_physics_are_the_objects_own() -> None:

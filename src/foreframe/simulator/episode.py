@@ -144,7 +144,8 @@ def simulate_sequence(
     split: int,
     number: int,
     *,
-    physics: int = 0,
+    physics: int | Physics = 0,
+    actions: NDArray[np.float32] | None = None,
     size: int = 64,
     frames: int = FRAMES,
 ) -> Episode:
@@ -156,12 +157,17 @@ def simulate_sequence(
         number: the sequence's number in its split, from 0.
         physics: 0 for the dataset's own hidden physics; any other number replays the same scene
             and the same actions, with the same sensor noise, under other masses, frictions and
-            centres of mass.
+            centres of mass. Or those themselves, of as many objects as the scene has or more.
+        actions: [FRAMES, 4] to be carried out in the place of the sequence's own.
         size: height and width of the frames in pixels.
         frames: how many, from the first on; fewer than all are the beginning of the same sequence.
     """
     scene = draw_scene(_stream(seed, split, number, _SCENE))
-    actions = draw_actions(scene, _stream(seed, split, number, _ACTIONS), FRAMES)
-    hidden = draw_physics(_stream(seed, split, number, _PHYSICS, physics), len(scene.things))
+    if actions is None:
+        actions = draw_actions(scene, _stream(seed, split, number, _ACTIONS), FRAMES)
+    if not isinstance(physics, Physics):
+        hidden = draw_physics(_stream(seed, split, number, _PHYSICS, physics), len(scene.things))
+    else:
+        hidden = physics
     sensor = _stream(seed, split, number, _SENSOR)
     return run_episode(scene, hidden, actions[:frames], sensor, size=size)
