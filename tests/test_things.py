@@ -1,11 +1,15 @@
 """Things: found where they are, drawn where they go, each with its own part of the latent."""
 
+import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from foreframe import Clip, ForeframeError, ModelConfig, VideoCVAE
+from foreframe.config.recipes import recipe
+from foreframe.data.lab import list_sequences
 from foreframe.model.places.lessons import (
     FARTHEST,
     lesson_of_hand,
@@ -13,6 +17,9 @@ from foreframe.model.places.lessons import (
     places_told,
 )
 from foreframe.model.places.things import pasted
+from foreframe.training.listener import Listener
+from foreframe.training.options import TrainOptions
+from foreframe.training.start import start
 
 SMALL = {
     "net": "places64",
@@ -243,3 +250,47 @@ def test_what_makes_no_sense_is_refused():
         VideoCVAE(replace(config, things=-1))
     with pytest.raises(ForeframeError, match="--things 2: only --net places64"):
         VideoCVAE(ModelConfig("dcgan64", things=2))
+
+
+def test_who_trains_without_tracks_is_told(toy_data, tmp_path):
+    config = recipe("foreframe-m")
+    config = replace(config, model=replace(config.model, **SMALL))
+    heard: list[str] = []
+    listener = Listener()
+    listener.message = heard.append
+    start(config, toy_data, tmp_path / "run", TrainOptions(device="cpu"), listener=listener)
+    assert [text for text in heard if "has no tracks" in text and "--things 0" in text]
+
+
+def test_training_goes_on_to_the_bit_with_tracks(toy_data, tmp_path):
+    """Also across the end of the epochs in which nothing is drawn."""
+    data = shutil.copytree(toy_data, tmp_path / "data", ignore=lambda _, names: [".foreframe"])
+    draw = np.random.default_rng(0)
+    for split in ("train", "validate"):
+        for folder in list_sequences(data, split):
+            rows = draw.uniform(0, 1, (len(list(folder.glob("*.png"))), 4)).astype(np.float32)
+            np.savetxt(folder / "tracks.csv", rows, delimiter=",")
+    config = recipe("foreframe-m")
+    train = replace(
+        config.train, epochs=2, steps_per_epoch=3, batch_size=2, n_future=4, arm_epochs=1
+    )
+    config = replace(config, model=replace(config.model, **SMALL), train=train)
+    on_cpu = TrainOptions(device="cpu")
+    start(config, data, tmp_path / "whole", on_cpu).fit()
+    begun = start(config, data, tmp_path / "twice", on_cpu)
+
+    class Stop(Exception):
+        pass
+
+    def stop(row):
+        raise Stop
+
+    begun.listener.epoch = stop
+    with pytest.raises(Stop):
+        begun.fit()
+    again = start(config, data, tmp_path / "twice", replace(on_cpu, resume=True))
+    again.fit()
+    ours, theirs = (
+        VideoCVAE.from_pretrained(tmp_path / name).state_dict() for name in ("whole", "twice")
+    )
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)

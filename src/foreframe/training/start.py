@@ -76,6 +76,11 @@ def start(
         )
 
     processes.on_first(write_config)
+    if training.config.model.things and training.splits["train"].track_dim is None:
+        training.listener.message(
+            f"{data}: has no tracks, so nothing teaches the model where things are, and it will "
+            "find none. Add tracks.csv to the recordings, or train with --things 0."
+        )
     if training.config.model.uses_positions:
         processes.on_first(lambda: _keep_kinematics(training, out))
     return training
