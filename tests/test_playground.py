@@ -304,7 +304,7 @@ def test_a_link_shows_the_same(open_page, address):
     page.wait_for_timeout(300)
     t = int(page.evaluate("document.body.dataset.t"))
     page.click("#share")
-    page.wait_for_function("location.hash.startsWith('#play=')")
+    page.wait_for_function("() => location.hash.startsWith('#play=')")
     link = page.evaluate("location.hash")
     other = open_page("/" + link)
     reach(other, t)
@@ -315,7 +315,7 @@ def test_a_damaged_link_is_said_to_be(browser, address):
     page = browser.new_page()
     page.goto(address + "/#play=AAAA")
     page.wait_for_selector("#notice:not([hidden])")
-    assert "damaged" in page.inner_text("#notice")
+    page.wait_for_selector("#notice:has-text('damaged')")
     page.close()
 
 
@@ -346,9 +346,7 @@ def test_an_upload_is_played(open_page, played, toy_data, tmp_path):
     with page.expect_response("**/api/sessions") as answer:
         page.click("text=Upload and play")
     assert answer.value.status == 422
-    page.wait_for_function(
-        "document.querySelector('#upload-notice').textContent.includes('2 frames are needed')"
-    )
+    page.wait_for_selector("#upload-notice:has-text('2 frames are needed')")
     page.set_input_files("#upload-frames", files)
     page.click("text=Upload and play")
     page.wait_for_selector("#upload-notice", state="hidden")
@@ -366,7 +364,7 @@ def test_what_is_to_be_known_of_the_data_is_said(browser, played, tmp_path):
         page.goto(address)
         page.wait_for_selector("#data-notes:not([hidden])")
         assert "/nowhere/data" in page.inner_text("#data-notes")
-        assert "upload one" in page.inner_text("#notice")
+        page.wait_for_selector("#notice:has-text('upload one')")
         page.close()
 
 
