@@ -8,7 +8,10 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["MPLBACKEND"] = "Agg"
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -87,3 +90,32 @@ def bair_sample() -> Path:
     if not path.is_file():
         pytest.skip("the real BAIR sequence is not at hand")
     return path
+
+
+@pytest.fixture
+def in_two_goes(tmp_path: Path) -> Callable[[Any, Path], None]:
+    """A check: a run stopped after its first epoch and gone on with ends with the same weights."""
+    from foreframe import VideoCVAE
+    from foreframe.training.options import TrainOptions
+    from foreframe.training.start import start
+
+    class Stop(Exception):
+        pass
+
+    def stop(row: dict[str, Any]) -> None:
+        raise Stop
+
+    def check(config: Any, data: Path) -> None:
+        on_cpu = TrainOptions(device="cpu")
+        start(config, data, tmp_path / "whole", on_cpu).fit()
+        begun = start(config, data, tmp_path / "twice", on_cpu)
+        begun.listener.epoch = stop
+        with pytest.raises(Stop):
+            begun.fit()
+        start(config, data, tmp_path / "twice", replace(on_cpu, resume=True)).fit()
+        ours, theirs = (
+            VideoCVAE.from_pretrained(tmp_path / name).state_dict() for name in ("whole", "twice")
+        )
+        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+    return check

@@ -15,8 +15,9 @@ from foreframe.model.nets.conv import scaled
 from foreframe.model.nets.recurrent import Gaussian
 from foreframe.model.places.arm import TAUGHT, shared
 from foreframe.model.places.lessons import lesson_of_hand, lesson_of_motion, places_told
+from foreframe.model.places.mechanics import Hand, Motion
 from foreframe.model.places.moment import PlacesImagination
-from foreframe.model.places.world import Drive, Now, Seen, Sizes, Steps, World
+from foreframe.model.places.world import Now, Seen, Sizes, Steps, World
 from foreframe.model.spans import Rollout, Span, repeat, time_first
 
 DECODED = 4
@@ -53,7 +54,7 @@ class _Unrolled(NamedTuple):
     p: Gaussian
     taken: Steps
     begun: Now
-    drive: Drive
+    hand: Hand | None
 
 
 class PlacesCVAE(Imagines):
@@ -159,51 +160,66 @@ class PlacesCVAE(Imagines):
         true = None
         if self.config.things and clip.tracks is not None:
             true = places_told(clip.tracks)
-        if arm_alone and not self.config.things and clip.positions is not None:
-            return self._lesson(x, condition, clip.positions, n_past)
-        arm_alone = arm_alone and (true is not None or clip.positions is not None)
+        if arm_alone and (true is not None or clip.positions is not None):
+            return self._lessons_alone(x, condition, clip.positions, true, n_past)
         told = None if true is None else true[n_past - 1]
-        # While nothing is drawn, nothing is secret either: the latent stays at its middle.
-        drawn = torch.zeros_like(noise) if arm_alone else noise
-        made = self._unroll(PlacesObserved(x, n_past), condition, drawn, not arm_alone, told)
+        made = self._unroll(PlacesObserved(x, n_past), condition, noise, True, told)
         future = x[n_past:]
-        kld = x.new_zeros(()) if made.q is None else made.q.kl(made.p).mean()
+        # Which frames are drawn is as random as the noise, and a function of the step like it.
+        times = noise[n_past - 1 :, 0, 0].argsort()[:DECODED]
+        error = (self.world.draw(made.seen, made.taken.at(times)) - future[times]).square()
+        mse = error.mean((2, 3, 4))
+        assert made.q is not None
+        kld = made.q.kl(made.p).mean()
         dimensions = future[:, 0].numel()
         cost = kld if free_bits == 0 else kld.clamp(min=free_bits)
-        loss = beta * 2 * cost / dimensions
-        if arm_alone:
-            mse = (x[n_past:] - x[n_past - 1]).square().mean()
-        else:
-            # Which frames are drawn is as random as the noise, and a function of the step like it.
-            times = noise[n_past - 1 :, 0, 0].argsort()[:DECODED]
-            error = self.world.draw(made.seen, made.taken.at(times)) - future[times]
-            each = error.square().mean((2, 3, 4))
-            loss = loss + (each + _TINY).log().mean()
-            mse = each.mean()
+        loss = (mse + _TINY).log().mean() + beta * 2 * cost / dimensions
         if clip.positions is not None:
             loss = loss + self._place(made.taken.pose, clip.positions[:, n_past:])
-        if self.world.movers is not None and true is not None:
-            forced = self.world.forced(made.seen, made.begun, made.drive, true[n_past:])
-            loss = loss + lesson_of_motion(made.taken.places, true[n_past:])
-            loss = loss + FORCED * lesson_of_motion(forced, true[n_past:])
-            loss = loss + self.world.movers.find.lesson(made.seen.things)
-        if arm_alone and made.drive.hand is not None:
-            loss = loss + lesson_of_hand(made.drive.hand.place, x[n_past - 1 :])
+        if true is not None and made.hand is not None:
+            motion, places = made.begun.motion, made.taken.places
+            loss = loss + self._pushes(made.seen, motion, made.hand, places, true[n_past:])
         logged = {
             "loss": loss,
-            "mse": mse * (clip.n_frames - 1) / clip.n_frames,
+            "mse": mse.mean() * (clip.n_frames - 1) / clip.n_frames,
             "kld": kld / clip.n_frames,
         }
         return loss, {name: value.detach() for name, value in logged.items()}
 
-    def _lesson(
-        self, x: Tensor, condition: Tensor, positions: Tensor, n_past: int
+    def _lessons_alone(
+        self,
+        x: Tensor,
+        condition: Tensor,
+        positions: Tensor | None,
+        true: Tensor | None,
+        n_past: int,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Where the arm is, from the given frames and the actions; nothing is drawn."""
-        _, arm = self.world.look(x[n_past - 1], x[n_past - 2], condition[n_past - 2])
-        loss = self._place(self.world.arm(arm, condition[n_past - 1 :]).pose, positions[:, n_past:])
+        """Where the arm and the things get to; there is no scene, and nothing is drawn."""
+        world, loss = self.world, x.new_zeros(())
+        told = None if true is None else true[n_past - 1]
+        seen, arm = world.look(x[n_past - 1], x[n_past - 2], condition[n_past - 2], told)
+        course = world.arm(arm, condition[n_past - 1 :])
+        if positions is not None:
+            loss = loss + self._place(course.pose, positions[:, n_past:])
+        hand = world.hand(arm, course)
+        if hand is not None:
+            if true is not None:
+                # While nothing is drawn, nothing is secret either: the latent is at its middle.
+                motion = world.at_rest(seen, world.prior(seen.coarse).mu)
+                places = world.places(seen, motion, hand)
+                loss = loss + self._pushes(seen, motion, hand, places, true[n_past:])
+            loss = loss + lesson_of_hand(hand.place, x[n_past - 1 :])
         still = (x[n_past:] - x[n_past - 1]).square().mean() * (len(x) - 1) / len(x)
         return loss, {"loss": loss.detach(), "mse": still, "kld": torch.zeros_like(still)}
+
+    def _pushes(
+        self, seen: Seen, motion: Motion, hand: Hand, places: Tensor, true: Tensor
+    ) -> Tensor:
+        """What things cost: where they get to, one step ahead too, and where they are found."""
+        assert self.world.movers is not None
+        forced = self.world.places(seen, motion, hand, true)
+        loss = lesson_of_motion(places, true) + FORCED * lesson_of_motion(forced, true)
+        return loss + self.world.movers.find.lesson(seen.things)
 
     def _place(self, pose: Tensor, positions: Tensor) -> Tensor:
         n = min(TAUGHT, positions.shape[-1])
@@ -294,7 +310,7 @@ class PlacesCVAE(Imagines):
         z = self._z(p if q is None else q, noise[n_past - 2])
         begun = self.world.begin(seen, arm, z)
         taken, _ = self.world.advance(seen, begun, drive)
-        return _Unrolled(seen, q, p, taken, begun, drive)
+        return _Unrolled(seen, q, p, taken, begun, drive.hand)
 
     @staticmethod
     def _z(of: Gaussian, noise: Tensor) -> Tensor:

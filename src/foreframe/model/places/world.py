@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from foreframe.model.nets.norm import batch_norm
 from foreframe.model.nets.recurrent import at_least_float32
-from foreframe.model.places.arm import Arm, ArmMaps, ArmState, shared
+from foreframe.model.places.arm import Arm, ArmMaps, ArmState, Course, shared
 from foreframe.model.places.copies import Pieces, carried
 from foreframe.model.places.layers import Encoder, conv, initialise
 from foreframe.model.places.mechanics import Hand, Motion
@@ -192,8 +192,7 @@ class World(nn.Module):
         at = z.view(len(z), -1, LATENT, LATENT)
         maps, _ = self.maps(arm.hidden, self.maps.where(arm.hidden, arm.pose))
         if self.movers is not None:
-            motion = self.movers.mechanics.begin(seen.things, at)
-            return Now(arm, maps, torch.tanh(first), motion)
+            return Now(arm, maps, torch.tanh(first), self.at_rest(seen, z))
         first = shared(first, len(z) // len(seen.last))
         scene = torch.tanh(first + self.z_in(F.relu(torch.cat([self.z_up(at), first], 1))))
         return Now(arm, maps, scene, no_motion(z))
@@ -204,12 +203,21 @@ class World(nn.Module):
         hidden, pose = course.hidden.flatten(0, 1), course.pose.flatten(0, 1)
         maps, fine = self.maps(hidden, self.maps.where(hidden, pose))
         shape = (len(condition), -1)
-        hand = None
-        if self.movers is not None:
-            hand = self.movers.reach(course.hidden, torch.cat([arm.pose[None], course.pose]))
+        hand = self.hand(arm, course)
         return Drive(
             course.after, course.pose, maps.unflatten(0, shape), fine.unflatten(0, shape), hand
         )
+
+    def hand(self, before: ArmState, course: Course) -> Hand | None:
+        """The end of the arm in the image, over a course; None if there are no things."""
+        if self.movers is None:
+            return None
+        return self.movers.reach(course.hidden, torch.cat([before.pose[None], course.pose]))
+
+    def at_rest(self, seen: Seen, z: Float[Tensor, "batch_samples z"]) -> Motion:
+        """The things of the given frame before they move, for K samples of z."""
+        assert self.movers is not None
+        return self.movers.mechanics.begin(seen.things, z.view(len(z), -1, LATENT, LATENT))
 
     # -- the steps --------------------------------------------------------------------------------
 
@@ -223,13 +231,16 @@ class World(nn.Module):
         taken = Steps(drive.pose, drive.maps, drive.fine, torch.stack(states), places)
         return taken, Now(drive.after, drive.maps[-1], states[-1], motions[-1])
 
-    def forced(
-        self, seen: Seen, now: Now, drive: "Drive", true: Float[Tensor, "steps batch things 2"]
+    def places(
+        self,
+        seen: Seen,
+        motion: Motion,
+        hand: Hand,
+        forced: Float[Tensor, "steps batch things 2"] | None = None,
     ) -> Float[Tensor, "steps batch things 2"]:
-        """Places of the things one step ahead of where they truly were (teacher forcing)."""
+        """Where things get to; if ``forced``, one step ahead of where they truly were."""
         assert self.movers is not None
-        assert drive.hand is not None
-        motions = self.movers.mechanics(seen.things, now.motion, drive.hand, true)
+        motions = self.movers.mechanics(seen.things, motion, hand, forced)
         return torch.stack([motion.place for motion in motions])
 
     def draw(self, seen: Seen, steps: Steps) -> Float[Tensor, "steps batch_samples 3 64 64"]:
