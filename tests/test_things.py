@@ -14,6 +14,7 @@ from foreframe.model.places.lessons import (
     FARTHEST,
     lesson_of_hand,
     lesson_of_motion,
+    lesson_of_spread,
     places_told,
 )
 from foreframe.model.places.things import pasted
@@ -120,21 +121,67 @@ def test_a_sprite_is_pasted_where_it_belongs():
     place = torch.tensor([[[[0.0, 0.0]]], [[[0.25, -0.5]]]])
     whole = pasted(sprite, place)
     assert whole.shape == (2, 1, 4, 64, 64)
-    assert whole[0, 0, :, 32, 32].eq(1).all()
-    assert whole[1, 0, :, 16, 40].eq(1).all()
-    assert whole.sum() == 8
+    torch.testing.assert_close(whole[0, 0, :, 32, 32], torch.ones(4))
+    torch.testing.assert_close(whole[1, 0, :, 16, 40], torch.ones(4))
+    assert whole.sum() == pytest.approx(8)
     halfway = pasted(sprite, place[:1] + torch.tensor([1 / 64, 0.0]))
     torch.testing.assert_close(halfway[0, 0, 0, 32, 32:34], torch.tensor([0.5, 0.5]))
+
+
+def laid(model, seen, poses, behind=0.0, shown=9.0):
+    """Things over one colour, which the arm hides nowhere."""
+    batch = len(seen.last)
+    frames = torch.full((len(poses), batch, 3, 64, 64), behind)
+    with torch.no_grad():
+        return model.world.movers.laid(
+            frames, torch.full((len(poses), batch, 1, 64, 64), shown), seen.things, poses
+        )
+
+
+def at_rest(seen):
+    return torch.cat([seen.things.place, torch.zeros_like(seen.things.there)], -1)[None]
 
 
 def test_things_at_rest_show_the_given_frame(model):
     """Cut out and put down where they were, the pixels of a thing are those of the frame."""
     seen, _ = unrolled(model)
-    layer = model.world.movers.layer(seen.things, seen.things.place[None])
-    opaque = (layer.cover > 0.9).expand_as(layer.colour)
-    assert opaque.sum() > 100
-    torch.testing.assert_close(layer.colour[opaque], seen.last[opaque], atol=1e-3, rtol=0)
-    torch.testing.assert_close(layer.cover, layer.left)
+    x = laid(model, seen, at_rest(seen))[0]
+    assert (seen.things.cover > 0.9).sum() > 100
+    torch.testing.assert_close(x, seen.things.cover * seen.last, atol=1e-3, rtol=0)
+
+
+def test_what_the_arm_hides_is_not_seen(model):
+    seen, _ = unrolled(model)
+    x = laid(model, seen, at_rest(seen), behind=0.25, shown=-20.0)
+    torch.testing.assert_close(x, torch.full_like(x, 0.25))
+
+
+def test_a_thing_that_moves_takes_its_pixels_along(model):
+    """By whole pixels, to the bit; what lies below is never seen through it."""
+    seen, _ = unrolled(model, TOLD[:, :1])
+    moved = at_rest(seen) + torch.tensor([5 / 32, -3 / 32, 0.0])
+    before, after = (laid(model, seen, poses)[0] for poses in (at_rest(seen), moved))
+    torch.testing.assert_close(after, before.roll((-3, 5), (2, 3)), atol=1e-5, rtol=0)
+
+
+def test_a_sprite_turns_on_the_table():
+    """From x towards y, and flattened as the camera sees the table."""
+    sprite = torch.zeros(1, 1, 1, 24, 24)
+    sprite[..., 11:13, 18:20] = 1.0  # from 6 to 8 pixels to the right of its middle
+    middle, quarter = torch.zeros(1, 1, 1, 2), torch.full((1, 1, 1, 1), torch.pi / 2)
+    turned = pasted(sprite, middle, quarter)[0, 0, 0]
+    assert turned[38:40, 31:33].min() > 0.99  # below it
+    assert turned.sum() == pytest.approx(4, abs=0.01)
+    flat = pasted(sprite, middle, quarter, 0.5)[0, 0, 0]
+    rows = (flat.sum(1) * (torch.arange(64) + 0.5)).sum() / flat.sum()
+    assert float(rows) == pytest.approx(32 + 3.5, abs=0.1)
+
+
+def test_what_is_beyond_the_image_is_cut_off():
+    sprite = torch.ones(1, 1, 1, 24, 24)
+    for place, seen in (((-1.0, 0.0), 12 * 24), ((1.0, 1.0), 12 * 12), ((-3.0, 0.0), 0)):
+        whole = pasted(sprite, torch.tensor(place).view(1, 1, 1, 2))
+        assert whole.sum() == pytest.approx(seen)
 
 
 def test_an_empty_slot_draws_nothing_and_pushes_nobody(model):
@@ -142,12 +189,12 @@ def test_an_empty_slot_draws_nothing_and_pushes_nobody(model):
     assert seen.things.there[0, :, 0].tolist() == [1, 1, 0]
     assert seen.things.sprite[0, 2].abs().max() == 0
     _, alone = unrolled(model, TOLD[:, :2])
-    torch.testing.assert_close(alone.places, taken.places[:, :, :2])
+    torch.testing.assert_close(alone.things, taken.things[:, :, :2])
 
 
 def test_each_thing_hears_the_latent_at_its_own_place(model):
     _, taken = unrolled(model, samples=2)
-    assert (taken.places[-1, 0, :2] - taken.places[-1, 1, :2]).norm(dim=-1).min() > 1e-4
+    assert (taken.things[-1, 0, :2] - taken.things[-1, 1, :2]).norm(dim=-1).min() > 1e-4
     # The scene knows nothing of the latent: samples share it.
     assert taken.scene.shape[1] == 1
 
@@ -194,6 +241,17 @@ def test_the_lesson_of_motion_is_squared_then_in_proportion():
     torch.testing.assert_close(lesson_of_motion(places, true), torch.tensor(expected))
 
 
+def test_samples_that_spread_as_the_truth_cost_least():
+    """Of samples drawn from N(0, s^2), those with the truth's own s."""
+    draw = torch.Generator().manual_seed(0)
+    true = torch.randn(1, 8000, 1, 2, generator=draw) * 0.1
+    unit = torch.randn(1, 16000, 1, 2, generator=draw) * 0.1
+    cost = {s: float(lesson_of_spread(s * unit, true)) for s in (0.0, 0.5, 1.0, 1.5)}
+    assert min(cost, key=cost.get) == 1.0
+    unknown = torch.full_like(true, float("nan"))
+    assert lesson_of_spread(unit, unknown) == 0
+
+
 def test_unknown_tracks_spoil_no_gradient(model):
     places = torch.zeros(1, 1, 3, 2, requires_grad=True)
     true = torch.full((1, 1, 3, 2), float("nan"))
@@ -228,8 +286,8 @@ def test_forced_steps_begin_where_things_truly_were(model):
         seen, arm = world.look(given.frames[:, 1], given.frames[:, 0], condition[0], true[1])
         drive = world.drive(arm, condition[1:])
         now = world.begin(seen, arm, torch.zeros(1, 64))
-        free = world.advance(seen, now, drive)[0].places
-        forced = world.places(seen, now.motion, drive.hand, true[2:])
+        free = world.advance(seen, now, drive)[0].things[..., :2]
+        forced = world.pushed(seen, now.motion, drive.hand, true[2:])[..., :2]
     torch.testing.assert_close(free[0], forced[0])
     moved = (forced[1:, :, :2] - true[2:-1, :, :2]).norm(dim=-1)
     assert moved.max() < 1.5

@@ -86,8 +86,14 @@ class Imagines(Conditioned):
                 device=None if generator is None else generator.device,
             )
         made = self.futures(*seen[:3], noise=noise, n_future=n_future)
-        frames = torch.stack([frames for _, _, frames in made], 2)
-        return frames[0] if seen.single else frames
+        futures: Tensor | None = None
+        for _, t, frames in made:  # each is written where it belongs: never are all of them twice
+            if futures is None:
+                shape = (*frames.shape[:2], n_future, *frames.shape[2:])
+                futures = frames.new_empty(shape)
+            futures[:, :, t] = frames
+        assert futures is not None
+        return futures[0] if seen.single else futures
 
     def _rows(self, actions: Tensor | None, positions: Tensor | None) -> int:
         parts = {"actions": actions, "positions": positions}

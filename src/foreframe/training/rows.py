@@ -59,7 +59,10 @@ def means(train: TrainConfig, progress: Progress) -> dict[str, float]:
         "loss": loss,
         "mse": mse,
         "kld": kld,
-        "beta": kl_weight(progress.epoch, train.kl, train.epochs),
+        # Lessons alone know no latent.
+        "beta": kl_weight(progress.epoch, train.kl, train.epochs)
+        if progress.epoch >= train.arm_epochs
+        else 0.0,
         "teacher_forcing_ratio": teacher_forcing_ratio(progress.epoch, train.forcing, train.epochs),
         "lr": learning_rate(done - 1, train.rate, steps),
         # Of the mean squared error per predicted frame, T / (T - 1) times the logged one.

@@ -17,6 +17,10 @@ from foreframe.model.places.layers import conv
 TAUGHT = 3
 """Numbers of a pose that are taught to be the end effector's position, where data have one."""
 
+FARTHEST = 20.0
+"""Where the sum of actions since the given frames stops, in their deviations: beyond what a clip
+shows in training, a sum of hundreds says no more."""
+
 
 class ArmState(NamedTuple):
     """Where the arm is.
@@ -25,7 +29,7 @@ class ArmState(NamedTuple):
         hidden: of the recurrence.
         integrated: the pose as the actions alone lead to it.
         pose: with what the recurrence corrects.
-        travelled: sum of the condition since the given frames.
+        travelled: sum of the condition since the given frames, at most ``FARTHEST``.
     """
 
     hidden: Float[Tensor, "batch arm"]
@@ -45,10 +49,11 @@ class Course(NamedTuple):
 class Arm(nn.Module):
     """Where the arm is: a pose that integrates the actions within learnt limits, and a GRU.
 
-    pose_t = clip(i_{t-1} + A a_t) + W v_t, v_t = GRU(v_{t-1}, [a_t, sum of a, i_t, i_{t-1}]). The
-    given frames are read by a spatial softmax (Levine et al. 2016, section 5.2) and by
-    convolutions. Never told a position, it is taught one in training: the first ``TAUGHT`` numbers
-    of the pose are compared with it.
+    pose_t = i_t + W v_t, i_t = clip(k i_{t-1} + A a_t), v_t = GRU(v_{t-1}, [a_t, sum of a, i_t,
+    i_{t-1}]). What is kept, k, is learnt of each number: 1 where actions are steps, 0 where they
+    are places, such as a lift that is up or down. The given frames are read by a spatial softmax
+    (Levine et al. 2016, section 5.2) and by convolutions. Never told a position, it is taught one
+    in training: the first ``TAUGHT`` numbers of the pose are compared with it.
 
     Args:
         seen: channels of what is seen, 16x16.
@@ -56,9 +61,12 @@ class Arm(nn.Module):
         size: width of the recurrence.
         pose: numbers of a pose.
         points: places that are read from the given frames.
+        forgets: whether k is learnt; else it is 1.
     """
 
-    def __init__(self, seen: int, condition: int, size: int, pose: int, points: int) -> None:
+    def __init__(
+        self, seen: int, condition: int, size: int, pose: int, points: int, *, forgets: bool
+    ) -> None:
         super().__init__()
         self.down = Layers(
             nn.Conv2d(seen, 96, 4, 2, 1),
@@ -78,6 +86,7 @@ class Arm(nn.Module):
         self.inputs = nn.Linear(2 * condition + 2 * pose, size)
         self.gru = nn.GRU(size, size)
         self.correct = nn.Linear(size, pose)
+        self.keep = nn.Parameter(torch.full((pose,), 0.99)) if forgets else None
         self.limits = nn.Parameter(torch.tensor([-2.5, 2.5])[:, None].repeat(1, pose))
         at = torch.linspace(-1, 1, 16)
         places = torch.stack(torch.meshgrid(at, at, indexing="ij"), -1).view(256, 2)
@@ -111,11 +120,13 @@ class Arm(nn.Module):
         """Move: the arm after each of the steps."""
         with full_precision(condition):
             low, high = self.limits
-            integrated = [state.integrated]
-            for change in self.integrate(condition).unbind(0):
-                integrated.append(torch.clamp(integrated[-1] + change, low, high))
+            kept = 1.0 if self.keep is None else self.keep.clamp(0, 1)
+            integrated, sums = [state.integrated], [state.travelled]
+            for action, change in zip(condition, self.integrate(condition), strict=True):
+                integrated.append(torch.clamp(kept * integrated[-1] + change, low, high))
+                sums.append(torch.clamp(sums[-1] + action, -FARTHEST, FARTHEST))
             now, before = torch.stack(integrated[1:]), torch.stack(integrated[:-1])
-            travelled = state.travelled + condition.cumsum(0)
+            travelled = torch.stack(sums[1:])
             inputs = torch.cat([condition, 0.3 * travelled, now, before], -1)
             hidden, _ = self.gru(F.relu(self.inputs(inputs)), state.hidden[None].contiguous())
             pose = now + self.correct(hidden)
@@ -130,8 +141,8 @@ class Bumps(NamedTuple):
         height: of each bump, and of its slopes in x and y.
     """
 
-    place: Float[Tensor, "frames bumps2"]
-    height: Float[Tensor, "frames bumps3"]
+    place: Float[Tensor, "*frames bumps2"]
+    height: Float[Tensor, "*frames bumps3"]
 
 
 class ArmMaps(nn.Module):
@@ -175,15 +186,22 @@ class ArmMaps(nn.Module):
 
     def forward(
         self, hidden: Float[Tensor, "frames arm"], bumps: Bumps
-    ) -> tuple[Float[Tensor, "frames maps 16 16"], Float[Tensor, "frames bumps3 32 32"]]:
-        """Maps at 16x16 (drawn, and the bumps), and the bumps alone at 32x32."""
+    ) -> Float[Tensor, "frames maps 16 16"]:
+        """Maps at 16x16: drawn, and the bumps."""
         drawn = F.relu(self.draw(hidden)).view(-1, 8, 8, 32).permute(0, 3, 1, 2)
-        fine = self._drawn(bumps)
         coarse = F.relu(self.up(drawn))
-        return torch.cat([coarse, F.avg_pool2d(fine, 2).to(coarse.dtype)], 1), fine
+        # The mean of four pixels of a product is the product of the means of two.
+        rows, columns = (
+            part.unflatten(1, (16, 2)).mean(2) for part in self._rows_and_columns(bumps)
+        )
+        return torch.cat([coarse, _product(rows, columns).to(coarse.dtype)], 1)
 
-    def _drawn(self, bumps: Bumps) -> Tensor:
-        """[frames, 3 bumps, 32, 32], channels innermost: each the product of a row and a column."""
+    def fine(self, bumps: Bumps) -> Float[Tensor, "frames bumps3 32 32"]:
+        """The bumps alone, at 32x32."""
+        return _product(*self._rows_and_columns(bumps))
+
+    def _rows_and_columns(self, bumps: Bumps) -> tuple[Tensor, Tensor]:
+        """[frames, 32, 3 bumps] each: a bump is the product of a row and a column."""
         n = self.bumps
         x, y = bumps.place[:, None, :n], bumps.place[:, None, n:]
         with full_precision(x):
@@ -191,11 +209,15 @@ class ArmMaps(nn.Module):
             dx, dy = (self.at[None, :, None] - x) / sigma, (self.at[None, :, None] - y) / sigma
             gx, gy = (-0.5 * dx * dx).exp(), (-0.5 * dy * dy).exp()
             columns = torch.cat([gx, gx * dx, gx], -1) * bumps.height[:, None]
-            rows = torch.cat([gy, gy, gy * dy], -1)
-        if torch.is_autocast_enabled(x.device.type):
-            dtype = torch.get_autocast_dtype(x.device.type)
-            rows, columns = rows.to(dtype), columns.to(dtype)
-        return (rows[:, :, None] * columns[:, None]).permute(0, 3, 1, 2)
+            return torch.cat([gy, gy, gy * dy], -1), columns
+
+
+def _product(rows: Tensor, columns: Tensor) -> Tensor:
+    """[frames, channels, height, width], channels innermost."""
+    if torch.is_autocast_enabled(rows.device.type):
+        dtype = torch.get_autocast_dtype(rows.device.type)
+        rows, columns = rows.to(dtype), columns.to(dtype)
+    return (rows[:, :, None] * columns[:, None]).permute(0, 3, 1, 2)
 
 
 def shared(x: Tensor, samples: int) -> Tensor:

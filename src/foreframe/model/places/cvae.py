@@ -11,11 +11,15 @@ from foreframe.config.model import ModelConfig
 from foreframe.errors import ForeframeError
 from foreframe.model.clip import Clip
 from foreframe.model.imagines import Imagines
-from foreframe.model.nets.conv import scaled
 from foreframe.model.nets.recurrent import Gaussian
 from foreframe.model.places.arm import TAUGHT, shared
-from foreframe.model.places.lessons import lesson_of_hand, lesson_of_motion, places_told
-from foreframe.model.places.mechanics import Hand, Motion
+from foreframe.model.places.lessons import (
+    lesson_of_hand,
+    lesson_of_pushes,
+    lesson_of_spread,
+    places_told,
+)
+from foreframe.model.places.mechanics import Hand
 from foreframe.model.places.moment import PlacesImagination
 from foreframe.model.places.world import Now, Seen, Sizes, Steps, World
 from foreframe.model.spans import Rollout, Span, repeat, time_first
@@ -23,9 +27,6 @@ from foreframe.model.spans import Rollout, Span, repeat, time_first
 DECODED = 4
 """Future frames of a training clip that are drawn and compared at a step, chosen at random: the
 state is unrolled over all of them, and drawing is what takes the time."""
-
-FORCED = 10.0
-"""Weight of the lesson in how things move in one step beside that in where they get."""
 
 AT_ONCE = 256
 """Frames that are drawn at once when futures are imagined."""
@@ -74,19 +75,7 @@ class PlacesCVAE(Imagines):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
-        sizes = Sizes()
-        fine, coarse, drawn = (
-            scaled(n, config.width) for n in (sizes.fine, sizes.coarse, sizes.drawn)
-        )
-        sizes = sizes._replace(
-            fine=fine,
-            coarse=coarse,
-            drawn=drawn,
-            arm=config.g_dim,
-            scene=config.rnn_size,
-            things=config.things,
-        )
-        self.world = World(config.condition_dim, config.z_dim, sizes)
+        self.world = World(config.condition_dim, config.z_dim, Sizes.of(config))
         self._register_statistics()
         self.register_buffer("position_mean", torch.zeros(TAUGHT))
         self.register_buffer("position_deviation", torch.ones(TAUGHT))
@@ -137,8 +126,7 @@ class PlacesCVAE(Imagines):
         of p(x | z, c) at its optimum, the MSE itself, -log p(x_t) = D/2 log MSE_t (Rybkin et al.
         2021, sigma-VAE, equation 4); beta = 1 is the bound. D numbers a frame, T predicted frames.
         Lessons, never inputs: the squared error of where the arm is taken to be, in variances,
-        where the data have positions; and where they have tracks, what ``lessons.py`` says of
-        things.
+        if the data have positions; if they have tracks, what ``lessons.py`` says of things.
 
         Args:
             clip: B clips of T frames.
@@ -161,24 +149,29 @@ class PlacesCVAE(Imagines):
         if self.config.things and clip.tracks is not None:
             true = places_told(clip.tracks)
         if arm_alone and (true is not None or clip.positions is not None):
-            return self._lessons_alone(x, condition, clip.positions, true, n_past)
+            return self._lessons_alone(x, condition, noise, clip.positions, true, n_past)
         told = None if true is None else true[n_past - 1]
         made = self._unroll(PlacesObserved(x, n_past), condition, noise, True, told)
-        future = x[n_past:]
+        future, drawn, lessons = x[n_past:], made.taken, x.new_zeros(())
+        if clip.positions is not None:
+            lessons = lessons + self._place(drawn.pose, clip.positions[:, n_past:])
+        if true is not None and made.hand is not None:
+            true = true[n_past:]
+            forced = self.world.pushed(made.seen, made.begun.motion, made.hand, true)
+            lessons = lessons + lesson_of_pushes(drawn.things, forced, true)
+            lessons = lessons + self._things(made.seen, made.p, noise, made.hand, true)
+            # As in teacher forcing: how a thing looks shall not depend on how well it is foreseen.
+            places = torch.where(true.isfinite(), true, drawn.things[..., :2])
+            drawn = drawn._replace(things=torch.cat([places, forced[..., 2:]], -1))
         # Which frames are drawn is as random as the noise, and a function of the step like it.
         times = noise[n_past - 1 :, 0, 0].argsort()[:DECODED]
-        error = (self.world.draw(made.seen, made.taken.at(times)) - future[times]).square()
+        error = (self.world.draw(made.seen, drawn.at(times)) - future[times]).square()
         mse = error.mean((2, 3, 4))
         assert made.q is not None
         kld = made.q.kl(made.p).mean()
         dimensions = future[:, 0].numel()
         cost = kld if free_bits == 0 else kld.clamp(min=free_bits)
-        loss = (mse + _TINY).log().mean() + beta * 2 * cost / dimensions
-        if clip.positions is not None:
-            loss = loss + self._place(made.taken.pose, clip.positions[:, n_past:])
-        if true is not None and made.hand is not None:
-            motion, places = made.begun.motion, made.taken.places
-            loss = loss + self._pushes(made.seen, motion, made.hand, places, true[n_past:])
+        loss = (mse + _TINY).log().mean() + beta * 2 * cost / dimensions + lessons
         logged = {
             "loss": loss,
             "mse": mse.mean() * (clip.n_frames - 1) / clip.n_frames,
@@ -190,6 +183,7 @@ class PlacesCVAE(Imagines):
         self,
         x: Tensor,
         condition: Tensor,
+        noise: Tensor,
         positions: Tensor | None,
         true: Tensor | None,
         n_past: int,
@@ -204,22 +198,22 @@ class PlacesCVAE(Imagines):
         hand = world.hand(arm, course)
         if hand is not None:
             if true is not None:
+                p, true = world.prior(seen.coarse), true[n_past:]
                 # While nothing is drawn, nothing is secret either: the latent is at its middle.
-                motion = world.at_rest(seen, world.prior(seen.coarse).mu)
-                places = world.places(seen, motion, hand)
-                loss = loss + self._pushes(seen, motion, hand, places, true[n_past:])
+                motion = world.at_rest(seen, p.mu)
+                free, forced = (world.pushed(seen, motion, hand, known) for known in (None, true))
+                loss = loss + lesson_of_pushes(free, forced, true)
+                loss = loss + self._things(seen, p, noise, hand, true)
             loss = loss + lesson_of_hand(hand.place, x[n_past - 1 :])
         still = (x[n_past:] - x[n_past - 1]).square().mean() * (len(x) - 1) / len(x)
         return loss, {"loss": loss.detach(), "mse": still, "kld": torch.zeros_like(still)}
 
-    def _pushes(
-        self, seen: Seen, motion: Motion, hand: Hand, places: Tensor, true: Tensor
-    ) -> Tensor:
-        """What things cost: where they get to, one step ahead too, and where they are found."""
+    def _things(self, seen: Seen, p: Gaussian, noise: Tensor, hand: Hand, true: Tensor) -> Tensor:
+        """Things are found, and two samples of the prior spread as the truth does."""
         assert self.world.movers is not None
-        forced = self.world.places(seen, motion, hand, true)
-        loss = lesson_of_motion(places, true) + FORCED * lesson_of_motion(forced, true)
-        return loss + self.world.movers.find.lesson(seen.things)
+        z = self._z(p, noise[-2:].transpose(0, 1).flatten(0, 1))
+        things = self.world.pushed(seen, self.world.at_rest(seen, z), hand)
+        return self.world.movers.find.lesson(seen.things) + lesson_of_spread(things[..., :2], true)
 
     def _place(self, pose: Tensor, positions: Tensor) -> Tensor:
         n = min(TAUGHT, positions.shape[-1])

@@ -12,6 +12,15 @@ FARTHEST = 6.0
 """Pixels of 64 beyond which a thing's error counts in proportion, not squared: whoever misses a
 push altogether shall not outweigh all others."""
 
+FORCED = 10.0
+"""Weight of the lesson in how things move in one step beside that in where they get."""
+
+SPREAD = 0.1
+"""Weight of the lesson in how samples spread: as that in where things get to at three pixels."""
+
+_CLOSE = 1e-3
+"""Halves of a frame's width under which two ways of moving are the same."""
+
 
 def places_told(
     tracks: Float[Tensor, "batch time coordinates"],
@@ -34,6 +43,49 @@ def lesson_of_motion(
     far = apart.clamp(min=limit)
     cost = torch.where(apart < limit, apart, 2 * (far * limit).sqrt() - limit)
     return cost.sum() / known.sum().clamp(min=1)
+
+
+def lesson_of_pushes(
+    free: Float[Tensor, "steps batch things 3"],
+    forced: Float[Tensor, "steps batch things 3"],
+    true: Float[Tensor, "steps batch things 2"],
+) -> Float[Tensor, ""]:
+    """How things move, rolled out and one step ahead of where they truly were.
+
+    Args:
+        free: x, y and turn of each, rolled out.
+        forced: the same, one step ahead.
+        true: where they truly are.
+    """
+    return lesson_of_motion(free[..., :2], true) + FORCED * lesson_of_motion(forced[..., :2], true)
+
+
+def lesson_of_spread(
+    places: Float[Tensor, "steps batch_two things 2"],
+    true: Float[Tensor, "steps batch things 2"],
+) -> Float[Tensor, ""]:
+    """``SPREAD`` times the energy score of two samples of how each thing moves.
+
+    (|a - y| + |b - y|) / 2 - |a - b| / 2 for samples a and b and the truth y, where |.| is the root
+    of the mean square distance over the steps, in halves of a frame's width: a proper score, lowest
+    if the samples spread as the truth does (Gneiting & Raftery 2007, equation 22).
+
+    Args:
+        places: of two samples of each sequence, side by side.
+        true: where the things get to; NaN where that is not known.
+    """
+    known = true.isfinite().all(-1)
+    true = torch.where(known[..., None], true, 0.0)
+    steps = known.sum(0).clamp(min=1)
+
+    def apart(x: Tensor, y: Tensor) -> Tensor:
+        far = torch.where(known, (x - y).square().sum(-1), 0.0)
+        return (far.sum(0) / steps + _CLOSE**2).sqrt()
+
+    one, other = places.unflatten(1, (-1, 2)).unbind(2)
+    score = (apart(one, true) + apart(other, true) - apart(one, other)) / 2
+    there = known.any(0)
+    return SPREAD * torch.where(there, score, 0.0).sum() / there.sum().clamp(min=1)
 
 
 def lesson_of_hand(

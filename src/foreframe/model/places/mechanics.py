@@ -25,14 +25,23 @@ class Motion(NamedTuple):
     Attributes:
         place: x and y in [-1, 1] of the image.
         speed: the last step's change of place.
+        turn: by how much each has turned since the given frame, in radians.
+        spin: the last step's change of turn.
         hidden: of each thing's recurrence.
         secret: what z says of each: its part of the latent.
     """
 
     place: Float[Tensor, "batch_samples things 2"]
     speed: Float[Tensor, "batch_samples things 2"]
+    turn: Float[Tensor, "batch_samples things 1"]
+    spin: Float[Tensor, "batch_samples things 1"]
     hidden: Float[Tensor, "batch_samples things hidden"]
     secret: Float[Tensor, "batch_samples things secret"]
+
+    @property
+    def pose(self) -> Float[Tensor, "batch_samples things 3"]:
+        """x, y and turn."""
+        return torch.cat([self.place, self.turn], -1)
 
 
 class Hand(NamedTuple):
@@ -62,7 +71,7 @@ class Mechanics(nn.Module):
 
     v_t = g (u_t + d) + (1 - g) k v_{t-1}, where u_t is how far the hand moved, and the gates g
     (pushed) and k (going on) and the correction d come from a GRU of each thing that is told where
-    the hand and the other things are.
+    the hand and the other things are. A thing turns likewise: by g s + (1 - g) k (its last turn).
 
     Args:
         doing: numbers that say what the arm does.
@@ -75,9 +84,9 @@ class Mechanics(nn.Module):
         self.width = width
         own = KIND + secret
         self.told = _net(6 + 2 * own, 64, 32)
-        self.gru = nn.GRUCell(10 + 2 * len(TOUCH) + own + 32 + doing, width)
+        self.gru = nn.GRUCell(12 + 2 * len(TOUCH) + own + 32 + doing, width)
         self.first = nn.Linear(own + 2, width)
-        self.out = nn.Sequential(nn.Linear(width, 64), nn.SiLU(), nn.Linear(64, 4))
+        self.out = nn.Sequential(nn.Linear(width, 64), nn.SiLU(), nn.Linear(64, 5))
 
     def start(self) -> None:
         """How it begins: little moves."""
@@ -85,7 +94,7 @@ class Mechanics(nn.Module):
         assert isinstance(last, nn.Linear)
         with torch.no_grad():
             last.weight.normal_(0, 0.01)
-            last.bias.copy_(torch.tensor([0.0, 0.0, -1.5, -1.0]))
+            last.bias.copy_(torch.tensor([0.0, 0.0, -1.5, -1.0, 0.0]))
 
     def begin(
         self, things: Things, z: Float[Tensor, "batch_samples secret height width"]
@@ -97,7 +106,8 @@ class Mechanics(nn.Module):
             secret = moved(z.float(), place[:, :, None])[..., 0].transpose(1, 2)
             kind = shared(things.kind, samples)
             hidden = torch.tanh(self.first(torch.cat([kind, secret, place], -1)))
-        return Motion(place, torch.zeros_like(place), hidden, secret)
+        still, straight = torch.zeros_like(place), torch.zeros_like(place[..., :1])
+        return Motion(place, still, straight, straight, hidden, secret)
 
     def forward(
         self,
@@ -137,7 +147,7 @@ class Mechanics(nn.Module):
     def _step(
         self, motion: Motion, own: Tensor, others: Tensor, hand: tuple[Tensor, Tensor, Tensor]
     ) -> Motion:
-        place, speed, hidden, _ = motion
+        place, speed, turn, spin, hidden, secret = motion
         before, now, doing = (part[:, None] for part in hand)
         count = place.shape[1]
 
@@ -160,16 +170,19 @@ class Mechanics(nn.Module):
             (5 * (place - now)).clamp(-4, 4),
             15 * push.expand_as(place),
             15 * speed,
+            turn.clamp(-4, 4),
+            3 * spin,
             place.clamp(-1.2, 1.2),
             own,
             felt,
             doing.expand(-1, count, -1),
         ]
         hidden = self.gru(torch.cat(inputs, -1).flatten(0, 1), hidden.flatten(0, 1)).view_as(hidden)
-        correct, gates = self.out(hidden).split(2, -1)
+        correct, gates, turned = self.out(hidden).split([2, 2, 1], -1)
         pushed, on = torch.sigmoid(gates).split(1, -1)
         speed = pushed * (push + 0.3 * correct) + (1 - pushed) * on * speed
-        return Motion(place + speed, speed, hidden, motion.secret)
+        spin = pushed * turned + (1 - pushed) * on * spin
+        return Motion(place + speed, speed, turn + spin, spin, hidden, secret)
 
 
 def _corrected(motion: Motion, before: Tensor, true: Tensor) -> Motion:

@@ -1,33 +1,15 @@
 """The things of a world put together: found, set in motion by the hand, and drawn."""
 
-from typing import NamedTuple
-
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from foreframe.model.places.arm import shared
-from foreframe.model.places.layers import conv
 from foreframe.model.places.mechanics import Mechanics, Motion, Reach
 from foreframe.model.places.things import CROP, KIND, Finder, Things, pasted
 
 DOING = 48
 """Numbers that say what the arm does."""
-
-
-class Layer(NamedTuple):
-    """Things as they are drawn, over frames [steps * batch_samples].
-
-    Attributes:
-        colour: of what is there.
-        cover: how much of each pixel they take.
-        left: how much of each pixel they took in the given frame.
-    """
-
-    colour: Float[Tensor, "frames 3 64 64"]
-    cover: Float[Tensor, "frames 1 64 64"]
-    left: Float[Tensor, "frames 1 64 64"]
 
 
 class Movers(nn.Module):
@@ -39,39 +21,48 @@ class Movers(nn.Module):
         arm: width of the arm's vector.
         pose: numbers of a pose.
         slots: things that are found at most.
-        fine: channels of the decoder at 32x32, which is told where things are.
     """
 
-    def __init__(self, seen: int, secret: int, arm: int, pose: int, slots: int, fine: int) -> None:
+    def __init__(self, seen: int, secret: int, arm: int, pose: int, slots: int) -> None:
         super().__init__()
         self.find = Finder(seen, slots)
         self.reach = Reach(arm, pose, DOING)
         self.mechanics = Mechanics(DOING, secret)
-        self.tell = conv(5, fine)
+        # The logarithm of how much shorter the table's depth looks than its width.
+        self.tilt = nn.Parameter(torch.tensor(-0.2))
 
     def start(self) -> None:
         """How it begins: nothing is found, and little moves."""
         self.find.start()
         self.mechanics.start()
 
-    def layer(self, things: Things, places: Float[Tensor, "steps batch_samples things 2"]) -> Layer:
-        """Things drawn at their places."""
-        with torch.autocast(places.device.type, enabled=False):
-            anchors = places + shared(
-                things.anchor - things.place, places.shape[1] // len(things.place)
-            )
-            colour, cover = pasted(things.sprite, anchors).split([3, 1], 2)
-            colour = colour / cover.clamp(min=1e-3)
-            batch = len(things.place)
-            left = things.cover[None, :, None].expand(
-                len(places), -1, places.shape[1] // batch, -1, -1, -1
-            )
-            return Layer(colour.flatten(0, 1), cover.clamp(max=1).flatten(0, 1), left.flatten(0, 2))
+    def laid(
+        self,
+        frames: Float[Tensor, "steps batch 3 64 64"],
+        shown: Float[Tensor, "steps batch 1 64 64"],
+        things: Things,
+        poses: Float[Tensor, "steps batch_samples things 3"],
+    ) -> Float[Tensor, "steps batch_samples 3 64 64"]:
+        """Things laid over what is behind them, each at its place: x = b + v (sum_i s_i - m b).
 
-    def told(self, layer: Layer) -> Float[Tensor, "frames fine 32 32"]:
-        """What the decoder is told of the things."""
-        maps = torch.cat([layer.colour * layer.cover, layer.cover, layer.left], 1)
-        return self.tell(F.avg_pool2d(maps, 2))
+        s_i and m are their colours, times their opacities, and the opacities' sum; v says where
+        they are seen. The samples of a sequence share all but the places.
+
+        Args:
+            frames: what is behind them.
+            shown: the logit of v: what the arm hides is not seen.
+            things: of the given frame.
+            poses: x, y and turn of each, of K samples.
+        """
+        with torch.autocast(poses.device.type, enabled=False):
+            samples = poses.shape[1] // len(things.place)
+            place, turn = poses.split([2, 1], -1)
+            place = place + shared(things.anchor - things.place, samples)
+            colour, cover = pasted(things.sprite, place, turn, self.tilt.exp()).split([3, 1], 2)
+            most = cover.clamp(min=1)
+            seen = torch.sigmoid(shown).repeat_interleave(samples, 1) / most
+            behind = frames.repeat_interleave(samples, 1)
+            return behind + seen * (colour - cover * behind)
 
 
 def no_things(frame: Float[Tensor, "batch 3 64 64"]) -> Things:
@@ -90,4 +81,4 @@ def no_things(frame: Float[Tensor, "batch 3 64 64"]) -> Things:
 
 def no_motion(frames: Tensor) -> Motion:
     """How they move, in ``len(frames)`` futures."""
-    return Motion(*(frames.new_zeros(len(frames), 0, n) for n in (2, 2, 1, 1)))
+    return Motion(*(frames.new_zeros(len(frames), 0, n) for n in (2, 2, 1, 1, 1, 1)))

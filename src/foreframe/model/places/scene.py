@@ -77,6 +77,10 @@ class EpisodePrior(nn.Module):
         super().__init__()
         self.net = nn.Sequential(nn.Conv2d(seen, 64, 4, 2, 1), nn.ReLU(), conv(64, 2 * channels))
 
+    def start(self) -> None:
+        """How it begins: nearly N(0, I)."""
+        _small(self.net[-1])
+
     def forward(self, seen: Float[Tensor, "batch seen 16 16"]) -> Gaussian:
         """A Gaussian over [B, channels * 64]."""
         mu, logvar = at_least_float32(self.net(seen)).chunk(2, 1)
@@ -104,6 +108,10 @@ class EpisodePosterior(nn.Module):
         self.pooled = conv(2 * width + seen, width)
         self.out = conv(width, 2 * channels)
 
+    def start(self) -> None:
+        """How it begins: nearly N(0, I)."""
+        _small(self.out)
+
     def forward(
         self,
         future: Float[Tensor, "steps batch 3 64 64"],
@@ -120,3 +128,9 @@ class EpisodePosterior(nn.Module):
         x = torch.cat([x.mean(0), x.amax(0), F.avg_pool2d(seen, 2)], 1)
         mu, logvar = at_least_float32(self.out(F.relu(self.pooled(x)))).chunk(2, 1)
         return Gaussian(mu.flatten(1), logvar.clamp(-8, 4).flatten(1))
+
+
+def _small(layer: nn.Module) -> None:
+    assert isinstance(layer, nn.Conv2d)
+    with torch.no_grad():
+        layer.weight.mul_(0.01)

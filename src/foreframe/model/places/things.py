@@ -158,16 +158,46 @@ def _cut(x: Tensor, place: Tensor, window: Tensor) -> Tensor:
 def pasted(
     sprite: Float[Tensor, "batch things channels crop crop"],
     place: Float[Tensor, "steps batch_samples things 2"],
+    turn: Float[Tensor, "steps batch_samples things 1"] | None = None,
+    tilt: Float[Tensor, ""] | float = 1.0,
 ) -> Float[Tensor, "steps batch_samples channels 64 64"]:
-    """The sum of sprites, each about its place: two matrix products of bilinear weights."""
+    """The sum of sprites, each turned and about its place, bilinear.
+
+    Args:
+        sprite: of each thing.
+        place: x and y in [-1, 1] of the sprites' middles.
+        turn: about them, in radians, from x towards y; none by default.
+        tilt: height over width of a circle on the table, as the camera sees it: what turns, turns
+            on the table.
+    """
     steps, frames = place.shape[:2]
-    batch, _, channels, n, _ = sprite.shape
+    batch, things, channels, n, _ = sprite.shape
+    window = n + 2
     middle = (place + 1) * 32
-    pixel = torch.arange(64, device=place.device) + 0.5
-    own = torch.arange(n, device=place.device) + 0.5 - n / 2
-    beside = (pixel[:, None] - own).expand(2, -1, -1)
-    weights = F.relu(1 - (beside - middle[..., None, None]).abs())  # [steps, frames, things, 2, ..]
-    columns, rows = weights.unflatten(1, (batch, -1)).unbind(-3)
-    half = torch.einsum("tbskyi,bkcij->tbscykj", rows, sprite)
-    whole = torch.einsum("tbscykj,tbskxj->tbscyx", half, columns)
-    return whole.reshape(steps, frames, channels, 64, 64)
+    # A window of whole pixels about each place; one that would leave the image stops at its edge.
+    corner = (middle.detach().floor() - window // 2).clamp(0, 64 - window).long()
+    own = torch.arange(window, device=place.device)
+    apart = corner[..., None] + own + 0.5 - middle[..., None]  # [steps, frames, things, 2, window]
+    x, y = apart[..., 0, None, :], apart[..., 1, :, None]
+    if turn is None:
+        grid = torch.stack(torch.broadcast_tensors(x, y), -1)
+    else:
+        cos, sin = turn[..., None].cos(), turn[..., None].sin()
+        grid = torch.stack([cos * x + sin / tilt * y, cos * y - sin * tilt * x], -1)
+    # Each thing once, whatever the number of steps and samples: they are rows of one grid.
+    rows = grid.unflatten(1, (batch, -1)).permute(1, 3, 0, 2, 4, 5, 6)
+    seen = F.grid_sample(
+        sprite.flatten(0, 1),
+        rows.reshape(batch * things, -1, window, 2) * (2 / n),
+        align_corners=False,
+    )
+    # Thing by thing, [channels, steps, batch, samples, window * window] each.
+    laid = seen.view(batch, things, channels, steps, -1, window**2).permute(1, 2, 3, 0, 4, 5)
+    image = 64 * 64 * torch.arange(steps * frames, device=place.device).view(steps, frames, 1)
+    first = image + 64 * corner[..., 1] + corner[..., 0]
+    beside = (64 * own[:, None] + own).flatten()
+    canvas = seen.new_zeros(channels, steps * frames * 64 * 64)
+    for thing, pixel in zip(laid, first.unbind(2), strict=True):
+        pixels = (pixel[..., None] + beside).flatten()
+        canvas.index_add_(1, pixels, thing.reshape(channels, -1))
+    return canvas.view(channels, steps, frames, 64, 64).permute(1, 2, 0, 3, 4)

@@ -7,21 +7,23 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from foreframe.config.model import ModelConfig
+from foreframe.model.nets.conv import scaled
 from foreframe.model.nets.norm import batch_norm
 from foreframe.model.nets.recurrent import at_least_float32
-from foreframe.model.places.arm import Arm, ArmMaps, ArmState, Course, shared
+from foreframe.model.places.arm import Arm, ArmMaps, ArmState, Bumps, Course, shared
 from foreframe.model.places.copies import Pieces, carried
 from foreframe.model.places.layers import Encoder, conv, initialise
 from foreframe.model.places.mechanics import Hand, Motion
-from foreframe.model.places.movers import Layer, Movers, no_motion, no_things
+from foreframe.model.places.movers import Movers, no_motion, no_things
 from foreframe.model.places.scene import LATENT, EpisodePosterior, EpisodePrior, Scene
 from foreframe.model.places.things import Things
 
 STILL = 2
 """Copies that stay: the last given frame and the one before it."""
 
-OPAQUE = 8.0
-"""By how much the logit of a thing's pixel rises above that of a pixel without."""
+HIDDEN = 8.0
+"""By how much the logit of a given frame's pixel sinks where a thing was cut out of it."""
 
 
 class Sizes(NamedTuple):
@@ -37,6 +39,19 @@ class Sizes(NamedTuple):
     scene: int = 64
     pieces: int = 3
     things: int = 0
+
+    @classmethod
+    def of(cls, config: ModelConfig) -> "Sizes":
+        """Those of a model, some of them scaled by its width."""
+        sizes = cls()
+        return sizes._replace(
+            fine=scaled(sizes.fine, config.width),
+            coarse=scaled(sizes.coarse, config.width),
+            drawn=scaled(sizes.drawn, config.width),
+            arm=config.g_dim,
+            scene=config.rnn_size,
+            things=config.things,
+        )
 
 
 class Seen(NamedTuple):
@@ -83,20 +98,23 @@ class Steps(NamedTuple):
     Attributes:
         pose: of the arm.
         maps: of the arm, at 16x16.
-        fine: bumps of the arm, at 32x32.
+        bumps: of the arm; only the steps that are drawn need them as maps.
         scene: its state.
-        places: of the things.
+        things: x, y and turn of each.
     """
 
     pose: Float[Tensor, "steps batch pose"]
     maps: Float[Tensor, "steps batch maps 16 16"]
-    fine: Float[Tensor, "steps batch bumps3 32 32"]
+    bumps: Bumps
     scene: Float[Tensor, "steps scenes channels 16 16"]
-    places: Float[Tensor, "steps batch_samples things 2"]
+    things: Float[Tensor, "steps batch_samples things 3"]
 
     def at(self, times: slice | Tensor) -> "Steps":
         """Some of them."""
-        return Steps(*(part[times] for part in self))
+        bumps = Bumps(*(part[times] for part in self.bumps))
+        rest = (self.pose, self.maps, self.scene, self.things)
+        pose, maps, scene, things = (part[times] for part in rest)
+        return Steps(pose, maps, bumps, scene, things)
 
 
 class World(nn.Module):
@@ -112,13 +130,13 @@ class World(nn.Module):
         super().__init__()
         s = self.sizes = sizes
         self.encoder = Encoder(s.fine, s.coarse)
-        self.arm = Arm(2 * s.coarse + 2, condition, s.arm, s.pose, s.points)
+        self.arm = Arm(2 * s.coarse + 2, condition, s.arm, s.pose, s.points, forgets=s.things > 0)
         self.maps = ArmMaps(s.arm, s.pose, s.bumps, s.drawn)
         maps, bumps, z = self.maps.channels, 3 * s.bumps, z_dim // LATENT**2
         self.first = nn.Sequential(
             conv(2 * s.coarse + 2, s.scene), nn.ReLU(), conv(s.scene, s.scene)
         )
-        self.movers = Movers(2 * s.fine, z, s.arm, s.pose, s.things, s.fine) if s.things else None
+        self.movers = Movers(2 * s.fine, z, s.arm, s.pose, s.things) if s.things else None
         if self.movers is None:
             self.z_up = nn.ConvTranspose2d(z, s.scene, 4, 2, 1)
             self.z_in = conv(2 * s.scene, s.scene)
@@ -133,8 +151,9 @@ class World(nn.Module):
         self.up = nn.ConvTranspose2d(s.coarse, s.fine, 4, 2, 1)
         self.skip, self.from_bumps = conv(2 * s.fine, s.fine), conv(bumps, s.fine)
         self.refine = conv(s.fine, s.fine)
-        self.sources = STILL + 1 + s.pieces + (s.things > 0)
-        self.out = conv(s.fine, 4 * (3 + self.sources))
+        # Beside the weights of all sources: whether a thing is seen there, or hidden by the arm.
+        self.sources = STILL + 1 + s.pieces
+        self.out = conv(s.fine, 4 * (3 + self.sources + (s.things > 0)))
         at = torch.linspace(-1, 1, 16)
         grid = torch.stack(torch.meshgrid(at, at, indexing="ij"))[None]
         self.register_buffer("grid", grid, persistent=False)
@@ -147,6 +166,9 @@ class World(nn.Module):
         self.scene.start()
         if self.movers is not None:
             self.movers.start()
+            # Samples of a world with things are compared from the first step on.
+            self.prior.start()
+            self.posterior.start()
         with torch.no_grad():
             if self.movers is None:
                 self.z_in.weight.mul_(0.1)
@@ -157,6 +179,7 @@ class World(nn.Module):
             self.out.weight.mul_(0.1)
             assert self.out.bias is not None
             self.out.bias[4 * 3 : 4 * 4] = 2.0  # at first all is the last given frame
+            self.out.bias[4 * (3 + self.sources) :] = 3.0  # and nothing is hidden
 
     # -- what is seen -----------------------------------------------------------------------------
 
@@ -190,7 +213,7 @@ class World(nn.Module):
         """The state at the last given frame, for K samples of z."""
         first = self.first(self._placed(seen.coarse))
         at = z.view(len(z), -1, LATENT, LATENT)
-        maps, _ = self.maps(arm.hidden, self.maps.where(arm.hidden, arm.pose))
+        maps = self.maps(arm.hidden, self.maps.where(arm.hidden, arm.pose))
         if self.movers is not None:
             return Now(arm, maps, torch.tanh(first), self.at_rest(seen, z))
         first = shared(first, len(z) // len(seen.last))
@@ -201,12 +224,11 @@ class World(nn.Module):
         """Where the actions take the arm: needed of every step before the scene is."""
         course = self.arm(arm, condition)
         hidden, pose = course.hidden.flatten(0, 1), course.pose.flatten(0, 1)
-        maps, fine = self.maps(hidden, self.maps.where(hidden, pose))
-        shape = (len(condition), -1)
-        hand = self.hand(arm, course)
-        return Drive(
-            course.after, course.pose, maps.unflatten(0, shape), fine.unflatten(0, shape), hand
+        bumps = self.maps.where(hidden, pose)
+        maps, place, height = (
+            part.unflatten(0, (len(condition), -1)) for part in (self.maps(hidden, bumps), *bumps)
         )
+        return Drive(course.after, course.pose, maps, Bumps(place, height), self.hand(arm, course))
 
     def hand(self, before: ArmState, course: Course) -> Hand | None:
         """The end of the arm in the image, over a course; None if there are no things."""
@@ -227,72 +249,66 @@ class World(nn.Module):
         motions = [now.motion] * len(states)
         if self.movers is not None and drive.hand is not None:
             motions = self.movers.mechanics(seen.things, now.motion, drive.hand)
-        places = torch.stack([motion.place for motion in motions])
-        taken = Steps(drive.pose, drive.maps, drive.fine, torch.stack(states), places)
+        things = torch.stack([motion.pose for motion in motions])
+        taken = Steps(drive.pose, drive.maps, drive.bumps, torch.stack(states), things)
         return taken, Now(drive.after, drive.maps[-1], states[-1], motions[-1])
 
-    def places(
+    def pushed(
         self,
         seen: Seen,
         motion: Motion,
         hand: Hand,
         forced: Float[Tensor, "steps batch things 2"] | None = None,
-    ) -> Float[Tensor, "steps batch things 2"]:
-        """Where things get to; if ``forced``, one step ahead of where they truly were."""
+    ) -> Float[Tensor, "steps batch_samples things 3"]:
+        """x, y and turn of things; if ``forced``, one step ahead of where they truly were."""
         assert self.movers is not None
         motions = self.movers.mechanics(seen.things, motion, hand, forced)
-        return torch.stack([motion.place for motion in motions])
+        return torch.stack([motion.pose for motion in motions])
 
     def draw(self, seen: Seen, steps: Steps) -> Float[Tensor, "steps batch_samples 3 64 64"]:
         """The frames of steps, all at once, in [0, 1].
 
-        x = w_0 last + w_1 before + w_2 sigmoid(y) + sum_k w_k piece_k, with w = softmax of what is
+        b = w_0 last + w_1 before + w_2 sigmoid(y) + sum_k w_k piece_k, with w = softmax of what is
         drawn and, for the pieces, of a weight that was drawn on the given frame and moves along.
-        Things are one source more: they weigh where they are, and the last given frame weighs less
-        where they were.
+        In a model with things, b is without them: what they cover of the given frames weighs next
+        to nothing there, and they are laid over b (``Movers.laid``).
         """
-        count, frames = steps.places.shape[:2]
-        samples = frames // len(seen.last)
-        layer = None if self.movers is None else self.movers.layer(seen.things, steps.places)
-        content, logits = self._decoded(seen, steps, layer).split([3, self.sources], 1)
+        count, scenes = steps.scene.shape[:2]
+        samples = scenes // len(seen.last)
+        content, logits, shown = self._decoded(seen, steps).split(
+            [3, self.sources, int(self.movers is not None)], 1
+        )
         pieces = [
             over_samples(
                 carried(torch.cat([seen.last, seen.alpha[:, k : k + 1]], 1), grid), samples
             )
             for k, grid in enumerate(self.pieces(steps.pose, seen.pose))
         ]
-        beside = [piece[:, 3:] for piece in pieces]
-        sources = [piece[:, :3] for piece in pieces]
-        new = logits[:, : STILL + 1]
-        if layer is not None:
-            beside.append(OPAQUE * (layer.cover - 0.5))
-            sources.append(layer.colour)
-            new = torch.cat([new[:, :STILL] - OPAQUE * layer.left, new[:, STILL:]], 1)
-        along = logits[:, STILL + 1 :] + torch.cat(beside, 1)
-        weights = torch.softmax(torch.cat([new, along], 1), 1).split(1, 1)
+        still, new = logits[:, :STILL], logits[:, STILL : STILL + 1]
+        if self.movers is not None:
+            still = still - HIDDEN * seen.things.cover.repeat(count, 1, 1, 1)
+        along = logits[:, STILL + 1 :] + torch.cat([piece[:, 3:] for piece in pieces], 1)
+        weights = torch.softmax(torch.cat([still, new, along], 1), 1).split(1, 1)
         x = weights[STILL] * torch.sigmoid(content)
         for weight, source in zip(weights, (seen.last, seen.before), strict=False):
             x = torch.addcmul(x, weight, shared(source, samples).repeat(count, 1, 1, 1))
-        for weight, source in zip(weights[STILL + 1 :], sources, strict=True):
-            x = torch.addcmul(x, weight, source)
-        return x.unflatten(0, (count, frames))
+        for weight, piece in zip(weights[STILL + 1 :], pieces, strict=True):
+            x = torch.addcmul(x, weight, piece[:, :3])
+        x = x.unflatten(0, (count, scenes))
+        if self.movers is None:
+            return x
+        return self.movers.laid(x, shown.unflatten(0, (count, scenes)), seen.things, steps.things)
 
-    def _decoded(self, seen: Seen, steps: Steps, layer: Layer | None) -> Tensor:
-        """New content and the logits of all sources [steps * batch_samples, ., 64, 64]."""
-        count, frames = steps.places.shape[:2]
-        samples = frames // len(seen.last)
-        scenes = steps.scene.shape[1]
-        shape = (count, -1)
+    def _decoded(self, seen: Seen, steps: Steps) -> Tensor:
+        """New content and the logits of all sources [steps * scenes, ., 64, 64]."""
+        count, scenes = steps.scene.shape[:2]
+        shape, samples = (count, -1), scenes // len(seen.last)
         arm = self.from_arm(steps.maps.flatten(0, 1)).unflatten(0, shape)
-        x = self.from_scene(steps.scene.flatten(0, 1))
-        x = x + over_samples(arm, scenes // len(seen.last))
+        x = self.from_scene(steps.scene.flatten(0, 1)) + over_samples(arm, samples)
         x = self.up(batch_norm(x, self.norm, slope=0.0))
-        # Where only things differ between the samples, all samples share what is drawn so far.
-        x = over_samples(x.unflatten(0, shape), frames // scenes)
-        bumps = self.from_bumps(steps.fine.flatten(0, 1)).unflatten(0, shape)
+        fine = self.maps.fine(Bumps(*(part.flatten(0, 1) for part in steps.bumps)))
+        bumps = self.from_bumps(fine).unflatten(0, shape)
         x = x + over_samples(bumps + seen.skip, samples)
-        if layer is not None and self.movers is not None:
-            x = x + self.movers.told(layer)
         x = F.relu(self.refine(F.relu(x)))
         return F.pixel_shuffle(at_least_float32(self.out(x)).contiguous(), 2)
 
@@ -309,12 +325,12 @@ class Drive(NamedTuple):
         after: the last step's state.
         pose: of each step.
         maps: at 16x16.
-        fine: bumps at 32x32.
+        bumps: what is drawn of the arm at 32x32.
         hand: where the end of the arm is in the image; None if there are no things.
     """
 
     after: ArmState
     pose: Float[Tensor, "steps batch pose"]
     maps: Float[Tensor, "steps batch maps 16 16"]
-    fine: Float[Tensor, "steps batch bumps3 32 32"]
+    bumps: Bumps
     hand: Hand | None = None
