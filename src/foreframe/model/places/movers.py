@@ -59,10 +59,13 @@ class Movers(nn.Module):
             place, turn = poses.split([2, 1], -1)
             place = place + shared(things.anchor - things.place, samples)
             colour, cover = pasted(things.sprite, place, turn, self.tilt.exp()).split([3, 1], 2)
-            most = cover.clamp(min=1)
-            seen = torch.sigmoid(shown).repeat_interleave(samples, 1) / most
-            behind = frames.repeat_interleave(samples, 1)
-            return behind + seen * (colour - cover * behind)
+            # [steps, batch, samples, ...] each, what all samples share with one for all.
+            shape = (len(things.place), samples)
+            colour, cover = (part.unflatten(1, shape) for part in (colour, cover))
+            behind = frames[:, :, None]
+            seen = torch.sigmoid(shown)[:, :, None] / cover.clamp(min=1)
+            change = torch.addcmul(colour, cover, behind, value=-1)
+            return torch.addcmul(behind, seen, change).flatten(1, 2)
 
 
 def no_things(frame: Float[Tensor, "batch 3 64 64"]) -> Things:

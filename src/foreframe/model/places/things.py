@@ -176,26 +176,28 @@ def pasted(
     middle = (place + 1) * 32
     # A window of whole pixels about each place; one that would leave the image stops at its edge.
     corner = (middle.detach().floor() - window // 2).clamp(0, 64 - window).long()
-    own = torch.arange(window, device=place.device)
-    apart = corner[..., None] + own + 0.5 - middle[..., None]  # [steps, frames, things, 2, window]
-    x, y = apart[..., 0, None, :], apart[..., 1, :, None]
+    off = corner + 0.5 - middle
+    # Where the window's pixels come from in the sprite: a linear map of their place in the window.
     if turn is None:
-        grid = torch.stack(torch.broadcast_tensors(x, y), -1)
-    else:
-        cos, sin = turn[..., None].cos(), turn[..., None].sin()
-        grid = torch.stack([cos * x + sin / tilt * y, cos * y - sin * tilt * x], -1)
+        turn = torch.zeros_like(place[..., :1])
+    cos, sin = turn.cos(), turn.sin()
+    along, down = torch.cat([cos, -sin * tilt], -1), torch.cat([sin / tilt, cos], -1)
+    maps = torch.stack([along, down, off[..., :1] * along + off[..., 1:] * down], -2) * (2 / n)
     # Each thing once, whatever the number of steps and samples: they are rows of one grid.
-    rows = grid.unflatten(1, (batch, -1)).permute(1, 3, 0, 2, 4, 5, 6)
+    maps = (
+        maps.unflatten(1, (batch, -1)).permute(1, 3, 0, 2, 4, 5).reshape(batch * things, -1, 3, 2)
+    )
+    own = torch.arange(window, device=place.device)
+    at = torch.cartesian_prod(own, own).flip(-1)  # x and y of a window's pixels, row by row
+    grid = F.pad(at.to(maps.dtype), (0, 1), value=1.0) @ maps
     seen = F.grid_sample(
-        sprite.flatten(0, 1),
-        rows.reshape(batch * things, -1, window, 2) * (2 / n),
-        align_corners=False,
+        sprite.flatten(0, 1), grid.view(batch * things, -1, window, 2), align_corners=False
     )
     # Thing by thing, [channels, steps, batch, samples, window * window] each.
     laid = seen.view(batch, things, channels, steps, -1, window**2).permute(1, 2, 3, 0, 4, 5)
     image = 64 * 64 * torch.arange(steps * frames, device=place.device).view(steps, frames, 1)
     first = image + 64 * corner[..., 1] + corner[..., 0]
-    beside = (64 * own[:, None] + own).flatten()
+    beside = at[:, 0] + 64 * at[:, 1]
     canvas = seen.new_zeros(channels, steps * frames * 64 * 64)
     for thing, pixel in zip(laid, first.unbind(2), strict=True):
         pixels = (pixel[..., None] + beside).flatten()
