@@ -164,6 +164,8 @@ def test_a_warning_comes_once_when_the_trouble_begins():
     assert "unused" in beginning(fading[:3])
     # At beta 0 nothing presses on the latent: it may rest.
     assert warnings_of([row(0), row(1, beta=0.0, units=0)]) == []
+    # Nor is unused what has yet to come down from many nats.
+    assert warnings_of([row(0), row(1, units=0) | {"latent_kl": 41.0}]) == []
     blown = [row(0), row(1, mse=0.005), row(2, mse=0.03), row(3, mse=0.04)]
     assert warnings_of(blown) == [3]
     assert "6.0 times" in beginning(blown[:3])

@@ -38,9 +38,16 @@ def latent_blown_up(kl: float, sigma: float) -> bool:
     return kl > BLOWN_NATS or sigma > BLOWN_SIGMA
 
 
+UNUSED_NATS = 1.0
+"""KL, nats a step, above which a latent says something, or has yet to be taught to say less: in
+neither case does it fall unused."""
+
+
 def latent_unused(history: Sequence[Row]) -> bool:
     """Whether no dimension of the latent was active at the last epoch (older rows do not say)."""
-    return bool(history) and history[-1].get("active_units") == 0
+    if not history or history[-1].get("active_units") != 0:
+        return False
+    return history[-1].get("latent_kl", 0.0) < UNUSED_NATS
 
 
 def beginning(history: Sequence[Row]) -> str | None:
