@@ -207,7 +207,7 @@ def test_free_bits_give_the_kl_its_first_nats():
 def test_free_bits_without_meaning_are_refused():
     for value in (-0.1, float("inf"), float("nan")):
         with pytest.raises(ForeframeError, match="--free-bits"):
-            check_schedules(KLSchedule(free_bits=value), recipe("demo").train.forcing, 10)
+            check_schedules(KLSchedule(free_bits=value), recipe("svg-small").train.forcing, 10)
 
 
 # -- the command --------------------------------------------------------------------------------
@@ -216,7 +216,7 @@ def test_free_bits_without_meaning_are_refused():
 @pytest.fixture
 def run(tmp_path):
     save_best(tmp_path / "run", tiny())
-    write_json(tmp_path / "run" / "run.json", to_dict(recipe("demo")))
+    write_json(tmp_path / "run" / "run.json", to_dict(recipe("svg-small")))
     return tmp_path / "run"
 
 

@@ -137,7 +137,10 @@ def check_model_config(config: ModelConfig) -> None:
     if config.net == "places64":
         _check_places(config)
     elif config.things:
-        raise ForeframeError(f"--things {config.things}: only --net places64 has things.")
+        raise ForeframeError(
+            f"--things {config.things}: only --net places64 has things. For SVG's nets begin with "
+            "the recipe svg-small, or give --things 0."
+        )
 
 
 def _check_places(config: ModelConfig) -> None:
