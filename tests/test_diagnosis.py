@@ -142,6 +142,16 @@ def test_the_words_follow_from_the_numbers(words, found):
     assert (said[0].level == "healthy") == (words == "The latent is used")
 
 
+def test_a_latent_of_the_episode_is_counted_by_episodes():
+    found = known(prior=20.0)
+    found = replace(found, latent=replace(found.latent, kl_per_step=[2.0]))
+    text = " ".join(said.text for said in verdicts(found, beta_max=1.0, z_dim=4))
+    assert "Raise --beta-max (1)." in text
+    assert "--prior learned" not in text
+    said = verdicts(replace(found, psnr=known().psnr), beta_max=1.0, z_dim=4)
+    assert "nats an episode" in said[0].text
+
+
 def row(epoch, beta=1e-2, units=4, mse=0.01, kld=2.0, sigma=1.0):
     return {
         "epoch": epoch,

@@ -69,7 +69,7 @@ class Train:
 
 @dataclass(frozen=True)
 class Schedules:
-    """Show the KL weight, teacher forcing and learning rate of a recipe by epoch."""
+    """Show the schedules of a recipe by epoch."""
 
     recipe: Annotated[Positional[str], arg(metavar="RECIPE", help=_RECIPE_HELP)] = SHOWN
     plot: Path | None = None
