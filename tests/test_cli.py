@@ -196,6 +196,7 @@ def test_demo_goes_all_the_way_and_then_on_from_what_is_there(tmp_path, capsys):
     run(*words)
     report = tmp_path / "run" / "report.html"
     assert report.stat().st_size > 50_000
+    assert "(places64 of width 0.25, learned prior)" in report.read_text(encoding="utf-8")
     kept = ["last.safetensors", "evaluation.json", "prediction/strip.png"]
     before = {name: (tmp_path / "run" / name).stat().st_mtime_ns for name in kept}
     frame = tmp_path / "push" / "test" / "push_0_to_255" / "0" / "0.png"

@@ -236,6 +236,7 @@ def test_a_state_with_places_is_played_and_branches(toy_data, tmp_path):
     with TestClient(make_app({"toy": served}, options)) as client:
         (run,) = client.get("/api/runs").json()
         assert (run["recipe"], run["net"], run["z_directions"]) == ("demo", "places64", [])
+        assert run["prior"] == "learned"
         session = begin(client, samples=3, seed=5)
         _, made = walk(client, session, recorded.actions[1:5].tolist())
         with client.websocket_connect(f"/api/sessions/{session}/steps") as steps:

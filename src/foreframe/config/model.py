@@ -89,6 +89,11 @@ class ModelConfig:
         return self.net == "places64"
 
     @property
+    def prior_name(self) -> str:
+        """The prior as results name it; that of a whole episode is always learned."""
+        return "learned" if self.latent_of_episode else self.prior
+
+    @property
     def uses_actions(self) -> bool:
         """Whether the condition includes the actions."""
         return self.condition in ("actions", "both")
