@@ -1,6 +1,6 @@
 """One interactive step: encode a frame, predict, decode the next, and hand it over as bytes.
 
-python benchmarks/interactive.py                 the demo's model
+python benchmarks/interactive.py                 the model of svg-small
 python benchmarks/interactive.py --net vgg64 --width 1
 """
 
@@ -54,7 +54,7 @@ def main() -> None:
     given = arguments()
     device = results.set_up(given)
     torch.manual_seed(0)
-    config = replace(recipe("demo").model, net=given.net, width=given.width)
+    config = replace(recipe("svg-small").model, net=given.net, width=given.width)
     model = VideoCVAE(config).to(device).eval()
     rows = []
     for precision in ["fp32", *(["bf16"] if has_fast_bf16(device) else [])]:

@@ -1,6 +1,6 @@
 """How the time of a training step grows with the batch, the length, the width and the processes.
 
-    python benchmarks/scaling.py                     the demo's net, dcgan64 of quarter width
+    python benchmarks/scaling.py                     the net of svg-small, dcgan64 of quarter width
     python benchmarks/scaling.py --net vgg64 --width 1
 
 Each line changes one thing of the first. Several processes share the cores, and the batch.

@@ -47,7 +47,7 @@ PYTHON
 foreframe --help >/dev/null
 foreframe schedules demo >/dev/null
 foreframe simulate data --sequences 8 --workers 1 --seed 0
-foreframe train demo --data data --out run --epochs 1 --kl-schedule constant --teacher-forcing always --steps-per-epoch 2 --batch-size 2
+foreframe train demo --data data --out run --epochs 1 --steps-per-epoch 2 --batch-size 2
 sequence=$(find data/test -name 0.png | sort | head -n 1)
 foreframe predict run --sequence "$(dirname "$sequence")" --samples 1
 # The playground is an extra, and says so.

@@ -60,7 +60,7 @@ def played(tmp_path_factory: pytest.TempPathFactory, toy_data: Path) -> Path:
 
     out = tmp_path_factory.mktemp("played") / "toy"
     main(
-        f"train demo --data {toy_data} --out {out} --net dcgan64 --width 0.125 --g-dim 32 "
+        f"train svg-small --data {toy_data} --out {out} --net dcgan64 --width 0.125 --g-dim 32 "
         "--z-dim 4 --rnn-size 32 --condition both --epochs 2 --steps-per-epoch 30 --batch-size 4 "
         "--n-future 6 --kl-schedule constant --teacher-forcing always --output frame "
         "--device cpu".split()

@@ -23,6 +23,14 @@ TINY = [
     *["--kl-schedule", "constant", "--teacher-forcing", "always", "--device", "cpu"],
 ]
 
+"""Options that make SVG's nets tiny."""
+TINY_DEMO = [
+    *["--width", "0.25", "--g-dim", "16", "--z-dim", "64", "--rnn-size", "8", "--things", "3"],
+    *["--epochs", "2", "--arm-epochs", "1", "--steps-per-epoch", "2", "--batch-size", "2"],
+    *["--device", "cpu"],
+]
+"""Options that make the demo tiny."""
+
 
 def run(*words: object) -> None:
     main([str(word) for word in words])
@@ -136,7 +144,7 @@ def test_the_whole_way_by_hand(toy_data, tmp_path, capsys):
 
 
 def test_a_run_is_made_again_from_its_folder(toy_data, tmp_path):
-    run("train", "demo", "--data", toy_data, "--out", tmp_path / "a", *TINY)
+    run("train", "svg-small", "--data", toy_data, "--out", tmp_path / "a", *TINY)
     run("train", tmp_path / "a" / "run.json", "--data", toy_data, "--out", tmp_path / "b")
     a, b = ((tmp_path / name / "model.safetensors").read_bytes() for name in "ab")
     assert a == b
@@ -144,7 +152,7 @@ def test_a_run_is_made_again_from_its_folder(toy_data, tmp_path):
 
 def test_resume_keeps_the_saved_settings_and_refuses_others(toy_data, tmp_path, capsys):
     out = tmp_path / "run"
-    words = ["train", "demo", "--data", toy_data, "--out", out]
+    words = ["train", "svg-small", "--data", toy_data, "--out", out]
     run(*words, *TINY)
     run(*words, "--resume")
     run(*words, "--resume", *TINY)
@@ -165,6 +173,16 @@ def test_schedules_prints_and_plots(tmp_path, capsys):
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_schedules_without_a_recipe_are_those_of_one_whose_schedules_move(capsys):
+    run("schedules")
+    printed = capsys.readouterr().out
+    run("schedules", "svg-small")
+    assert capsys.readouterr().out == printed
+    rows = [line.split("│")[1:-1] for line in printed.splitlines() if line.startswith("│")]
+    assert len(rows) == 10
+    assert all(len(set(column)) > 2 for column in zip(*rows, strict=True))
+
+
 def test_simulate_writes_the_labs_layout(tmp_path):
     run("simulate", tmp_path / "push", "--sequences", "3", "--workers", "1")
     for split in SPLITS:
@@ -174,10 +192,11 @@ def test_simulate_writes_the_labs_layout(tmp_path):
 
 def test_demo_goes_all_the_way_and_then_on_from_what_is_there(tmp_path, capsys):
     words = ["demo", "--out", tmp_path / "run", "--data", tmp_path / "push"]
-    words += ["--sequences", "3", "--workers", "1", *TINY, "--n-future", "10"]
+    words += ["--sequences", "3", "--workers", "1", *TINY_DEMO]
     run(*words)
     report = tmp_path / "run" / "report.html"
     assert report.stat().st_size > 50_000
+    assert "(places64 of width 0.25, learned prior)" in report.read_text(encoding="utf-8")
     kept = ["last.safetensors", "evaluation.json", "prediction/strip.png"]
     before = {name: (tmp_path / "run" / name).stat().st_mtime_ns for name in kept}
     frame = tmp_path / "push" / "test" / "push_0_to_255" / "0" / "0.png"
@@ -192,7 +211,7 @@ def test_demo_goes_all_the_way_and_then_on_from_what_is_there(tmp_path, capsys):
 
 def test_an_interrupted_demo_says_how_to_go_on_and_does(tmp_path, capsys, monkeypatch):
     words = ["demo", "--out", tmp_path / "run", "--data", tmp_path / "push"]
-    words += ["--sequences", "3", "--workers", "1", *TINY, "--n-future", "10"]
+    words += ["--sequences", "3", "--workers", "1", *TINY_DEMO]
     original = Training.step
 
     def step(training, clip, global_step):
@@ -213,7 +232,7 @@ def test_an_interrupted_demo_says_how_to_go_on_and_does(tmp_path, capsys, monkey
 
 def test_a_demo_of_another_model_is_not_gone_on_with(tmp_path, capsys, monkeypatch):
     words = ["demo", "--out", tmp_path / "run", "--data", tmp_path / "push"]
-    words += ["--sequences", "3", "--workers", "1", *TINY, "--n-future", "10"]
+    words += ["--sequences", "3", "--workers", "1", *TINY_DEMO]
 
     def stopped(self):
         raise Interrupted
@@ -238,9 +257,9 @@ def test_a_demo_of_another_model_is_not_gone_on_with(tmp_path, capsys, monkeypat
 
 
 def test_schedules_of_a_recipe_follow_the_number_of_epochs(toy_data, tmp_path, capsys):
-    """Of the demo's ten epochs six are asked for; what was typed is kept, or refused."""
+    """Of the recipe's ten epochs three are asked for; what was typed is kept, or refused."""
     sizes = [*TINY[: TINY.index("--kl-schedule")], "--device", "cpu"]
-    words = ["train", "demo", "--data", toy_data, "--out", tmp_path / "run", *sizes]
+    words = ["train", "svg-small", "--data", toy_data, "--out", tmp_path / "run", *sizes]
     with pytest.raises(SystemExit) as stop:
         run(*words, "--epochs", "3", "--kl-cycles", "3")
     assert stop.value.code == 2
@@ -276,7 +295,7 @@ def test_every_recipe_is_named_in_the_error_for_an_unknown_one(capsys):
 
 def test_ctrl_c_saves_says_how_to_go_on_and_going_on_works(toy_data, tmp_path):
     """In a process of its own: a real signal, the real message, the real command."""
-    command = [str(Path(sys.executable).with_name("foreframe")), "train", "demo"]
+    command = [str(Path(sys.executable).with_name("foreframe")), "train", "svg-small"]
     command += ["--data", str(toy_data), "--out", str(tmp_path / "run")]
     long = [*TINY, "--epochs", "500"]
     training = subprocess.Popen([*command, *long], stdout=subprocess.PIPE, text=True)
@@ -288,7 +307,7 @@ def test_ctrl_c_saves_says_how_to_go_on_and_going_on_works(toy_data, tmp_path):
     rest = training.stdout.read()
     training.stdout.close()
     assert training.wait() == 130
-    assert "Go on with: foreframe train demo" in rest
+    assert "Go on with: foreframe train svg-small" in rest
     assert "--resume" in rest
     epochs = len(json.loads((tmp_path / "run" / "history.json").read_text()))
     assert 2 <= epochs < 500

@@ -272,7 +272,7 @@ def test_a_flipped_bit_is_found_by_check(place, made, capsys):
 
 
 def test_actions_of_width_7_all_the_way(place, capsys):
-    main(["train", "demo", "--data", "store", "--out", "run", *TINY])
+    main(["train", "svg-small", "--data", "store", "--out", "run", *TINY])
     assert json.loads(Path("run/run.json").read_text())["model"]["action_dim"] == 7
     main(["evaluate", "run", "--data", "store", "--n-future", "3"])
     main(["predict", "run", "--sequence", "store/test/0", "--samples", "1"])
@@ -285,9 +285,9 @@ def test_actions_of_width_7_all_the_way(place, capsys):
 
 def test_a_dataset_without_actions_all_the_way(place, capsys):
     main(["import", "npz", "a.npz", "bare", "--frames", "frames"])
-    _, error = stopped(capsys, ["train", "demo", "--data", "bare", "--out", "run", *TINY])
+    _, error = stopped(capsys, ["train", "svg-small", "--data", "bare", "--out", "run", *TINY])
     assert "there are no actions" in error
-    main(["train", "demo", "--data", "bare", "--out", "run", *TINY, "--condition", "none"])
+    main(["train", "svg-small", "--data", "bare", "--out", "run", *TINY, "--condition", "none"])
     main(["evaluate", "run", "--data", "bare", "--n-future", "3"])
     export_lab(place / "bare", place / "lab", execution=Execution(workers=1))
     assert not list((place / "lab").rglob("*.csv"))

@@ -31,7 +31,7 @@ def made(toy_data, tmp_path_factory):
     """A place with data and a run, made once; a test gets a copy of it."""
     place = tmp_path_factory.mktemp("made")
     shutil.copytree(toy_data, place / "data", ignore=shutil.ignore_patterns(".*"))
-    main(["train", "demo", "--data", f"{place}/data", "--out", f"{place}/run", *TINY])
+    main(["train", "svg-small", "--data", f"{place}/data", "--out", f"{place}/run", *TINY])
     main(["evaluate", f"{place}/run", "--data", f"{place}/data", *SHORT])
     return place
 
@@ -76,7 +76,7 @@ def refused(capsys, place, arguments, *words, lines=1):
     assert after.keys() - before.keys() == set(), "something was left"
 
 
-def train(*more, out="new", recipe="demo", data="data"):
+def train(*more, out="new", recipe="svg-small", data="data"):
     return ["train", recipe, "--data", data, "--out", out, *TINY, *more]
 
 
@@ -94,7 +94,7 @@ def test_an_unknown_command(place, capsys):
     [
         # Its own mistake is named before the required option that it was meant to be.
         (
-            ["train", "demo", "--data", "data", "--outt", "new"],
+            ["train", "svg-small", "--data", "data", "--outt", "new"],
             "--outt: .*mean --out.*train --help",
         ),
         (["schedules", "demo", "--kl_ratoi=0.5"], "--kl-ratoi: .*mean --kl-ratio"),
@@ -127,7 +127,7 @@ def test_a_missing_recipe(place, capsys):
         (train("--learning-rate", "1"), ["--learning-rate", "train --help"]),
         (train("--epochs", "many"), ["--epochs", "many"]),
         (train("--net", "resnet"), ["--net", "resnet", "vgg64"]),
-        (["train", "demo", "--data", "data"], ["--out", "train --help"]),
+        (["train", "svg-small", "--data", "data"], ["--out", "train --help"]),
         (["evaluate", "run"], ["--data"]),
         (["evaluate", "run", "--data", "data", "--split", "tset"], ["--split", "tset", "validate"]),
         (
@@ -276,7 +276,7 @@ def test_a_checkpoint_that_is_something_else(place, capsys, use):
 def other(made, tmp_path_factory):
     """A run of another configuration: another width of z."""
     out = tmp_path_factory.mktemp("other") / "run"
-    main(["train", "demo", "--data", f"{made}/data", "--out", f"{out}", *TINY, "--z-dim", "6"])
+    main(["train", "svg-small", "--data", f"{made}/data", "--out", f"{out}", *TINY, "--z-dim", "6"])
     return out
 
 

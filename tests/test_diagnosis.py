@@ -142,6 +142,16 @@ def test_the_words_follow_from_the_numbers(words, found):
     assert (said[0].level == "healthy") == (words == "The latent is used")
 
 
+def test_a_latent_of_the_episode_is_counted_by_episodes():
+    found = known(prior=20.0)
+    found = replace(found, latent=replace(found.latent, kl_per_step=[2.0]))
+    text = " ".join(said.text for said in verdicts(found, beta_max=1.0, z_dim=4))
+    assert "Raise --beta-max (1)." in text
+    assert "--prior learned" not in text
+    said = verdicts(replace(found, psnr=known().psnr), beta_max=1.0, z_dim=4)
+    assert "nats an episode" in said[0].text
+
+
 def row(epoch, beta=1e-2, units=4, mse=0.01, kld=2.0, sigma=1.0):
     return {
         "epoch": epoch,
@@ -209,7 +219,7 @@ def test_free_bits_give_the_kl_its_first_nats():
 def test_free_bits_without_meaning_are_refused():
     for value in (-0.1, float("inf"), float("nan")):
         with pytest.raises(ForeframeError, match="--free-bits"):
-            check_schedules(KLSchedule(free_bits=value), recipe("demo").train.forcing, 10)
+            check_schedules(KLSchedule(free_bits=value), recipe("svg-small").train.forcing, 10)
 
 
 # -- the command --------------------------------------------------------------------------------
@@ -218,7 +228,7 @@ def test_free_bits_without_meaning_are_refused():
 @pytest.fixture
 def run(tmp_path):
     save_best(tmp_path / "run", tiny())
-    write_json(tmp_path / "run" / "run.json", to_dict(recipe("demo")))
+    write_json(tmp_path / "run" / "run.json", to_dict(recipe("svg-small")))
     return tmp_path / "run"
 
 

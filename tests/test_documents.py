@@ -1,10 +1,10 @@
 """The README and the guide: their commands and Python snippets run as they stand."""
 
+import inspect
 import re
 import shlex
 import shutil
 import tomllib
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,8 @@ import torch
 
 import foreframe
 from foreframe.commands.app import main, parse
+from foreframe.config.plain import as_flags
+from foreframe.config.recipes import recipe
 from foreframe.data.store.store import Store
 from foreframe.runs.folder import saved_config
 from foreframe.training.fit import fit
@@ -22,30 +24,30 @@ PAGES = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").g
 
 COMPLETION = "--tyro-write-completion"  # writes into the reader's home; test_cli tries it
 
-TINY = [
-    "--net",
-    "dcgan64",
-    "--width",
-    "0.125",
-    "--g-dim",
-    "16",
-    "--z-dim",
-    "4",
-    "--rnn-size",
-    "16",
-    "--epochs",
-    "1",
-    "--steps-per-epoch",
-    "1",
-    "--batch-size",
-    "2",
-    "--kl-schedule",
-    "constant",
-    "--teacher-forcing",
-    "always",
-    "--device",
-    "cpu",
-]
+SHORT = {"epochs": 1, "steps_per_epoch": 1, "batch_size": 2, "device": "cpu"}
+TINY = {
+    "places64": {**SHORT, "width": 0.25, "g_dim": 16, "z_dim": 64, "rnn_size": 8},
+    "dcgan64": {
+        **SHORT,
+        "net": "dcgan64",
+        "width": 0.125,
+        "g_dim": 16,
+        "z_dim": 4,
+        "rnn_size": 16,
+        "kl_schedule": "constant",
+        "teacher_forcing": "always",
+    },
+}
+
+
+def tiny(name: str) -> dict[str, object]:
+    """Settings that make the recipe's model and training tiny; SVG's nets all become dcgan64."""
+    return TINY["places64" if recipe(name).model.net == "places64" else "dcgan64"]
+
+
+def tiny_words(words: list[str]) -> list[str]:
+    """The words of a command, made tiny if it trains."""
+    return [*words, *as_flags(tiny(words[1]), {})] if words[0] == "train" else words
 
 
 def blocks(page: str, language: str) -> list[str]:
@@ -76,9 +78,9 @@ def workplace(tmp_path_factory, toy_data) -> Path:
         for base in (root / "data" / "push", root / "DIR"):
             shard = next((base / split).iterdir())
             shard.rename(base / split / "push_0_to_255")
-    for name in ("runs/demo", "RUN"):
-        words = ["train", "demo", "--data", root / "DIR", "--out", root / name, *TINY]
-        main([str(word) for word in words])
+    for name, out in (("demo", "runs/demo"), ("svg-small", "RUN")):
+        words = ["train", name, "--data", str(root / "DIR"), "--out", str(root / out)]
+        main(tiny_words(words))
     return root
 
 
@@ -142,7 +144,7 @@ def test_the_commands_run_in_the_order_they_stand(page, workplace, tmp_path, mon
             continue
         if words[1] == "simulate":  # the dataset is there; that it is made is tested elsewhere
             continue
-        main(words[1:] + (TINY if words[1] == "train" else []))
+        main(tiny_words(words[1:]))
         ran += 1
     assert ran >= 4
 
@@ -161,7 +163,7 @@ def test_the_examples_of_each_source_run_in_the_order_they_stand(workplace, tmp_
         for line in block.splitlines():
             words = shlex.split(line, comments=True)[1:]
             if words[0] != "simulate":
-                main(words + (TINY if words[0] == "train" else []))
+                main(tiny_words(words))
     made = {path.parent.name for path in (tmp_path / "data").glob("*/dataset.json")}
     sources = {"pushed", "from-lab", "from-lerobot", "from-zarr", "from-video", "slow", "from-npz"}
     assert made == sources
@@ -184,10 +186,12 @@ def test_every_command_of_the_pages_is_understood(page):
 @pytest.fixture
 def tiny_fit(monkeypatch):
     """foreframe.fit, which then trains a tiny model for a step, whatever recipe a page names."""
-    settings = {"device": "cpu", "net": "dcgan64", "width": 0.125, "g_dim": 16, "z_dim": 4}
-    settings |= {"rnn_size": 16, "epochs": 1, "steps_per_epoch": 1, "batch_size": 2}
-    settings |= {"kl_schedule": "constant", "teacher_forcing": "always"}
-    monkeypatch.setattr(foreframe, "fit", partial(fit, **settings), raising=False)
+    usual = inspect.signature(fit).parameters["recipe"].default
+
+    def small(*arrays, recipe=usual, **settings):
+        return fit(*arrays, recipe=recipe, **{**tiny(recipe), **settings})
+
+    monkeypatch.setattr(foreframe, "fit", small, raising=False)
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/index.md", "docs/model.md"])

@@ -132,7 +132,7 @@ def test_a_partial_card_that_version_0_1_wrote_counts_neither_for_hub_nor_report
     toy_data, tmp_path
 ):
     run = make_run(tmp_path / "run")
-    write_json(run / "run.json", to_dict(recipe("demo")))
+    write_json(run / "run.json", to_dict(recipe("svg-small")))
     evaluate(run, toy_data, SHORT, log=quiet)
     path = run / "evaluation.json"
     values = json.loads(path.read_text())

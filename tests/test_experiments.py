@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 TINY = (
-    "demo --net dcgan64 --width 0.03 --g-dim 8 --z-dim 2 --rnn-size 8 --epochs 2 "
+    "svg-small --net dcgan64 --width 0.03 --g-dim 8 --z-dim 2 --rnn-size 8 --epochs 2 "
     "--steps-per-epoch 2 --batch-size 2 --n-future 3 --kl-schedule constant "
     "--teacher-forcing always --device cpu"
 )

@@ -21,16 +21,16 @@ from foreframe.data.store.store import Store
 from foreframe.runs.folder import saved_config
 from foreframe.training.loop import Training
 
-SMALL = {"width": 0.125, "g_dim": 16, "z_dim": 4, "rnn_size": 16}
-TINY = {
-    **SMALL,
-    "epochs": 2,
-    "steps_per_epoch": 2,
-    "batch_size": 2,
-    "n_future": 4,
+SHORT = {"epochs": 2, "steps_per_epoch": 2, "batch_size": 2, "n_future": 4, "device": "cpu"}
+TINY = {**SHORT, "width": 0.25, "g_dim": 16, "z_dim": 64, "rnn_size": 8}
+"""Settings that make the usual recipe tiny."""
+SVG = {"width": 0.125, "g_dim": 16, "z_dim": 4, "rnn_size": 16}
+TINY_SVG = {
+    **SHORT,
+    **SVG,
+    "recipe": "svg-small",
     "kl_schedule": "constant",
     "teacher_forcing": "always",
-    "device": "cpu",
 }
 
 
@@ -91,7 +91,7 @@ def test_lists_tensors_and_channels_first_train_the_same_model(here):
 
 def test_recordings_of_unequal_length_and_any_size(here):
     frames = [np.full((length, 48, 80, 3), 9, np.uint8) for length in (8, 7, 9, 12)]
-    foreframe.fit(frames, condition="none", out="run", **TINY)
+    foreframe.fit(frames, condition="none", out="run", **TINY_SVG)
     stores = [Store(Path("run-data") / split) for split in ("train", "validate")]
     assert sorted(length for store in stores for length in store.lengths) == [7, 8, 9, 12]
     assert all(store.size == (64, 64) for store in stores)
@@ -146,7 +146,13 @@ FRAMES, ACTIONS = arrays()
         ((FRAMES, ACTIONS[:, :7]), {}, r"actions\[0\]: has shape \[7, 2\]; give \[8, numbers\]"),
         ((FRAMES, ACTIONS * np.nan), {}, r"actions\[0\]: .*not a finite number"),
         ((FRAMES, [["a"] * 8] * 5), {}, r"actions\[0\]: has shape \[8\]"),
-        ((FRAMES,), {}, "conditioned on actions, and none were given"),
+        (
+            (FRAMES,),
+            {},
+            'conditioned on actions, and none were given.*recipe="svg-small", condition="none"',
+        ),
+        ((FRAMES, ACTIONS), {"net": "dcgan64"}, "only --net places64 has .*recipe svg-small"),
+        ((FRAMES, ACTIONS), {"n_past": 1}, "--n-past 1: must be at least 2"),
         ((FRAMES, ACTIONS), {"condition": "both"}, "conditioned on positions, and none"),
         ((FRAMES, ACTIONS), {"epoch": 3}, "epoch: unknown setting. Did you mean epochs"),
         ((FRAMES, ACTIONS), {"epochs": "3"}, "fit: .*epochs"),
@@ -170,7 +176,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing(here, given, more, words):
 @pytest.fixture(scope="module")
 def futures() -> Futures:
     torch.manual_seed(0)
-    model = VideoCVAE(ModelConfig(net="dcgan64", action_dim=2, **SMALL))
+    model = VideoCVAE(ModelConfig(net="dcgan64", action_dim=2, **SVG))
     return model.generate(FRAMES[:2, :2], ACTIONS[:2, :6], n_samples=3)
 
 

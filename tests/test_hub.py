@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from foreframe import ForeframeError, VideoCVAE
+from foreframe import ForeframeError, ModelConfig, VideoCVAE
 from foreframe.commands.app import main
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
@@ -143,6 +143,14 @@ def test_the_card_says_what_the_model_is_and_what_it_scored(scored):
     assert "copy the last given frame" in text
     assert "4 numbers of action and 3 of the end effector's position" in text
     assert "actions + positions, source-time" in text
+
+
+def test_the_card_of_a_state_with_places_speaks_of_its_own_parts():
+    small = {"width": 0.25, "g_dim": 16, "z_dim": 64, "rnn_size": 8, "things": 3}
+    text = str(VideoCVAE(ModelConfig("places64", **small)).generate_model_card())
+    assert "a scene of 8 channels, 3 things" in text
+    assert "64 numbers an episode, a learned prior" in text
+    assert not [word for word in ("SVG", "LSTM", "skips", "a step,") if word in text]
 
 
 def test_scores_of_other_weights_are_left_out(scored):

@@ -8,7 +8,7 @@ from foreframe.errors import ForeframeError
 from foreframe.model.imagination import Imagination
 
 CASES = {
-    "as the demo": {"output": "blend"},
+    "as svg-small": {"output": "blend"},
     "learned prior": {"prior": "learned"},
     "svg": {"skips_from": "svg", "timing": "target", "condition": "both"},
     "vgg": {"net": "vgg64", "width": 0.125},

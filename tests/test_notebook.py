@@ -16,9 +16,9 @@ SMALL = {
     # 8 recordings and a tiny model in place of 600 and a good one.
     'simulate("../data/push")': "from foreframe.simulator.simulate import SimulateOptions\n"
     'simulate("../data/push", SimulateOptions(sequences=8))',
-    "foreframe.fit(frames, actions)": "foreframe.fit(frames, actions, device='cpu', width=0.125, "
-    "g_dim=16, z_dim=4, rnn_size=16, epochs=1, steps_per_epoch=2, batch_size=2, "
-    "kl_schedule='constant', teacher_forcing='always')",
+    'foreframe.fit(frames, actions, recipe="svg-small")': "foreframe.fit(frames, actions, "
+    "recipe='svg-small', device='cpu', width=0.125, g_dim=16, z_dim=4, rnn_size=16, epochs=1, "
+    "steps_per_epoch=2, batch_size=2, kl_schedule='constant', teacher_forcing='always')",
 }
 
 

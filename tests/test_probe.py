@@ -547,7 +547,7 @@ def run(tmp_path_factory):
     small = {"net": "dcgan64", "width": 0.125, "g_dim": 8, "z_dim": 2, "rnn_size": 8}
     model = VideoCVAE(ModelConfig(**small))
     save_best(folder, model)
-    write_json(folder / "run.json", to_dict(recipe("demo")))
+    write_json(folder / "run.json", to_dict(recipe("svg-small")))
     return folder
 
 

@@ -109,7 +109,7 @@ def launch_each(processes: int, *words: object, broken: str = "") -> list[subpro
 
 
 def train(processes: int, data: Path, out: Path, *more: object) -> str:
-    started = launch(processes, "train", "demo", "--data", data, "--out", out, *TINY, *more)
+    started = launch(processes, "train", "svg-small", "--data", data, "--out", out, *TINY, *more)
     said, _ = started.communicate(timeout=120)
     assert started.returncode == 0, said
     return said
@@ -146,7 +146,7 @@ from foreframe.training.loop import Training
 from foreframe.training.options import TrainOptions
 
 data, out = map(Path, sys.argv[1:])
-config = recipe("demo")
+config = recipe("svg-small")
 train = replace(
     config.train, epochs=2, steps_per_epoch=2, batch_size=4, n_future=4, precision="fp32", ema=0.0,
     forcing=TeacherForcing(teacher_forcing="linear", teacher_forcing_start=0),
@@ -215,13 +215,13 @@ def test_a_stop_saves_and_goes_on_with_another_number_of_processes(toy_data, alo
     """The only checkpoint is that of the stop: one in mid-epoch, and no other is due."""
     out = tmp_path / "run"
     lengths = ("--epochs", 2, "--steps-per-epoch", 3)
-    words = ("train", "demo", "--data", toy_data, "--out", out, *TINY, *lengths)
+    words = ("train", "svg-small", "--data", toy_data, "--out", out, *TINY, *lengths)
     started = launch_each(2, *words, broken=STOP)
     said = [process.communicate(timeout=60)[0] for process in started]
     assert [process.returncode for process in started] == [130, 130], said
     assert said[0].count("Stopped and saved") == 1
     assert "Stopped" not in said[1]
-    resumed = launch(1, "train", "demo", "--data", toy_data, "--out", out, "--resume")
+    resumed = launch(1, "train", "svg-small", "--data", toy_data, "--out", out, "--resume")
     told, _ = resumed.communicate(timeout=60)
     assert resumed.returncode == 0, told
     assert_the_same(alone, out)
@@ -241,7 +241,7 @@ def test_a_mistake_ends_all_processes(toy_data, alone, tmp_path, wrong):
         out = alone
     more = ["--batch-size", 5] if wrong == "batch" else []
     more += ["--epochs", 2, "--steps-per-epoch", 3]
-    words = ("train", "demo", "--data", data, "--out", out, *TINY, *more)
+    words = ("train", "svg-small", "--data", data, "--out", out, *TINY, *more)
     started = launch_each(2, *words, broken=broken)
     said = [process.communicate(timeout=60)[0] for process in started]
     assert [process.returncode for process in started] == [2, 2], said

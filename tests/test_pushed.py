@@ -120,6 +120,6 @@ def test_it_is_kept_and_a_file_without_it_is_read():
     assert result_from_json(Calibration, values, "here", "a calibration") == found
     del values["pushed"]
     assert result_from_json(Calibration, values, "here", "a calibration").pushed is None
-    before = Path(__file__).parent.parent / "docs" / "results" / "demo" / "probe.json"
+    before = Path(__file__).parent.parent / "docs" / "results" / "svg-small" / "probe.json"
     calibrated = ProbeResult.read(before).spread.calibration
     assert calibrated.objects > 0

@@ -49,7 +49,7 @@ def run(tmp_path):
     folder = tmp_path / "runs" / "one"
     folder.mkdir(parents=True)
     config = {
-        "recipe": "demo",
+        "recipe": "svg-small",
         "model": {"net": "dcgan64", "width": 0.5, "prior": "fixed", "condition": "actions"},
         "train": {"epochs": 2, "steps_per_epoch": 60, "batch_size": 16, "kl": {"beta_max": 0.001}},
         "data": "data/push",
@@ -432,7 +432,7 @@ def test_a_run_without_an_epoch_says_how_to_go_on(run):
     for name in ("history.json", "evaluation.json", "evaluation.npz", "samples/epoch-001.gif"):
         (run / name).unlink()
     text = report(run).text
-    assert f"foreframe train demo --data data/push --out {run} --resume" in text
+    assert f"foreframe train svg-small --data data/push --out {run} --resume" in text
 
 
 def test_a_number_that_does_not_exist_is_not_made_up(run):

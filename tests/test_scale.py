@@ -298,7 +298,7 @@ def test_training_and_evaluation_from_a_remote_store(remote, tmp_path, capsys):
     tiny += " --epochs 1 --steps-per-epoch 2 --n-future 3 --action-dim 2 --position-dim 2"
     tiny += " --kl-schedule constant --teacher-forcing always --device cpu"
     run = tmp_path / "run"
-    main(["train", "demo", "--data", str(remote), "--out", str(run), *tiny.split()])
+    main(["train", "svg-small", "--data", str(remote), "--out", str(run), *tiny.split()])
     main(["evaluate", str(run), "--data", str(remote), "--n-future", "3", "--device", "cpu"])
     assert (run / "evaluation.json").is_file()
     assert "copy the last given frame" in capsys.readouterr().out

@@ -15,7 +15,7 @@ from foreframe.config.schedules import (
     learning_rate,
     teacher_forcing_ratio,
 )
-from foreframe.config.training import RunConfig, check_config, scaled, scaled_words
+from foreframe.config.training import RunConfig, check_config, latent_weight, scaled, scaled_words
 from foreframe.errors import ForeframeError
 
 
@@ -130,20 +130,32 @@ def test_every_recipe_can_be_trained_for_any_number_of_epochs(name, epochs):
     check_config(RunConfig(name, config.model, train))
 
 
-def test_the_demo_of_six_epochs_has_its_schedules_at_the_same_shares():
-    demo = recipe("demo").train
-    asked = replace(demo, epochs=6)
-    result = scaled(asked, demo)
+def test_a_recipe_of_six_epochs_has_its_schedules_at_the_same_shares():
+    small = recipe("svg-small").train
+    asked = replace(small, epochs=6)
+    result = scaled(asked, small)
     assert (result.kl.kl_cycles, result.forcing.teacher_forcing_start) == (3, 4)
-    (line,) = scaled_words(asked, result, demo)
+    (line,) = scaled_words(asked, result, small)
     assert "10 epochs are brought to 6: --teacher-forcing-start 4" in line
-    assert scaled(demo, demo) == demo
-    assert scaled_words(demo, demo, demo) == []
+    assert scaled(small, small) == small
+    assert scaled_words(small, small, small) == []
+
+
+def test_the_demo_of_half_its_epochs_teaches_motion_alone_for_the_same_share():
+    demo = recipe("demo").train
+    asked = replace(demo, epochs=demo.epochs // 2)
+    result = scaled(asked, demo)
+    arm = round(demo.arm_epochs / 2)
+    assert result.arm_epochs == arm > 0
+    (line,) = scaled_words(asked, result, demo)
+    assert f"brought to {demo.epochs // 2}: --arm-epochs {arm}." in line
+    weights = [latent_weight(result, epoch) for epoch in range(result.epochs)]
+    assert weights == [0.0] * arm + [demo.kl.beta_max] * (result.epochs - arm)
 
 
 def test_a_single_epoch_has_no_room_for_a_schedule():
-    demo = recipe("demo").train
-    result = scaled(replace(demo, epochs=1), demo)
+    small = recipe("svg-small").train
+    result = scaled(replace(small, epochs=1), small)
     assert (result.kl.kl_schedule, result.forcing.teacher_forcing) == ("constant", "always")
 
 
@@ -152,7 +164,7 @@ def test_a_single_epoch_has_no_room_for_a_schedule():
     [("kl_cycles", "--kl-cycles 3"), ("teacher_forcing_start", "--teacher-forcing-start 6")],
 )
 def test_what_the_user_typed_is_refused_not_scaled(typed, flag):
-    demo = recipe("demo").train
-    result = scaled(replace(demo, epochs=4), demo, {typed, "epochs"})
+    small = recipe("svg-small").train
+    result = scaled(replace(small, epochs=4), small, {typed, "epochs"})
     with pytest.raises(ForeframeError, match=flag):
-        check_config(RunConfig("demo", train=result))
+        check_config(RunConfig("svg-small", train=result))

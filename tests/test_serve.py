@@ -223,6 +223,42 @@ def test_a_dropped_socket_goes_on_where_it_was(client):
     np.testing.assert_array_equal(whole, np.concatenate([made, third[None]]))
 
 
+def test_a_state_with_places_is_played_and_branches(toy_data, tmp_path):
+    """As from Python; its latent is drawn once, at the beginning: there is nothing to turn."""
+    main(
+        f"train demo --data {toy_data} --out {tmp_path / 'run'} --width 0.25 --g-dim 16 --z-dim 64 "
+        "--rnn-size 8 --things 3 --epochs 2 --arm-epochs 1 --steps-per-epoch 1 --batch-size 2 "
+        "--n-future 6 --device cpu".split()
+    )
+    served = Served("places", tmp_path / "run", toy_data, "cpu")
+    recorded = served.test[0]
+    options = ServeOptions(limits=Limits(requests_per_second=10_000))
+    with TestClient(make_app({"toy": served}, options)) as client:
+        (run,) = client.get("/api/runs").json()
+        assert (run["recipe"], run["net"], run["z_directions"]) == ("demo", "places64", [])
+        assert run["prior"] == "learned"
+        session = begin(client, samples=3, seed=5)
+        _, made = walk(client, session, recorded.actions[1:5].tolist())
+        with client.websocket_connect(f"/api/sessions/{session}/steps") as steps:
+            _, again = step(steps, 0, recorded.actions[1].tolist())
+            ask(steps, 0, LEFT, z={"mode": "directions", "values": [1.0]})
+            assert "draws it once" in steps.receive_json()["reason"]
+        taken = float(client.get("/metrics").text.split("foreframe_state_bytes ")[-1].split()[0])
+    np.testing.assert_array_equal(again, made[0])
+    assert taken > 6 * 3 * 3 * 64 * 64 * 4  # six moments of three frames, and their states
+    noise = torch.zeros(1, 3, 5, 64)
+    drawn = np.random.default_rng((5, 0, 1)).standard_normal((3, 1, 64), np.float32)
+    noise[0, :, :1] = torch.from_numpy(drawn)
+    expected = VideoCVAE.from_pretrained(served.run).generate(
+        torch.from_numpy(recorded.frames[:2].copy()).permute(0, 3, 1, 2)[None],
+        torch.from_numpy(recorded.actions[:6].copy())[None],
+        noise=noise,
+        n_samples=3,
+    )[0]
+    expected = expected.mul(255).round().byte().permute(1, 0, 3, 4, 2).numpy()
+    assert np.abs(made.astype(int) - expected).max() <= 1  # together or one by one: the last bit
+
+
 def test_the_latent_is_chosen(client, monkeypatch):
     """A z that is given whole is not drawn: other noise leads to the very same frames.
 

@@ -80,7 +80,9 @@ def reread(config):
     )
 
 
-@pytest.mark.parametrize("base", [SMALL, SVG, recipe("foreframe-s")], ids=lambda c: c.recipe)
+@pytest.mark.parametrize(
+    "base", [SMALL, SVG, recipe("svg-small"), recipe("foreframe-s")], ids=lambda c: c.recipe
+)
 def test_the_printed_command_is_the_cells_whole_configuration(base):
     base = replace(base, model=replace(base.model, standardise=not base.model.standardise))
     plan = make_plan("report", base)

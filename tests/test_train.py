@@ -29,7 +29,7 @@ from foreframe.training.validate import Validation
 CPU = TrainOptions(device="cpu")
 RESUME = TrainOptions(device="cpu", resume=True)
 TINY = RunConfig(
-    recipe="demo",
+    recipe="svg-small",
     model=ModelConfig(net="dcgan64", width=0.125, g_dim=16, z_dim=4, rnn_size=16),
     train=TrainConfig(
         epochs=3,

@@ -26,7 +26,7 @@ from foreframe.commands.probe import Probe
 from foreframe.commands.serve import Serve
 from foreframe.commands.simulate import Simulate
 from foreframe.commands.study import Study
-from foreframe.commands.train import Schedules, Train
+from foreframe.commands.train import SHOWN, Schedules, Train
 from foreframe.config.recipes import RECIPES, recipe
 from foreframe.errors import ForeframeError
 from foreframe.runs.folder import named_config
@@ -150,7 +150,7 @@ def _defaults(words: Sequence[str]) -> dict[str, Any]:
         train = Train(tyro.MISSING, tyro.MISSING, tyro.MISSING)
         return {"train": replace(train, model=base.model, train=base.train)}
     if command == ["schedules"]:
-        base = named_config(rest[0]) if recipe_first else recipe("demo")
+        base = named_config(rest[0] if recipe_first else SHOWN)
         return {"schedules": Schedules(train=base.train)}
     if command == ["study"]:
         base = named_config(_option(rest, "--base") or "lab-small")

@@ -1,5 +1,6 @@
 """The whole system once: simulate, train, evaluate, predict, report; goes on from what is there."""
 
+import shlex
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -97,7 +98,11 @@ class Demo:
         if saved_config(self.out).train == self.train:  # version 0.1 scaled no schedules
             config = replace(config, train=self.train)
         names = {path.rpartition(".")[2] for path in flat(to_dict(config))} - {*FROM_DATA}
-        advice = "Start over with --fresh (make demo FRESH=1), or give another --out."
+        where = shlex.join(["--data", str(self.data), "--out", str(self.out)])
+        advice = (
+            "Start over with --fresh (make demo FRESH=1), give another --out, or go on with the "
+            f"run as it is: foreframe train demo {where} --resume"
+        )
         return resumed_config(self.out, config, names, advice=advice)
 
     def _evaluate(self) -> None:

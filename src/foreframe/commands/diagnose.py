@@ -11,6 +11,7 @@ from tyro.conf import Positional, arg
 
 from foreframe.commands.console import console, counting, say
 from foreframe.diagnosis.options import DiagnoseOptions
+from foreframe.diagnosis.result import each
 from foreframe.runs.folder import DIAGNOSIS, DIAGNOSIS_FIGURE
 from foreframe.system.places import place
 
@@ -55,10 +56,11 @@ def show_diagnosis(diagnosis: "Diagnosis") -> None:
     )
     table.add_column("")
     table.add_column("", justify="right")
+    counted = each(diagnosis.kl_per_step)
     z_dim, psnr = len(diagnosis.kl_per_dimension), diagnosis.psnr
     rows = {
-        "KL": f"{diagnosis.kl:.3f} nats a step",
-        "largest of a dimension": f"{max(diagnosis.kl_per_dimension):.3f} nats a step",
+        "KL": f"{diagnosis.kl:.3f} nats {counted}",
+        "largest of a dimension": f"{max(diagnosis.kl_per_dimension):.3f} nats {counted}",
         "active units (variance of the mean above 0.01)": f"{diagnosis.active_units} of {z_dim}",
         "active units (KL above 0.01 nats)": f"{diagnosis.active_by_kl} of {z_dim}",
         "PSNR, z from the posterior": f"{psnr['posterior']:.2f} dB",

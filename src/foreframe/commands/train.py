@@ -13,7 +13,14 @@ from tyro.conf import Positional, arg
 from foreframe.commands.console import console, leave, progress_bar, say, typed
 from foreframe.config.model import ModelConfig
 from foreframe.config.recipes import RECIPES
-from foreframe.config.training import RunConfig, TrainConfig, check_config, scaled, scaled_words
+from foreframe.config.training import (
+    RunConfig,
+    TrainConfig,
+    check_config,
+    latent_weight,
+    scaled,
+    scaled_words,
+)
 from foreframe.runs.folder import named_config, resumed_config
 from foreframe.system.places import place
 from foreframe.training.listener import Listener
@@ -22,6 +29,9 @@ from foreframe.training.options import TrainOptions
 if TYPE_CHECKING:
     from foreframe.training.checkpoint import Progress as TrainingProgress
 
+
+SHOWN = "svg-small"
+"""Recipe whose schedules are shown where none is named: all three of them move."""
 
 _RECIPE_HELP = f"Where the settings start from: {', '.join(RECIPES)}, or the run.json of a run."
 
@@ -59,25 +69,26 @@ class Train:
 
 @dataclass(frozen=True)
 class Schedules:
-    """Show the KL weight and teacher forcing of a recipe by epoch."""
+    """Show the schedules of a recipe by epoch."""
 
-    recipe: Annotated[Positional[str], arg(metavar="RECIPE", help=_RECIPE_HELP)] = "demo"
+    recipe: Annotated[Positional[str], arg(metavar="RECIPE", help=_RECIPE_HELP)] = SHOWN
     plot: Path | None = None
     """Draw them into this PNG or SVG file instead of printing them."""
     train: TrainConfig = field(default_factory=TrainConfig)
 
     def run(self, words: Sequence[str]) -> None:
-        from foreframe.config.schedules import kl_weight, learning_rate, teacher_forcing_ratio
+        from foreframe.config.schedules import learning_rate, teacher_forcing_ratio
         from foreframe.visuals import schedule_plot
 
-        train = scaled_schedules(self.train, named_config(self.recipe).train, words)
-        check_config(RunConfig(self.recipe, train=train))
+        base = named_config(self.recipe)
+        train = scaled_schedules(self.train, base.train, words)
+        check_config(RunConfig(self.recipe, base.model, train))
         epochs = train.epochs
         steps = epochs * train.steps_per_epoch
         rows = [
             (
                 epoch + 1,
-                kl_weight(epoch, train.kl, epochs),
+                latent_weight(train, epoch),
                 teacher_forcing_ratio(epoch, train.forcing, epochs),
                 learning_rate(epoch * train.steps_per_epoch, train.rate, steps),
             )

@@ -89,6 +89,11 @@ class ModelConfig:
         return self.net == "places64"
 
     @property
+    def prior_name(self) -> str:
+        """The prior as results name it; that of a whole episode is always learned."""
+        return "learned" if self.latent_of_episode else self.prior
+
+    @property
     def uses_actions(self) -> bool:
         """Whether the condition includes the actions."""
         return self.condition in ("actions", "both")
@@ -137,7 +142,10 @@ def check_model_config(config: ModelConfig) -> None:
     if config.net == "places64":
         _check_places(config)
     elif config.things:
-        raise ForeframeError(f"--things {config.things}: only --net places64 has things.")
+        raise ForeframeError(
+            f"--things {config.things}: only --net places64 has things. For SVG's nets begin with "
+            "the recipe svg-small, or give --things 0."
+        )
 
 
 def _check_places(config: ModelConfig) -> None:

@@ -9,25 +9,57 @@ from foreframe.config.training import RunConfig, TrainConfig
 from foreframe.errors import ForeframeError
 
 
-def foreframe_s() -> RunConfig:
-    """Small and good: a dcgan64 that blends, averaged weights; actions, source-time.
-
-    Two to four minutes on two CPU cores; docs/training.md says what each of its parts brought.
-    """
+def _places(
+    name: str,
+    *,
+    rnn_size: int,
+    epochs: int,
+    steps_per_epoch: int,
+    arm_epochs: int,
+    lr: float,
+    width: float = 1.0,
+) -> RunConfig:
+    """A state with places: an arm, a scene that it touches, things that it pushes, one latent."""
     return RunConfig(
-        recipe="foreframe-s",
+        recipe=name,
         model=ModelConfig(
-            net="dcgan64", width=0.25, condition="actions", timing="source", output="blend"
+            net="places64",
+            width=width,
+            g_dim=256,
+            z_dim=128,
+            rnn_size=rnn_size,
+            condition="actions",
+            timing="source",
+            recurrence="latent",
+            things=8,
         ),
         train=TrainConfig(
-            epochs=10,
-            steps_per_epoch=75,
+            epochs=epochs,
+            steps_per_epoch=steps_per_epoch,
             batch_size=16,
+            arm_epochs=arm_epochs,
             ema=0.99,
-            kl=KLSchedule(kl_schedule="cyclical", beta_max=1e-5, kl_cycles=3, kl_ratio=0.5),
-            forcing=TeacherForcing(teacher_forcing="linear", teacher_forcing_start=6),
-            rate=LearningRate(lr=0.002, lr_schedule="cosine"),
+            kl=KLSchedule(kl_schedule="constant", beta_max=1.0),
+            forcing=TeacherForcing(teacher_forcing="never"),
+            rate=LearningRate(lr=lr, lr_schedule="cosine", lr_warmup=0.02, clip_norm=1.0),
         ),
+    )
+
+
+def foreframe_s() -> RunConfig:
+    """Small and good: the state with places at half the width, for minutes on two CPU cores.
+
+    It learns where the arm is from recorded positions, and things from tracks, where there are any;
+    without them it learns from the frames and the actions alone.
+    """
+    return _places(
+        "foreframe-s",
+        width=0.5,
+        rnn_size=32,
+        epochs=20,
+        steps_per_epoch=75,
+        arm_epochs=10,
+        lr=0.002,
     )
 
 
@@ -37,33 +69,18 @@ def demo() -> RunConfig:
 
 
 def foreframe_m() -> RunConfig:
-    """A state with places: an arm, a scene that it touches, things that it pushes, one latent.
+    """The state with places at full width.
 
     About three quarters of an hour on one CPU core with bfloat16; it wants thousands of sequences
     with positions and tracks.
     """
-    return RunConfig(
-        recipe="foreframe-m",
-        model=ModelConfig(
-            net="places64",
-            g_dim=256,
-            z_dim=128,
-            rnn_size=64,
-            condition="actions",
-            timing="source",
-            recurrence="latent",
-            things=8,
-        ),
-        train=TrainConfig(
-            epochs=26,
-            steps_per_epoch=125,
-            batch_size=16,
-            arm_epochs=12,
-            ema=0.99,
-            kl=KLSchedule(kl_schedule="constant", beta_max=1.0),
-            forcing=TeacherForcing(teacher_forcing="never"),
-            rate=LearningRate(lr=0.0015, lr_schedule="cosine", lr_warmup=0.02, clip_norm=1.0),
-        ),
+    return _places(
+        "foreframe-m",
+        rnn_size=64,
+        epochs=26,
+        steps_per_epoch=125,
+        arm_epochs=12,
+        lr=0.0015,
     )
 
 
@@ -145,6 +162,28 @@ def svg_lp() -> RunConfig:
     return _svg("svg-lp", "learned")
 
 
+def svg_small() -> RunConfig:
+    """Small and good of SVG's kind: a dcgan64 that blends, averaged weights; actions, source-time.
+
+    Two to four minutes on two CPU cores; docs/training.md says what each of its parts brought.
+    """
+    return RunConfig(
+        recipe="svg-small",
+        model=ModelConfig(
+            net="dcgan64", width=0.25, condition="actions", timing="source", output="blend"
+        ),
+        train=TrainConfig(
+            epochs=10,
+            steps_per_epoch=75,
+            batch_size=16,
+            ema=0.99,
+            kl=KLSchedule(kl_schedule="cyclical", beta_max=1e-5, kl_cycles=3, kl_ratio=0.5),
+            forcing=TeacherForcing(teacher_forcing="linear", teacher_forcing_start=6),
+            rate=LearningRate(lr=0.002, lr_schedule="cosine"),
+        ),
+    )
+
+
 #: Every recipe by its name on the command line.
 RECIPES: dict[str, Callable[[], RunConfig]] = {
     "demo": demo,
@@ -156,6 +195,7 @@ RECIPES: dict[str, Callable[[], RunConfig]] = {
     "lab-small": lab_small,
     "svg-fp": svg_fp,
     "svg-lp": svg_lp,
+    "svg-small": svg_small,
 }
 
 

@@ -25,7 +25,8 @@ class KLSchedule:
     kl_ratio: float = 0.5
     """Share R of each cycle during which the weight rises; it stays at its maximum for the rest."""
     free_bits: float = 0.0
-    """Nats of each latent dimension, a step, below which its KL is not pushed down; 0: off."""
+    """Nats of each latent dimension, a step, below which its KL is not pushed down (places64: of
+    all dimensions together, an episode); 0: off."""
 
 
 @dataclass(frozen=True)

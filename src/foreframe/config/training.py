@@ -7,7 +7,13 @@ from typing import Any
 
 from foreframe.config.model import ModelConfig
 from foreframe.config.plain import flat, option, to_dict
-from foreframe.config.schedules import KLSchedule, LearningRate, TeacherForcing, check_schedules
+from foreframe.config.schedules import (
+    KLSchedule,
+    LearningRate,
+    TeacherForcing,
+    check_schedules,
+    kl_weight,
+)
 from foreframe.errors import ForeframeError, at_least
 from foreframe.system.device import Precision
 
@@ -77,12 +83,16 @@ def check_config(config: RunConfig) -> None:
         checkpoint_every=train.checkpoint_every,
     )
     at_least(2, batch_size=train.batch_size)  # batch normalisation of a 1x1 map needs two values
-    at_least(2 if config.model.skips_from == "svg" else 1, n_past=train.n_past)
+    two = config.model.skips_from == "svg" or config.model.net == "places64"
+    at_least(2 if two else 1, n_past=train.n_past)
     at_least(0, seed=train.seed)
     if not (train.rate.lr > 0 and math.isfinite(train.rate.lr)):
         raise ForeframeError(f"--lr {train.rate.lr}: must be above 0.")
     if train.arm_epochs and config.model.net != "places64":
-        raise ForeframeError(f"--arm-epochs {train.arm_epochs}: only --net places64 has an arm.")
+        raise ForeframeError(
+            f"--arm-epochs {train.arm_epochs}: only --net places64 has an arm. For SVG's nets "
+            "begin with the recipe svg-small, or give --arm-epochs 0."
+        )
     if not 0 <= train.arm_epochs < train.epochs:
         raise ForeframeError(
             f"--arm-epochs {train.arm_epochs}: must be from 0 to below --epochs {train.epochs}."
@@ -90,6 +100,11 @@ def check_config(config: RunConfig) -> None:
     if not 0 <= train.ema < 1:
         raise ForeframeError(f"--ema {train.ema}: must be at least 0 and below 1.")
     check_schedules(train.kl, train.forcing, train.epochs)
+
+
+def latent_weight(train: TrainConfig, epoch: int) -> float:
+    """The weight of the KL at ``epoch`` (from 0); 0 while motion alone is taught, without a z."""
+    return kl_weight(epoch, train.kl, train.epochs) if epoch >= train.arm_epochs else 0.0
 
 
 def scaled(train: TrainConfig, base: TrainConfig, typed: Collection[str] = ()) -> TrainConfig:

@@ -57,7 +57,7 @@ def diagnose(
         n_past=options.n_past,
         n_future=options.n_future,
         seed=options.seed,
-        prior=model.config.prior,
+        prior=model.config.prior_name,
         foreframe=foreframe.__version__,
         sequences=measured.sequences,
         kl=latent.kl,

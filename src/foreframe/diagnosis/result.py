@@ -1,11 +1,17 @@
 """The result of a diagnosis: a dataclass, and JSON at the edge."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from foreframe.config.results import Result
 
 Level = Literal["healthy", "mind", "ill"]
+
+
+def each(kl_per_step: Sequence[float]) -> str:
+    """What a KL is counted for: a model that draws z once has a single step, its episode."""
+    return "an episode" if len(kl_per_step) == 1 else "a step"
 
 
 @dataclass(frozen=True)
@@ -37,7 +43,7 @@ class Diagnosis(Result):
         sequences: how many were predicted.
         kl: nats a step, of all dimensions.
         kl_per_dimension: [z] nats a step.
-        kl_per_step: [steps] nats.
+        kl_per_step: [steps] nats; of a model with one latent an episode that is the only step.
         mean_variance: [z] variance of the posterior's mean.
         active_units: dimensions whose posterior mean follows the data.
         active_by_kl: dimensions whose KL is above ``latent.ACTIVE_NATS``.

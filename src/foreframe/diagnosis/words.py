@@ -1,7 +1,7 @@
 """What the numbers of a diagnosis mean, and which option helps."""
 
 from foreframe.diagnosis.measure import Measured
-from foreframe.diagnosis.result import Verdict
+from foreframe.diagnosis.result import Verdict, each
 from foreframe.model.latent import LatentNumbers
 from foreframe.training.health import latent_blown_up
 
@@ -45,11 +45,15 @@ def verdicts(measured: Measured, *, beta_max: float, z_dim: int) -> list[Verdict
     return said or [
         Verdict(
             "healthy",
-            f"The latent is used: KL {latent.kl:.2f} nats a step in {latent.active_units} of "
+            f"The latent is used: KL {_nats(latent)} in {latent.active_units} of "
             f"{z_dim} dimensions, zeroing z costs {cost:.2f} dB, and z from the "
             f"prior {measured.gap:.2f} dB.",
         )
     ]
+
+
+def _nats(latent: LatentNumbers, digits: int = 2) -> str:
+    return f"{latent.kl:.{digits}f} nats {each(latent.kl_per_step)}"
 
 
 def _blown(latent: LatentNumbers, beta_max: float) -> Verdict | None:
@@ -57,7 +61,7 @@ def _blown(latent: LatentNumbers, beta_max: float) -> Verdict | None:
         return None
     return Verdict(
         "ill",
-        f"The latent has blown up: KL {latent.kl:.0f} nats a step, the posterior's deviation "
+        f"The latent has blown up: KL {_nats(latent, 0)}, the posterior's deviation "
         f"reaches {latent.sigma_q[-1]:.0f}. Lower --lr, or raise --beta-max ({beta_max:g}).",
     )
 
@@ -65,7 +69,7 @@ def _blown(latent: LatentNumbers, beta_max: float) -> Verdict | None:
 def _unused(latent: LatentNumbers, cost: float, beta_max: float) -> Verdict:
     return Verdict(
         "ill",
-        f"The latent is unused: KL {latent.kl:.3f} nats a step, zeroing z costs {cost:.2f} dB. "
+        f"The latent is unused: KL {_nats(latent, 3)}, zeroing z costs {cost:.2f} dB. "
         f"Samples from the prior are all the same. Lower --beta-max ({beta_max:g}), anneal "
         "more slowly, or give --free-bits.",
     )
@@ -75,7 +79,7 @@ def _use(latent: LatentNumbers, cost: float, beta_max: float, z_dim: int) -> Ver
     if cost < UNUSED_DB:
         return Verdict(
             "mind",
-            f"The posterior carries information (KL {latent.kl:.2f} nats a step), but the frames "
+            f"The posterior carries information (KL {_nats(latent)}), but the frames "
             f"do not follow it: zeroing z costs {cost:.2f} dB. Train longer, or lower --beta-max "
             f"({beta_max:g}).",
         )
@@ -96,10 +100,13 @@ def _use(latent: LatentNumbers, cost: float, beta_max: float, z_dim: int) -> Ver
 def _prior(measured: Measured, beta_max: float) -> Verdict | None:
     if measured.gap <= LARGE_GAP_DB:
         return None
+    # A latent of the whole episode has a learned prior anyway.
+    of_episode = len(measured.latent.kl_per_step) == 1
+    learned = "" if of_episode else ", or try --prior learned"
     return Verdict(
         "mind",
         f"The prior does not fit the posterior: z from the prior is {measured.gap:.2f} dB worse "
-        f"than z from the posterior. Raise --beta-max ({beta_max:g}), or try --prior learned.",
+        f"than z from the posterior. Raise --beta-max ({beta_max:g}){learned}.",
     )
 
 

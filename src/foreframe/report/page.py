@@ -109,11 +109,12 @@ def _lead(run: Run, data: Origin) -> dict[str, str]:
     model, train = run.model, run.train
     width = model.get("width", 1)
     net = str(model.get("net", "?")) + ("" if width == 1 else f" of width {width:g}")
+    prior = "learned" if model.get("net") == "places64" else model.get("prior", "?")
     done, planned = len(run.history), train.get("epochs")
     length = plural(planned, "epoch")
     root = str(run.config.get("data", "unknown data"))
     lead = {
-        "what": f"A video model ({net}, {model.get('prior', '?')} prior) that was trained for "
+        "what": f"A video model ({net}, {prior} prior) that was trained for "
         f"{length if done == planned else f'{done} of {length}'} of "
         f"{plural(train.get('steps_per_epoch'), 'step')} on "
         f"{f'{data.name} ({root})' if data.name else root}",

@@ -27,7 +27,7 @@ def model_card(
     """
     name = repo_id or "PATH"
     front = ModelCardData(library_name="foreframe", pipeline_tag="robotics", tags=TAGS).to_yaml()
-    prior = "a fixed prior N(0, I)" if config.prior == "fixed" else "a learned prior"
+    latent, parts = _parts(config)
     size = config.image_size
     inputs = [f"`past` [B, n_past, 3, {size}, {size}]"]
     if config.uses_actions:
@@ -41,7 +41,7 @@ def model_card(
 
 # {name.rsplit("/", 1)[-1]}
 
-A conditional VAE over video (SVG, Denton & Fergus 2018) that predicts the next frames of
+A conditional VAE over video ({_KINDS[config.latent_of_episode]}) that predicts the next frames of
 {size}x{size} pixels from given ones{_condition(config)}.
 Made with foreframe.
 
@@ -57,11 +57,10 @@ futures = model.generate({arguments}, n_samples=8)
 
 | | |
 | --- | --- |
-| nets | {config.net}, width {config.width:g}, g {config.g_dim}, LSTMs of {config.rnn_size} |
-| latent | {config.z_dim} numbers a step, {prior} |
+| nets | {config.net}, width {config.width:g}, g {config.g_dim}, {parts} |
+| latent | {latent} |
 | condition | {config.condition_name} |
-| skips, output | {config.skips_from}, {config.output} |
-| parameters | {parameters:,} |
+{_drawn(config)}| parameters | {parameters:,} |
 
 {_scores(evaluation)}
 ## What it is not
@@ -69,6 +68,25 @@ futures = model.generate({arguments}, n_samples=8)
 It imagines what its training data made likely. Use it to study or to plan in simulation, not as the
 only guard of a machine that can hurt somebody.
 """
+
+
+_KINDS = ("SVG, Denton & Fergus 2018", "foreframe's state with places")
+
+
+def _parts(config: ModelConfig) -> tuple[str, str]:
+    """The latent and the parts of the model, in words."""
+    if config.latent_of_episode:
+        latent = f"{config.z_dim} numbers an episode, a learned prior"
+        return latent, f"a scene of {config.rnn_size} channels, {config.things} things"
+    prior = "a fixed prior N(0, I)" if config.prior == "fixed" else "a learned prior"
+    return f"{config.z_dim} numbers a step, {prior}", f"LSTMs of {config.rnn_size}"
+
+
+def _drawn(config: ModelConfig) -> str:
+    """A line of the table on how frames are drawn, where there is a choice."""
+    if config.latent_of_episode:
+        return ""
+    return f"| skips, output | {config.skips_from}, {config.output} |\n"
 
 
 def _condition(config: ModelConfig) -> str:

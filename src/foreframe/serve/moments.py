@@ -7,7 +7,7 @@ rewinding is nothing and branching is stepping from there.
 import asyncio
 import time
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from jaxtyping import Float32, UInt8
 from torch import Tensor
 
 from foreframe.model.imagination import Imagination
+from foreframe.model.places.moment import PlacesImagination
 from foreframe.serve.directions import Weights
 from foreframe.serve.refusal import Refusal
 from foreframe.serve.served import Served
@@ -53,17 +54,24 @@ class Moment:
     position: Float32[np.ndarray, " position"] | None
     latent: Latent
     next_position: Float32[np.ndarray, " position"] | None
-    state: Imagination | None
+    state: Imagination | PlacesImagination | None
 
     @property
     def state_bytes(self) -> int:
-        """Memory of the state; the decoder's context is shared by all moments of a session."""
-        if self.state is None:
+        """Memory of the state; what the given frames say is shared by all moments of a session."""
+        state = self.state
+        if state is None:
             return 0
-        tensors = [self.state.x, *([] if self.state.h is None else [self.state.h])]
-        for part in (self.state.memory.predictor, self.state.memory.prior):
-            tensors += [] if part is None else list(part)
-        return sum(tensor.nbytes for tensor in tensors)
+        if isinstance(state, PlacesImagination):
+            return _bytes((state.now, state.x))
+        return _bytes((state.memory, state.x, state.h))
+
+
+def _bytes(part: Any) -> int:
+    """Memory of the tensors in nested tuples, in which a part may be missing."""
+    if part is None:
+        return 0
+    return part.nbytes if isinstance(part, Tensor) else sum(map(_bytes, part))
 
 
 @dataclass

@@ -208,11 +208,14 @@ def _rows(values: Any, name: str, length: int, *, tracks: bool) -> np.ndarray:
 
 def _require_condition(config: RunConfig, actions: bool, positions: bool) -> None:
     given = {"actions": actions, "positions": positions}
+    # A state with places is driven by actions: there is none without.
+    without = 'recipe="svg-small", ' if config.model.net == "places64" else ""
+    without += 'condition="none"'
     for name, width in config.model.needs.items():
         if width is not None and not given[name]:
             raise ForeframeError(
                 f"fit: the model is conditioned on {name}, and none were given. "
-                f'Give {name}, or another condition: condition="none".'
+                f"Give {name}, or train without: {without}."
             )
 
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from foreframe.config.schedules import kl_weight, learning_rate, teacher_forcing_ratio
-from foreframe.config.training import TrainConfig
+from foreframe.config.schedules import learning_rate, teacher_forcing_ratio
+from foreframe.config.training import TrainConfig, latent_weight
 from foreframe.model.latent import LatentNumbers
 from foreframe.training.checkpoint import Progress
 from foreframe.training.processes import Processes
@@ -59,10 +59,7 @@ def means(train: TrainConfig, progress: Progress) -> dict[str, float]:
         "loss": loss,
         "mse": mse,
         "kld": kld,
-        # Lessons alone know no latent.
-        "beta": kl_weight(progress.epoch, train.kl, train.epochs)
-        if progress.epoch >= train.arm_epochs
-        else 0.0,
+        "beta": latent_weight(train, progress.epoch),
         "teacher_forcing_ratio": teacher_forcing_ratio(progress.epoch, train.forcing, train.epochs),
         "lr": learning_rate(done - 1, train.rate, steps),
         # Of the mean squared error per predicted frame, T / (T - 1) times the logged one.

@@ -70,7 +70,7 @@ def _describe(name: str, served: Served, service: Service) -> schemas.RunOut:
         recipe=served.config.recipe,
         net=model.net,
         image_size=model.image_size,
-        prior=model.prior,
+        prior=model.prior_name,
         z_dim=model.z_dim,
         condition=model.condition,
         timing=model.timing,
