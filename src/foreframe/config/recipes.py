@@ -71,15 +71,15 @@ def demo() -> RunConfig:
 def foreframe_m() -> RunConfig:
     """The state with places at full width.
 
-    About three quarters of an hour on one CPU core with bfloat16; it wants thousands of sequences
+    About seventy minutes on one CPU core with bfloat16; it wants thousands of sequences
     with positions and tracks.
     """
     return _places(
         "foreframe-m",
         rnn_size=64,
-        epochs=26,
+        epochs=54,
         steps_per_epoch=125,
-        arm_epochs=12,
+        arm_epochs=24,
         lr=0.0015,
     )
 

@@ -54,12 +54,12 @@ class Moment:
     position: Float32[np.ndarray, " position"] | None
     latent: Latent
     next_position: Float32[np.ndarray, " position"] | None
-    state: Imagination | PlacesImagination | None
+    state: Imagination | None
 
     @property
     def state_bytes(self) -> int:
         """Memory of the state; what the given frames say is shared by all moments of a session."""
-        state = self.state
+        state: Imagination | PlacesImagination | None = self.state
         if state is None:
             return 0
         if isinstance(state, PlacesImagination):
