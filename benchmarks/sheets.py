@@ -32,8 +32,8 @@ class Row(NamedTuple):
     heads: Sequence[str] = ()
 
 
-def sheet(title: str, rows: Sequence[Row], *, ramp: str, left: int = 130) -> Image.Image:
-    """Rows of frames, with a title, and below them what the colours of maps mean."""
+def sheet(title: str, rows: Sequence[Row], *, ramp: str = "", left: int = 130) -> Image.Image:
+    """Rows of frames, with a title, and below them what the colours of maps mean, if there are."""
     small, large = label_font(17), label_font(20)
     heights = [PITCH + 24 * bool(row.heads) if row.cells else 36 for row in rows]
     width = left + max(len(row.cells) for row in rows) * PITCH + 6
@@ -53,6 +53,8 @@ def sheet(title: str, rows: Sequence[Row], *, ramp: str, left: int = 130) -> Ima
         for column, cell in enumerate(row.cells):
             _paste(picture, draw, cell, left + column * PITCH, bottom - PITCH + 4)
         y = bottom
+    if not ramp:
+        return picture.crop((0, 0, width, y + 6))
     colours = (HEAT(np.linspace(0, 1, 160))[None, :, :3] * 255).astype(np.uint8).repeat(14, 0)
     picture.paste(Image.fromarray(colours), (left, y + 23))
     draw.multiline_text((left + 172, y + 30), ramp, QUIET, small, "lm")
