@@ -20,7 +20,7 @@ from foreframe.training.listener import Listener
 from foreframe.training.options import TrainOptions
 
 if TYPE_CHECKING:
-    from foreframe.training.checkpoint import Progress as TrainingProgress
+    from foreframe.training.progress import Progress as TrainingProgress
 
 
 _RECIPE_HELP = f"Where the settings start from: {', '.join(RECIPES)}, or the run.json of a run."

@@ -35,6 +35,7 @@ from foreframe.data.store.meta import FORMAT, FORMAT_SHARDS, META, ROWS, Meta, S
 from foreframe.data.store.shard_cache import ShardCache
 from foreframe.errors import ForeframeError
 from foreframe.system.places import Place, is_remote
+from foreframe.system.workers import available_cores, in_threads
 
 PARTS = ("frames", *TABLES)
 """The arrays of a store; each is a file with the ending .bin."""
@@ -83,7 +84,7 @@ class Store:
         try:
             parsed = Meta.from_json(self.meta, folder)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise self._damaged(f"{META} cannot be read: {error}") from error
+            raise self.damaged(f"{META} cannot be read: {error}") from error
         self.size, self._widths, self.shards = parsed.size, parsed.widths, parsed.shards
         self._statistics = parsed.statistics
         self.names = [name for shard in self.shards for name in shard.names]
@@ -112,7 +113,7 @@ class Store:
             meta: dict[str, Any] = json.loads((self.folder / META).read_text(encoding="utf-8"))
             version = meta["format"]
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise self._damaged(f"{META} cannot be read: {error}") from error
+            raise self.damaged(f"{META} cannot be read: {error}") from error
         if version not in (FORMAT, FORMAT_SHARDS):
             raise ForeframeError(
                 f"{self.folder}: store format {version}; this version reads {FORMAT} and "
@@ -120,7 +121,8 @@ class Store:
             )
         return meta
 
-    def _damaged(self, what: str) -> ForeframeError:
+    def damaged(self, what: str) -> ForeframeError:
+        """The error for a store that is not what was written, with what to do about it."""
         return ForeframeError(
             f"{self.folder}: the packed data are damaged ({what}). {self._remedy()}"
         )
@@ -148,7 +150,7 @@ class Store:
             size = path.stat().st_size if path.is_file() else None
             if size != expected:
                 where = path.name if folder == self.folder else f"{folder.name}/{path.name}"
-                raise self._damaged(f"{where}: {size or 'no'} bytes, {expected} expected")
+                raise self.damaged(f"{where}: {size or 'no'} bytes, {expected} expected")
 
     def _arrays(self, k: int) -> _Arrays:
         with self._lock:
@@ -271,6 +273,44 @@ class Store:
     def fingerprint(self) -> str:
         """What changes when the store does: its metadata have the checksums of all else."""
         return hashlib.sha256(json.dumps(self.meta, sort_keys=True).encode()).hexdigest()
+
+    def checksums(self, k: int) -> dict[str, str]:
+        """SHA-256 of each array of a shard: as they were written, or, for stores of old, as is."""
+        if self.shards[k].sha256:
+            return dict(self.shards[k].sha256)
+        folder = self.fetch(k)
+        return {
+            part: file_sha256(folder / f"{part}.bin")
+            for part in PARTS
+            if self._shape(part, self.shards[k]) is not None
+        }
+
+    def require_sound(self) -> None:
+        """Compare every file of a store on this machine with its checksum, several at a time.
+
+        It runs at the speed of SHA-256: nothing is decoded. Shards of a remote store are compared
+        as they are fetched, and stores of old have no checksums.
+
+        Raises:
+            ForeframeError: names the files that have changed since they were written.
+        """
+        files = [
+            (shard.folder / f"{part}.bin", expected)
+            for shard in self.shards
+            if isinstance(shard.folder, Path)
+            for part, expected in shard.sha256.items()
+        ]
+        sums = in_threads(lambda one: file_sha256(one[0]), files, available_cores())
+        changed = [
+            path.name if path.parent == self.folder else f"{path.parent.name}/{path.name}"
+            for (path, expected), found in zip(files, sums, strict=True)
+            if found != expected
+        ]
+        if changed:
+            more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+            raise self.damaged(
+                f"{', '.join(changed[:3])}{more}: not what was written, SHA-256 differs"
+            )
 
     def verify(self) -> Iterator[str]:
         """Compare every file with its checksum; yields one line for each that differs."""
