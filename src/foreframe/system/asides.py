@@ -16,7 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 
 _MARK = re.compile(r"\..+\.([0-9a-f]{8})-(\d+)-(\d+)-[0-9a-f]{8}\.part", re.DOTALL)
-_MARK_OF_OLD = re.compile(r"\..+\.([0-9a-f]{8}\.)?part", re.DOTALL)
+_MARK_OF_OLD = re.compile(r"\..+\.[0-9a-f]{8}\.part|\.last-good\.safetensors\.part", re.DOTALL)
 
 ABANDONED = 24 * 3600.0
 """Seconds without a write after which a half-written file of an unknown writer is abandoned."""

@@ -83,7 +83,8 @@ class Store:
         self.meta: dict[str, Any] = self._read_meta()
         try:
             parsed = Meta.from_json(self.meta, folder)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            self._check_statistics(parsed)
+        except (ArithmeticError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise self.damaged(f"{META} cannot be read: {error}") from error
         self.size, self._widths, self.shards = parsed.size, parsed.widths, parsed.shards
         self._statistics = parsed.statistics
@@ -108,13 +109,23 @@ class Store:
                 else:
                     self._check_files(k, self.shards[k].folder)
 
+    @staticmethod
+    def _check_statistics(meta: Meta) -> None:
+        """Raise a ValueError if statistics are not as wide as the rows that they are of."""
+        if meta.statistics and meta.statistics.keys() != set(ROWS):
+            raise ValueError(f"statistics of {', '.join(meta.statistics)} alone")
+        for part, statistics in meta.statistics.items():
+            width = None if statistics is None else len(statistics.mean)
+            if width != meta.widths[part]:
+                raise ValueError(f"statistics of {part} have another width than its rows")
+
     def _read_meta(self) -> dict[str, Any]:
         try:
             meta: dict[str, Any] = json.loads((self.folder / META).read_text(encoding="utf-8"))
             version = meta["format"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
             raise self.damaged(f"{META} cannot be read: {error}") from error
-        if version not in (FORMAT, FORMAT_SHARDS):
+        if version not in (FORMAT, FORMAT_SHARDS) or isinstance(version, bool | float):
             raise ForeframeError(
                 f"{self.folder}: store format {version}; this version reads {FORMAT} and "
                 f"{FORMAT_SHARDS}. {self._remedy()}"
