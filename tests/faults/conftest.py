@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from foreframe.config.schedules import TeacherForcing
 from foreframe.config.training import RunConfig
 from foreframe.runs.folder import LAST, saved_config
 from foreframe.training.loop import Training
@@ -43,6 +44,7 @@ def whole(tmp_path_factory) -> Whole:
     data = Path(shutil.copytree(OLD / "store", place / "store"))
     config = saved_config(OLD / "run")
     train = replace(config.train, epochs=2, steps_per_epoch=3, checkpoint_every=2, sample_every=9)
+    train = replace(train, forcing=TeacherForcing("always"))
     saves: list[Path] = []
     training = start(replace(config, train=train), data, place / "run", CPU)
     original = Training._save_last

@@ -12,6 +12,7 @@ import os
 import pathlib
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,10 @@ class Disk:
             raise OSError(number, os.strerror(number), str(path))
         self.dead = self.fault == "killed before"
         if not self.dead:
-            real(*arguments, **more)
+            with suppress(OSError):  # what is to be removed may be gone
+                opened = real(*arguments, **more)
+                if name == "open":  # the system closes what a killed process had open
+                    os.close(opened) if isinstance(opened, int) else opened.close()
         self.dead = True
         if self.fault == "torn" and name in _WRITERS:
             os.truncate(path, path.stat().st_size // 2)

@@ -185,7 +185,7 @@ def test_a_packed_copy_with_another_bit_is_refused_and_made_again_when_deleted(
         actions, positions = (random.normal(size=(6, k)).astype(np.float32) for k in (4, 3))
         write_sequence(root / split / "s" / "0", frames, actions, positions)
     out = tmp_path / "lab-run"
-    config = replace(whole.config, train=replace(whole.config.train, batch_size=1))
+    config = whole.config
     start(config, root, out, CPU)._save_last()
     (copy,) = (path for path in (root / ".foreframe").iterdir() if path.name.startswith("train"))
     frames = copy / "frames.bin"

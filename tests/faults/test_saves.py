@@ -132,7 +132,7 @@ def test_a_fault_at_any_boundary_leaves_the_old_or_the_new_state(saved, tmp_path
             assert outcome in (None, ForeframeError), where
         else:
             assert outcome is Killed, where
-        sweep(run)
+        sweep(run, deep=True)
         assert [path.name for path in run.rglob("*.part")] == [], where
         for name in FILES:
             assert held(run / name) in known[name], f"{name}: {where}"

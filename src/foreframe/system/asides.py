@@ -31,20 +31,21 @@ def aside(path: Path) -> Path:
     return path.with_name(f".{path.name}.{mark}.part")
 
 
-def sweep(folder: Path) -> list[Path]:
-    """Remove what killed processes have left half-written in ``folder`` and the folders below it.
+def sweep(folder: Path, *, deep: bool = False) -> list[Path]:
+    """Remove what killed processes have left half-written in ``folder``.
 
     What a living process writes stays. Where that cannot be told (another machine's process, an
     earlier version's name), it goes after a day without a write.
 
     Args:
         folder: any folder; nothing happens if there is none.
+        deep: whether to look into the folders below it, too.
 
     Returns:
         what was removed.
     """
     removed = []
-    for path in sorted(folder.rglob(".*.part")):
+    for path in sorted((folder.rglob if deep else folder.glob)(".*.part")):
         if _is_abandoned(path):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)

@@ -141,7 +141,7 @@ def _check_folder(out: Path, resume: bool) -> None:
             f"{out}: no run is there to resume. Train one first, without --resume."
         )
     if resume:
-        sweep(out)
+        sweep(out, deep=True)
 
 
 def _take_weights(training: Training, run: Path) -> None:

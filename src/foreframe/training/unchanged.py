@@ -15,7 +15,7 @@ from foreframe.config.plain import differences
 from foreframe.data.store.store import Store
 from foreframe.errors import ForeframeError
 from foreframe.runs.folder import LAST, RUN_CONFIG
-from foreframe.runs.training_data import KEY, TrainingData, contents
+from foreframe.runs.training_data import KEY, TrainingData, contents, fingerprint
 from foreframe.system.files import read_json, write_json
 from foreframe.system.places import Place
 from foreframe.training.progress import Progress
@@ -111,16 +111,12 @@ class Unchanged:
         """
         values = read_json(self.run / RUN_CONFIG)
         now = data_entries(root, splits)
-        kept = values.get(SPLITS)
-        if kept is None:
-            self.tell(
-                f"{self.run / RUN_CONFIG}: an earlier version wrote it, without a record of the "
-                "data: whether they were changed since cannot be told. They are on record from "
-                "now on."
-            )
-            write_json(self.run / RUN_CONFIG, values | {SPLITS: now[SPLITS]})
-            return
-        other = _other_data(kept, now[SPLITS])
+        if SPLITS in values:
+            other = _other_data(values[SPLITS], now[SPLITS])
+        else:
+            other = self._other_than_of_old(values, splits)
+            if not other:
+                write_json(self.run / RUN_CONFIG, values | {SPLITS: now[SPLITS]})
         if other and not self.data_changed:
             raise ForeframeError(
                 f"{root}: these are not the data that {self.run} was trained on "
@@ -138,6 +134,19 @@ class Unchanged:
             }
             changes = [*values.get(CHANGES, []), note]
             write_json(self.run / RUN_CONFIG, values | now | {CHANGES: changes})
+
+    def _other_than_of_old(self, values: Any, splits: Mapping[str, Store]) -> list[str]:
+        """The same of run.json as version 0.1 wrote it, which says less of the data."""
+        kept = values.get(KEY)
+        there = kept.get("fingerprint") if isinstance(kept, Mapping) else None
+        if there is not None and there != fingerprint(splits["train"]):
+            return ["train has other contents"]
+        self.tell(
+            f"{self.run / RUN_CONFIG}: an earlier version wrote it, without a "
+            f"{'full ' * (there is not None)}record of the data: whether they were changed since "
+            "cannot be told. They are on record from now on."
+        )
+        return []
 
 
 def _other_data(kept: Any, now: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -23,7 +23,6 @@ ROWS = ("actions", "positions")
 
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_PART = re.compile(r"[a-z]+")
 
 
 def _whole(value: Any, least: int) -> int:
@@ -78,7 +77,7 @@ class Shard:
         if not all(isinstance(name, str) for name in names):
             raise TypeError("a name is no text")
         if not all(
-            _SHA256.fullmatch(text) and _PART.fullmatch(part) for part, text in sums.items()
+            _SHA256.fullmatch(text) and part in ("frames", *TABLES) for part, text in sums.items()
         ):
             raise ValueError("a checksum is none")
         return cls(folder, lengths, names, dict(sums))

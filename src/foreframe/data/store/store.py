@@ -311,7 +311,7 @@ class Store:
             if isinstance(shard.folder, Path)
             for part, expected in shard.sha256.items()
         ]
-        sums = in_threads(lambda one: file_sha256(one[0]), files, available_cores())
+        sums = in_threads(lambda one: _sum_if_there(one[0]), files, available_cores())
         changed = [
             path.name if path.parent == self.folder else f"{path.parent.name}/{path.name}"
             for (path, expected), found in zip(files, sums, strict=True)
@@ -358,6 +358,13 @@ def require_alike(stores: Iterable[Store], remedy: str, *, tracks: bool = True) 
                     f"{other.folder}: {what}: {theirs}, but {expected} in {first.folder.name}. "
                     f"{remedy}"
                 )
+
+
+def _sum_if_there(path: Path) -> str | None:
+    try:
+        return file_sha256(path)
+    except FileNotFoundError:
+        return None
 
 
 def file_sha256(path: Path) -> str:
