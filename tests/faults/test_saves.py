@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -72,7 +73,8 @@ def saved(whole, tmp_path_factory):
     """A run folder after one epoch's end, and what is saved at the next one."""
     place = tmp_path_factory.mktemp("saves")
     (place / "before").mkdir()
-    before, after = State(whole.config.model, 1), State(whole.config.model, 2)
+    config = replace(whole.config.model, width=0.015625, g_dim=4, rnn_size=4)
+    before, after = State(config, 1), State(config, 2)
     before.save(place / "before")
     shutil.copytree(place / "before", place / "after")
     after.save(place / "after")
