@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from foreframe import Clip, VideoCVAE
+from foreframe import Clip, ForeframeError, VideoCVAE
 from foreframe.data.store.store import Store
 from foreframe.diagnosis.result import Diagnosis
 from foreframe.evaluation.card import Card
@@ -22,6 +22,9 @@ from foreframe.probe.result import ProbeResult
 from foreframe.report import write_report
 from foreframe.runs.folder import saved_config
 from foreframe.training.checkpoint import load_last
+from foreframe.training.listener import Listener
+from foreframe.training.options import TrainOptions
+from foreframe.training.start import start
 
 DATA = Path(__file__).parent / "data"
 VERSIONS = sorted(path.name for path in DATA.iterdir())
@@ -77,6 +80,43 @@ def test_a_checkpoint_of_an_earlier_version_can_be_gone_on_with(old):
     moments = [state["exp_avg"] for state in optimizer.state.values()]
     assert len(moments) == len(list(model.parameters()))
     assert sum(float(moment.abs().sum()) for moment in moments) > 0
+
+
+class Heard(Listener):
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+
+    def message(self, text: str) -> None:
+        self.messages.append(text)
+
+
+def test_a_stopped_run_of_an_earlier_version_goes_on_and_says_what_it_cannot_tell(old):
+    """Its weights have no checksum, and neither settings nor all of its data are on record."""
+    run, heard = old / "run-stopped", Heard()
+    options = TrainOptions(device="cpu", threads=1, resume=True)
+    training = start(saved_config(run), old / "store", run, options, listener=heard)
+    assert (training.progress.epoch, training.progress.step) == (1, 2)
+    said = "\n".join(heard.messages)
+    assert "last.safetensors: has no checksum" in said
+    assert "last.safetensors: an earlier version wrote it, without a record of the setti" in said
+    assert "run.json: an earlier version wrote it, without a full record of the data" in said
+    history = training.fit()
+    assert [row["epoch"] for row in history] == [0, 1]
+    # From now on there are records, and nothing is left to say.
+    heard.messages.clear()
+    start(saved_config(run), old / "store", run, options, listener=heard)
+    assert heard.messages == []
+    assert VideoCVAE.from_pretrained(run).config == saved_config(run).model
+
+
+def test_a_stopped_run_of_an_earlier_version_is_not_gone_on_with_on_other_data(old):
+    """It has a fingerprint of its training split alone, which is compared."""
+    run = old / "run-stopped"
+    shutil.rmtree(old / "store" / "train")
+    shutil.copytree(old / "store" / "test", old / "store" / "train")
+    options = TrainOptions(device="cpu", threads=1, resume=True)
+    with pytest.raises(ForeframeError, match=r"not the data .*train has .*other contents"):
+        start(saved_config(run), old / "store", run, options)
 
 
 def test_a_probe_and_a_diagnosis_of_an_earlier_version_are_read(old):

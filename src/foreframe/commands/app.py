@@ -16,7 +16,7 @@ import tyro
 from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, subcommand
 
 import foreframe
-from foreframe.commands.console import console, leave, say
+from foreframe.commands.console import console, leave, say, tell_what_is_logged
 from foreframe.commands.data import GROUPS, Check
 from foreframe.commands.demo import Demo
 from foreframe.commands.diagnose import Diagnose
@@ -200,6 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = sys.argv[1:] if arguments is None else arguments
     # Of the processes that train together the first alone speaks.
     console.quiet = words[:1] == ["train"] and not is_first()
+    tell_what_is_logged()
     try:
         parse(words).run(words)
     except ForeframeError as error:

@@ -1,5 +1,6 @@
 """What all commands share: the terminal, progress bars, and how a command ends."""
 
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +31,21 @@ console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
 def say(text: str) -> None:
     """Print a line, taken literally."""
     console.print(text, markup=False, soft_wrap=True)
+
+
+class _Told(logging.Handler):
+    """Prints what the library has to say, as a line of the command's own."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(record.getMessage())
+
+
+def tell_what_is_logged() -> None:
+    """Print what the library logs for its users, such as weights without a checksum."""
+    log = logging.getLogger("foreframe")
+    if not any(isinstance(handler, _Told) for handler in log.handlers):
+        log.addHandler(_Told(logging.INFO))
+    log.setLevel(logging.INFO)
 
 
 def typed(words: Sequence[str]) -> set[str]:

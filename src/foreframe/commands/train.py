@@ -27,7 +27,7 @@ from foreframe.training.listener import Listener
 from foreframe.training.options import TrainOptions
 
 if TYPE_CHECKING:
-    from foreframe.training.checkpoint import Progress as TrainingProgress
+    from foreframe.training.progress import Progress as TrainingProgress
 
 
 SHOWN = "svg-small"

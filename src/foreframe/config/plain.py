@@ -38,7 +38,7 @@ def from_dict(cls: type[Config], values: Mapping[str, Any], where: str) -> Confi
             f"{where}: unknown field {keys} for {cls.__name__}. It may have been written by "
             "another version of foreframe: use that version, or remove the field."
         ) from error
-    except (dacite.DaciteError, TypeError, ValueError) as error:
+    except (dacite.DaciteError, TypeError, ValueError, OverflowError) as error:
         raise ForeframeError(f"{where}: not a valid {cls.__name__}: {error}.") from error
 
 

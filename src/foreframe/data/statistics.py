@@ -61,5 +61,8 @@ class Statistics:
         Raises:
             KeyError, TypeError, ValueError: these are no statistics.
         """
-        arrays = (np.array(values[name], np.float64) for name in ("mean", "m2", "low", "high"))
-        return cls(int(values["count"]), *arrays)
+        arrays = [np.array(values[name], np.float64) for name in ("mean", "m2", "low", "high")]
+        count = int(values["count"])
+        if count < 1 or any(a.ndim != 1 or a.shape != arrays[0].shape for a in arrays):
+            raise ValueError("statistics are not those of any rows")
+        return cls(count, *arrays)

@@ -12,6 +12,7 @@ from foreframe.diagnosis.words import verdicts
 from foreframe.evaluation.options import require_given
 from foreframe.runs.folder import DIAGNOSIS, DIAGNOSIS_FIGURE, saved_config
 from foreframe.runs.hub import load_model
+from foreframe.system.asides import sweep
 from foreframe.system.device import choose_device
 from foreframe.system.files import write_json
 from foreframe.system.places import Place
@@ -43,6 +44,7 @@ def diagnose(
     options = options or DiagnoseOptions()
     options.check()
     model = load_model(run, choose_device(options.device))
+    sweep(run)
     require_given(options.n_past, model.config, run)
     config = saved_config(run)
     size = model.config.image_size

@@ -22,6 +22,7 @@ from foreframe.metrics.frechet import Extractor
 from foreframe.metrics.perceptual import lpips_metric
 from foreframe.runs.folder import EVALUATION
 from foreframe.runs.hub import load_model
+from foreframe.system.asides import sweep
 from foreframe.system.device import choose_device
 from foreframe.system.files import whole_file, write_json, write_text
 from foreframe.system.places import Place
@@ -79,6 +80,7 @@ def evaluate(
     metrics += [lpips_metric(net, options.lpips_weights, device) for net in options.lpips]
     extractor = None if options.fvd_extractor is None else Extractor(options.fvd_extractor, device)
     model = load_model(run, device)
+    sweep(out or run)
     config = model.config
     _check_condition(protocol, config, run)
     store = open_split(data, protocol.split, size=config.image_size, log=log, progress=progress)

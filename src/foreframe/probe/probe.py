@@ -40,6 +40,7 @@ from foreframe.probe.words import words
 from foreframe.runs.folder import PROBE, PROBE_FIGURE, PROBE_MAPS
 from foreframe.runs.hub import VideoCVAE, load_model
 from foreframe.simulator.replay import Simulation, find_simulation
+from foreframe.system.asides import sweep
 from foreframe.system.device import choose_device
 from foreframe.system.files import write_json
 from foreframe.system.places import Place
@@ -84,6 +85,7 @@ def probe(
     options.check()
     device = choose_device(options.device)
     model = load_model(run, device)
+    sweep(run)
     config = model.config
     require_given(options.n_past, config, run)
     stores: dict[str, Store] = {}

@@ -4,6 +4,8 @@ RUN/run.json              the full configuration
 RUN/config.json           the model's, and
 RUN/model.safetensors     the best weights: what VideoCVAE.from_pretrained(RUN) loads
 RUN/last.safetensors      the last weights, the optimiser's moments, the progress
+RUN/last-previous.safetensors  the same, as it was one save before
+RUN/last-good.safetensors      the same, after the last epoch whose validation was sound
 RUN/history.json          a row for each epoch done
 RUN/evaluation.json       the result card of the best weights on a whole split, and
 RUN/evaluation.npz        the frames of its first sequences
@@ -24,6 +26,7 @@ from foreframe.system.files import read_json
 RUN_CONFIG = "run.json"
 MODEL_CONFIG = "config.json"
 LAST = "last.safetensors"
+LAST_PREVIOUS = "last-previous.safetensors"
 LAST_GOOD = "last-good.safetensors"
 BEST = "model.safetensors"
 HISTORY = "history.json"

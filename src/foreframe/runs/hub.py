@@ -19,7 +19,13 @@ from foreframe.runs.folder import BEST, MODEL_CONFIG, has_limit
 from foreframe.runs.futures import Futures
 from foreframe.runs.model_card import TAGS, model_card
 from foreframe.runs.shipped import names, shipped
-from foreframe.runs.weights import load_into, local_or_hub, may_be_on_hub, read_tensors
+from foreframe.runs.weights import (
+    load_into,
+    local_or_hub,
+    may_be_on_hub,
+    read_tensors,
+    write_tensors,
+)
 from foreframe.system.files import read_json
 
 
@@ -151,11 +157,19 @@ class VideoCVAE(Imagines, PyTorchModelHubMixin, library_name="foreframe", tags=T
         config_file, weights_file = (
             local_or_hub(model_id, name, hub) for name in ("config.json", "model.safetensors")
         )
-        values = json.loads(config_file.read_text(encoding="utf-8"))
+        values = read_json(config_file)
+        if not isinstance(values, dict):
+            raise ForeframeError(
+                f"{config_file}: is not the configuration of a model. Restore it from a copy."
+            )
         model = cls(from_dict(ModelConfig, values, str(config_file)))
         load_into(model, read_tensors(weights_file)[0], weights_file)
         model._loaded_from = weights_file
         return model.to(map_location).eval()
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        # Sealed, as all weights that foreframe writes; the mixin writes the configuration.
+        write_tensors(save_directory / BEST, self.state_dict())
 
 
 class SVGVideoCVAE(VideoCVAE, CVAE, library_name="foreframe", tags=TAGS):

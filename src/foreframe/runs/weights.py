@@ -1,53 +1,76 @@
 """Tensors in safetensors files: written whole, located, and read with a clear message."""
 
+import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from foreframe.errors import ForeframeError
+from foreframe.runs.remedy import remedy
+from foreframe.runs.sealed import Unsound, read_sealed, seal
 from foreframe.system.files import whole_file
+
+_LOG = logging.getLogger(__name__)
+
+
+@cache
+def _log_once(text: str) -> None:
+    _LOG.info(text)
 
 
 def write_tensors(
     path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write named tensors (from any device) and string metadata, whole or not at all."""
+    """Write named tensors (from any device) and string metadata, sealed, whole or not at all."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    sealed = seal(plain, metadata or {})
     with whole_file(path) as aside:
         # The library makes files that only their owner can read: keep the usual permissions.
         aside.touch()
         mode = aside.stat().st_mode
         try:
-            save_file(plain, aside, dict(metadata or {}))
+            save_file(plain, aside, sealed)
             aside.chmod(mode)
         except SafetensorError as error:  # its way of saying that the disk is full
             raise OSError(str(error)) from error
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_tensors(
+    path: Path, tell: Callable[[str], None] = _log_once
+) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read all tensors, on the CPU, and the metadata of a safetensors file.
 
+    They are compared with the file's checksum before anything is used.
+
+    Args:
+        path: the file.
+        tell: called with a line if the file has no checksum, as those of version 0.1 and those of
+            other programs; by default it is logged, once a file.
+
     Raises:
-        ForeframeError: the file is missing, truncated or not a safetensors file.
+        ForeframeError: the file is missing, truncated, damaged or not a safetensors file; names
+            the run's sound checkpoint, if there is one.
     """
     if not path.is_file():
         raise ForeframeError(f"{path}: there is no such file. Is this the folder of a run?")
     try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return tensors, file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise ForeframeError(
-            f"{path}: cannot be read as safetensors, it is truncated or damaged ({error}). "
-            "Restore it from a copy, or use the run's other checkpoint."
-        ) from error
+        contents = read_sealed(path)
+    except Unsound as error:
+        raise ForeframeError(f"{path}: {error}. {remedy(path)}") from error
+    if not contents.sealed:
+        tell(
+            f"{path}: has no checksum (an earlier version or another program wrote it), so "
+            "damage would not be noticed."
+        )
+    return contents.tensors, contents.metadata
 
 
 def load_into(module: nn.Module, tensors: Mapping[str, Tensor], where: Path) -> None:

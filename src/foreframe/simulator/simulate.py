@@ -9,6 +9,7 @@ from typing import Any
 from foreframe.config.plain import differences
 from foreframe.data.lab import SPLITS, write_sequence
 from foreframe.errors import ForeframeError, at_least
+from foreframe.system.asides import sweep
 from foreframe.system.files import write_json
 from foreframe.system.workers import Execution, do_jobs
 
@@ -206,6 +207,7 @@ def simulate(
     options.check()
     at_least(1, workers=execution.workers)
     description = _check_out(out, _describe(options))
+    sweep(out, deep=True)
     write_json(out / DESCRIPTION, description)
     folders = {
         (split, number): _sequence_folder(out, split, number)

@@ -3,18 +3,13 @@
 import json
 import os
 import shutil
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from foreframe.errors import ForeframeError
-
-
-def _aside(path: Path) -> Path:
-    # The same folder as the target, so that the rename never crosses a file system.
-    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+from foreframe.system.asides import aside as name_aside
 
 
 def _cannot_write(path: Path, error: OSError) -> ForeframeError:
@@ -39,18 +34,29 @@ def _parents(path: Path) -> Iterator[None]:
         raise
 
 
+def _keep_names(folder: Path) -> None:
+    """Have the names in ``folder`` written to the disk, where the system can: also the new one."""
+    # The file is in its place already: after a power cut there is the old one or the new one.
+    with suppress(OSError):
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; it takes its place only if the block succeeds.
 
-    The name keeps the suffix of ``path`` out of sight (``.name.<id>.part``), so give writers that
-    guess a format from the name that format explicitly.
+    The name keeps the suffix of ``path`` out of sight (``.name.<writer>.part``), so give writers
+    that guess a format from the name that format explicitly.
 
     Raises:
         ForeframeError: the file could not be written (no space, no permission).
     """
     path = Path(path)
-    aside = _aside(path)
+    aside = name_aside(path)
     try:
         with _parents(path):
             try:
@@ -59,6 +65,7 @@ def whole_file(path: Path) -> Iterator[Path]:
                 with open(aside, "rb") as written:
                     os.fsync(written.fileno())
                 os.replace(aside, path)
+                _keep_names(path.parent)
             finally:
                 with suppress(OSError):
                     aside.unlink()
@@ -74,7 +81,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
         ForeframeError: the folder could not be written, or ``path`` exists and is not empty.
     """
     path = Path(path)
-    aside = _aside(path)
+    aside = name_aside(path)
     try:
         _refuse_taken(path)
         with _parents(path):
@@ -121,7 +128,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ForeframeError(f"{path}: no such file. Is this the folder of a run?") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ForeframeError(
             f"{path}: cannot be read as JSON ({error}). Restore it from a copy."
         ) from error

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from foreframe.training.checkpoint import Progress
+    from foreframe.training.progress import Progress
 
 _COPY = 1.0
 """Seconds within which a second signal is a launcher's copy of the first."""

@@ -31,10 +31,10 @@ from foreframe.system.files import write_json
 from foreframe.system.places import Place
 from foreframe.training import checkpoint, health
 from foreframe.training.average import moving_average
-from foreframe.training.checkpoint import Progress
 from foreframe.training.listener import Interrupted, Listener, interrupts
 from foreframe.training.options import TrainOptions
 from foreframe.training.processes import Processes
+from foreframe.training.progress import Progress
 from foreframe.training.rows import Totals, latent_columns, log_row, means
 from foreframe.training.splits import check_share, fitted, open_splits
 from foreframe.training.threads import use_threads
@@ -95,6 +95,7 @@ class Training:
         self.splits = self.processes.first_before_others(
             lambda: open_splits(config, data, self.listener)
         )
+        self.processes.on_first(self._require_sound)
         self.config = fitted(config, self.splits)
         self.data, self.out = data, out
         torch.manual_seed(config.train.seed)
@@ -124,6 +125,12 @@ class Training:
         self.average = moving_average(self.model, config.train.ema) if config.train.ema else None
         self.validation = Validation(self.splits["validate"], config.train, self.device)
         self.progress = Progress()
+        self.settings: str | None = None
+        """What run.json says, for the checkpoints; ``start`` writes it."""
+
+    def _require_sound(self) -> None:
+        for store in self.splits.values():
+            store.require_sound()
 
     def _averaging_gradients(self) -> nn.Module:
         """The model as it is trained: with several processes, their gradients are averaged."""
@@ -317,7 +324,9 @@ class Training:
         # The loss may still be finite while the step it led to has ruined the weights.
         if not health.weights_finite(self.model):
             raise self._diverged()
-        checkpoint.save_last(self.out, self.model, self.optimizer, self.progress, self.average)
+        checkpoint.save_last(
+            self.out, self.model, self.optimizer, self.progress, self.average, self.settings
+        )
 
     def _warn(self) -> None:
         history, epochs = self.progress.history, self.config.train.epochs

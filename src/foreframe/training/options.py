@@ -24,6 +24,9 @@ class TrainOptions(Compute):
 
     resume: bool = False
     """Go on with the run in --out, exactly as if it had never stopped; its saved settings count."""
+    data_changed: bool = False
+    """With --resume: go on although the data are no longer those that the run was trained on. The
+    change is noted in run.json; otherwise other data are refused."""
     init_from: Path | None = None
     """A run whose weights this one starts from (fine-tuning). Layers that are wider or narrower
     here, because the data have more or fewer numbers in actions or positions, begin anew."""
@@ -37,6 +40,11 @@ class TrainOptions(Compute):
             ForeframeError: names the option.
         """
         at_least(1, threads=self.threads)
+        if self.data_changed and not self.resume:
+            raise ForeframeError(
+                "--data-changed: a new run takes the data that it is given. Give it with --resume, "
+                "or leave it out."
+            )
         if self.resume and self.init_from is not None:
             raise ForeframeError(
                 "--init-from: a resumed run goes on from its own weights. Leave out --resume or "

@@ -11,8 +11,8 @@ from torch.utils.tensorboard import SummaryWriter
 from foreframe.config.schedules import learning_rate, teacher_forcing_ratio
 from foreframe.config.training import TrainConfig, latent_weight
 from foreframe.model.latent import LatentNumbers
-from foreframe.training.checkpoint import Progress
 from foreframe.training.processes import Processes
+from foreframe.training.progress import Progress
 
 
 class Totals:

@@ -11,15 +11,17 @@ from foreframe.errors import ForeframeError
 from foreframe.runs.folder import FROM_DATA, LAST, RUN_CONFIG
 from foreframe.runs.hub import load_model
 from foreframe.runs.kinematics import fit_kinematics
-from foreframe.runs.training_data import KEY, TrainingData
+from foreframe.system.asides import sweep
 from foreframe.system.device import choose_device
 from foreframe.system.files import write_json
 from foreframe.system.places import Place
 from foreframe.training import checkpoint
+from foreframe.training.checkpoint import Checkpoint
 from foreframe.training.listener import Listener
 from foreframe.training.loop import Training
 from foreframe.training.options import TrainOptions
 from foreframe.training.processes import Processes
+from foreframe.training.unchanged import Unchanged, data_entries, settings_text
 
 
 def start(
@@ -48,15 +50,9 @@ def start(
     processes = Processes(choose_device(options.device))
     # The others would find what the first has begun.
     processes.on_first(lambda: _check_folder(out, options.resume))
-    training = Training(config, data, out, options, listener=listener)
     if options.resume:
-        # Each reads the checkpoint, but whether there is one, the first says.
-        if processes.on_first((out / LAST).exists):
-            with processes.agreed():
-                training.progress = checkpoint.load_last(
-                    out, training.model, training.optimizer, training.average
-                )
-        return training
+        return _resumed(config, data, out, options, listener, processes)
+    training = Training(config, data, out, options, listener=listener)
     init_from = options.init_from
     if init_from is not None:
         with processes.agreed():
@@ -67,8 +63,7 @@ def start(
             out / RUN_CONFIG,
             {
                 **to_dict(training.config),
-                "data": str(data),
-                KEY: TrainingData.of(data, training.splits["train"]).to_json(),
+                **data_entries(data, training.splits),
                 "init_from": None if init_from is None else str(init_from),
                 "foreframe": foreframe.__version__,
                 "torch": torch.__version__,
@@ -76,6 +71,7 @@ def start(
         )
 
     processes.on_first(write_config)
+    training.settings = processes.on_first(lambda: settings_text(out))
     if training.config.model.things and training.splits["train"].track_dim is None:
         training.listener.message(
             f"{data}: has no tracks, so nothing teaches the model where things are, and it will "
@@ -83,6 +79,39 @@ def start(
         )
     if training.config.model.uses_positions:
         processes.on_first(lambda: _keep_kinematics(training, out))
+    return training
+
+
+def _resumed(
+    config: RunConfig,
+    data: Place,
+    out: Path,
+    options: TrainOptions,
+    listener: Listener | None,
+    processes: Processes,
+) -> Training:
+    """The run in ``out`` as its last checkpoint has it, if settings and data are still its own.
+
+    Raises:
+        ForeframeError: the checkpoint is damaged; or the settings or the data were changed.
+    """
+    tell = (listener if listener and processes.first else Listener()).message
+    unchanged = Unchanged(out, options.data_changed, tell)
+    saved: Checkpoint | None = None
+    # Each reads the checkpoint, but whether there is one, the first says.
+    if processes.on_first((out / LAST).exists):
+        with processes.agreed():
+            saved = Checkpoint.read(out, tell)
+            unchanged.settings(saved.settings)
+    training = Training(config, data, out, options, listener=listener)
+    if saved is not None:
+        with processes.agreed():
+            training.progress = saved.restore(
+                training.model, training.optimizer, training.average, training.config.train
+            )
+    processes.on_first(lambda: unchanged.data(data, training.splits, training.progress))
+    processes.on_first(lambda: checkpoint.mend_best(out, training.judged, training.progress, tell))
+    training.settings = processes.on_first(lambda: settings_text(out))
     return training
 
 
@@ -95,6 +124,7 @@ def _keep_kinematics(training: Training, out: Path) -> None:
 
 
 def _check_folder(out: Path, resume: bool) -> None:
+    """Refuse a folder that is not what was meant; sweep what a killed process left in a run's."""
     there = (out / RUN_CONFIG).exists()
     if there and not resume:
         raise ForeframeError(
@@ -110,6 +140,8 @@ def _check_folder(out: Path, resume: bool) -> None:
         raise ForeframeError(
             f"{out}: no run is there to resume. Train one first, without --resume."
         )
+    if resume:
+        sweep(out, deep=True)
 
 
 def _take_weights(training: Training, run: Path) -> None:

@@ -4,6 +4,7 @@ A small store, or a shard of a large one, is of format 1; a large store is of fo
 the metadata of its shards, so that opening it reads one file.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,33 @@ FORMAT_SHARDS = 2
 
 ROWS = ("actions", "positions")
 """The tables of a recording that a model may be told; they have statistics."""
+
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def _whole(value: Any, least: int) -> int:
+    """A whole number of at least ``least``.
+
+    Raises:
+        TypeError, ValueError: it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{value!r} is no whole number")
+    if not least <= value < 1 << 40:
+        raise ValueError(f"{value} is out of range")
+    return value
+
+
+def _name(text: str) -> str:
+    """The name of a folder in this one.
+
+    Raises:
+        TypeError, ValueError: it leads elsewhere.
+    """
+    if text in ("", ".", "..") or "/" in text or "\\" in text or "\0" in text:
+        raise ValueError(f"{text!r} is no name of a shard")
+    return text
 
 
 @dataclass(frozen=True)
@@ -44,8 +72,15 @@ class Shard:
         Raises:
             KeyError, TypeError, ValueError, AttributeError: these are no metadata of a shard.
         """
-        lengths = tuple(int(length) for length in values["lengths"])
-        return cls(folder, lengths, tuple(values["names"]), values.get("sha256", {}))
+        lengths = tuple(_whole(length, 1) for length in values["lengths"])
+        names, sums = tuple(values["names"]), values.get("sha256", {})
+        if not all(isinstance(name, str) for name in names):
+            raise TypeError("a name is no text")
+        if not all(
+            _SHA256.fullmatch(text) and part in ("frames", *TABLES) for part, text in sums.items()
+        ):
+            raise ValueError("a checksum is none")
+        return cls(folder, lengths, names, dict(sums))
 
     def to_json(self) -> dict[str, Any]:
         """Lengths, names and checksums as plain values."""
@@ -82,7 +117,7 @@ class Meta:
         Raises:
             KeyError, TypeError, ValueError, AttributeError: these are no metadata of a store.
         """
-        height, width = (int(edge) for edge in values["size"])
+        height, width = (_whole(edge, 1) for edge in values["size"])
         told = values["widths"]
         # Stores of old know nothing of tracks, and stores without any say nothing of them.
         widths = {part: told[part] if part in ROWS else told.get(part) for part in TABLES}
@@ -90,7 +125,8 @@ class Meta:
             shards: tuple[Shard, ...] = (Shard.from_json(values, folder),)
         else:
             shards = tuple(
-                Shard.from_json(shard, folder / shard["folder"]) for shard in values["shards"]
+                Shard.from_json(shard, folder / _name(shard["folder"]))
+                for shard in values["shards"]
             )
         names = sum(len(shard.names) for shard in shards)
         lengths = sum(len(shard.lengths) for shard in shards)
@@ -98,7 +134,10 @@ class Meta:
             raise ValueError(f"{names} names, {lengths} lengths")
         return cls(
             (height, width),
-            {part: None if number is None else int(number) for part, number in widths.items()},
+            {
+                part: None if number is None else _whole(number, 0)
+                for part, number in widths.items()
+            },
             shards,
             {
                 part: None if numbers is None else Statistics.from_json(numbers)

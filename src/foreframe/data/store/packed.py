@@ -19,6 +19,7 @@ from foreframe.data.store.shard_cache import user_cache
 from foreframe.data.store.store import Store
 from foreframe.data.store.writer import write_store
 from foreframe.errors import ForeframeError
+from foreframe.system.asides import sweep
 from foreframe.system.workers import in_threads
 
 CACHE = ".foreframe"
@@ -81,6 +82,7 @@ def _remove_outdated(parent: Path, split: str, fingerprint: str) -> None:
     for copy in parent.glob(f"{split}-*x*-*"):
         if not copy.name.endswith(f"-{fingerprint}"):
             shutil.rmtree(copy, ignore_errors=True)
+    sweep(parent)
     for part in parent.glob(f".{split}-*x*-*.part"):
         if _last_write(part) < time.time() - _ABANDONED:
             shutil.rmtree(part, ignore_errors=True)

@@ -1,0 +1,79 @@
+"""The seal of a weights file: a checksum of all that it holds, written in the same file.
+
+The metadata of a safetensors file that foreframe writes say which version wrote it, and have a
+SHA-256 over the tensors (names, types, shapes and bytes, in the order of their names) and over the
+other metadata, such as the progress of a training. It tells damage, not malice: whoever can write
+the file can also seal it.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+import foreframe
+
+WRITER, SUM = "foreframe", "sha256"
+"""Names of the entries; either of them says that the file is sealed."""
+
+
+class Unsound(Exception):
+    """The file is no safetensors file, or not what was written; says in words what is wrong."""
+
+
+class Contents(NamedTuple):
+    """What a safetensors file holds."""
+
+    tensors: dict[str, Tensor]
+    """By name, on the CPU."""
+    metadata: dict[str, str]
+    """Without the entries of the seal."""
+    sealed: bool
+    """Whether it was compared with its checksum; False: it has none."""
+
+
+def digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """SHA-256 over names, types, shapes and bytes of tensors on the CPU, and over metadata."""
+    sha = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        sha.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode() + b"\n")
+        sha.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    sha.update(json.dumps(sorted(metadata.items())).encode())
+    return sha.hexdigest()
+
+
+def seal(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> dict[str, str]:
+    """``metadata`` with the seal."""
+    said = {**metadata, WRITER: foreframe.__version__}
+    return {**said, SUM: digest(tensors, said)}
+
+
+def read_sealed(path: Path) -> Contents:
+    """Read a safetensors file whole, and compare it with its checksum if it has one.
+
+    Raises:
+        Unsound: it is truncated, damaged or no safetensors file.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            metadata = dict(file.metadata() or {})
+    # The library's own words for damage are many, some of them meant for programmers.
+    except (SafetensorError, OSError, RuntimeError, LookupError, TypeError, ValueError) as error:
+        raise Unsound(
+            f"cannot be read as safetensors, it is truncated or damaged ({error})"
+        ) from error
+    sealed = WRITER in metadata or SUM in metadata
+    expected = metadata.pop(SUM, None)
+    if sealed and digest(tensors, metadata) != expected:
+        raise Unsound(
+            "it is damaged: what it holds is not what was written (its SHA-256 is another one)"
+        )
+    metadata.pop(WRITER, None)
+    return Contents(tensors, metadata, sealed)
