@@ -17,6 +17,9 @@ Container = Literal["mov", "matroska", "avi", "gif"]
 Picture = Literal["PNG", "JPEG", "GIF", "WEBP"]
 """Names of Pillow's formats."""
 
+PICTURES = ("PNG", "JPEG", "GIF", "WEBP", "BMP")
+"""Formats that Pillow may open; of the others, some start programs or read further files."""
+
 VIDEOS = "MP4, MOV, Matroska, WebM, AVI or GIF"
 
 HEAD_BYTES = 16

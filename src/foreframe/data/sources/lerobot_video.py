@@ -41,11 +41,7 @@ def frame_times(path: Place) -> np.ndarray:
                     break  # it is cut; what comes before is good
                 if not packet.size:
                     continue  # tells a decoder that there are no more
-                if packet.pts is None or not base:
-                    raise UnusableError(f"{path.name} does not say when its frames are")
-                if packet.is_discard:
-                    # Are these the rows' first ones, or none of theirs? Nothing tells it.
-                    raise UnusableError(f"{path.name} has frames that its edit list hides")
+                _check_time(packet, base, path.name)
                 stamps.append(packet.pts)
     except NoVideoError as error:
         raise UnusableError(str(error).rstrip(".")) from error
@@ -53,6 +49,14 @@ def frame_times(path: Place) -> np.ndarray:
         if not stamps:
             raise UnusableError(f"{path.name} cannot be read as a video ({error})") from error
     return np.sort(np.array(stamps, np.float64)) * base
+
+
+def _check_time(packet: Any, base: float, name: str) -> None:
+    if packet.pts is None or not base:
+        raise UnusableError(f"{name} does not say when its frames are")
+    if packet.is_discard:
+        # Are these the rows' first ones, or none of theirs? Nothing tells it.
+        raise UnusableError(f"{name} has frames that its edit list hides")
 
 
 def frames_at(
