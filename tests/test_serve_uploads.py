@@ -11,7 +11,7 @@ import time
 import av
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import GifImagePlugin, Image
 
 from foreframe.data.container import container_of, open_video
 from foreframe.data.recording import Recording
@@ -198,15 +198,14 @@ def test_a_mov_whose_pictures_lie_in_another_file_is_not_followed(aside, tmp_pat
 
 def test_nothing_beside_the_file_is_opened(monkeypatch):
     """Whatever a demuxer would follow: FFmpeg has no protocol to open it with."""
-    opened = []
-    real = av.open
+    content, opened, real = video(), [], av.open
 
     def watched(file, mode, **more):
         opened.append(more)
         return real(file, mode, **more)
 
     monkeypatch.setattr(av, "open", watched)
-    with open_video(io.BytesIO(video()), "x"):
+    with open_video(io.BytesIO(content), "x"):
         pass
     (more,) = opened
     assert more["format"] == "mov"
@@ -235,25 +234,26 @@ def test_a_gif_of_too_many_pixels_is_refused_while_it_is_read(aside):
 
 
 def test_frames_are_counted_while_they_are_read(monkeypatch):
-    decoded = []
-    convert = Image.Image.convert
+    content, read, load = flat("GIF", 8, 200), [], GifImagePlugin.GifImageFile.load
     monkeypatch.setattr(
-        Image.Image, "convert", lambda image, mode: decoded.append(mode) or convert(image, mode)
+        GifImagePlugin.GifImageFile,
+        "load",
+        lambda image: read.append(image.tell()) or load(image),
     )
     limits = Limits(upload_frames=5)
     with pytest.raises(Refusal, match="more than 5 frames"):
-        decoding.decode([("x.gif", flat("GIF", 8, 200))], None, None, size=64, limits=limits)
-    assert len(decoded) <= 6
+        decoding.decode([("x.gif", content)], None, None, size=64, limits=limits)
+    assert max(read) <= 5
 
 
-@pytest.mark.parametrize("kind", ["PNG", "GIF", "WEBP"])
+@pytest.mark.parametrize("kind", ["PNG", "GIF"])
 def test_a_bomb_is_refused_by_its_header(aside, kind):
     large = Image.fromarray(np.zeros((12_000, 12_000), np.uint8))
     file = io.BytesIO()
     large.save(file, kind)
     refusal = refused(aside, [("x", file.getvalue())])
     assert refusal.status in (413, 422)
-    assert "pixels" in refusal.reason or "MB" in refusal.reason
+    assert "pixels" in refusal.reason
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""ASGI middleware: what is no step waits for its turn in a lane before any of its body is read."""
+"""ASGI middleware: a request waits for its turn in a lane before any of its body is read."""
 
 import re
 
@@ -16,17 +16,21 @@ _PICTURES = re.compile(
 )
 _EXPORT = re.compile(r"/api/sessions/[^/]+/export")
 _AT_A_TIME = 2
-_PICTURES_WAITING = 8
-"""Times as many pictures of one client may wait: a page asks for all that it shows at once."""
+_QUICK_AT_A_TIME = 8
+_QUICK_WAITING = 8
+"""Times as many quick requests of one client may wait: a page asks for much at once."""
+_NEVER_WAIT = ("/healthz",)
 
 
 class Lanes:
-    """The lanes of one service.
+    """The lanes of one service; in each, one request of each client is answered at a time.
 
     Attributes:
         uploads: for recordings that are brought.
         imagining: for predictions and exports.
+        beginning: for sessions that begin.
         pictures: for recordings that are shown.
+        quick: for all else.
 
     Args:
         limits: on what may wait.
@@ -34,22 +38,28 @@ class Lanes:
 
     def __init__(self, limits: Limits) -> None:
         own, most = limits.waiting_per_client, limits.waiting_max
+        many, most_of_many = _QUICK_WAITING * own, _QUICK_WAITING * most
         self.uploads = Lane(_AT_A_TIME, own, most)
         self.imagining = Lane(_AT_A_TIME, own, most)
-        self.pictures = Lane(_AT_A_TIME, _PICTURES_WAITING * own, _PICTURES_WAITING * most)
+        self.beginning = Lane(_AT_A_TIME, many, most_of_many)
+        self.pictures = Lane(_AT_A_TIME, many, most_of_many)
+        self.quick = Lane(_QUICK_AT_A_TIME, many, most_of_many)
 
-    def of(self, scope: Scope) -> Lane | None:
-        """The lane of a request; None for what is served at once."""
-        path, method = scope["path"], scope["method"]
-        if method == "POST":
-            return {"/api/uploads": self.uploads, "/api/predict": self.imagining}.get(path)
-        if _EXPORT.fullmatch(path):
+    def of(self, path: str) -> Lane | None:
+        """The lane of the requests of a path; None for those that never wait."""
+        if path in _NEVER_WAIT:
+            return None
+        if path == "/api/uploads":
+            return self.uploads
+        if path == "/api/predict" or _EXPORT.fullmatch(path):
             return self.imagining
-        return self.pictures if _PICTURES.fullmatch(path) else None
+        if path == "/api/sessions":
+            return self.beginning
+        return self.pictures if _PICTURES.fullmatch(path) else self.quick
 
     def close(self) -> None:
         """Refuse all that waits and all that comes."""
-        for lane in (self.uploads, self.imagining, self.pictures):
+        for lane in (self.uploads, self.imagining, self.beginning, self.pictures, self.quick):
             lane.close()
 
 
@@ -66,7 +76,7 @@ class InLanes:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
-        lane = self.lanes.of(scope) if scope["type"] == "http" else None
+        lane = self.lanes.of(scope["path"]) if scope["type"] == "http" else None
         if lane is None:
             await self.app(scope, receive, send)
             return

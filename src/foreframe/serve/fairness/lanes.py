@@ -81,6 +81,8 @@ class Lane:
     def _leave(self, client: str) -> None:
         self._free += 1
         self._served.discard(client)
+        if client in self._waiting:
+            self._waiting.move_to_end(client)  # it has had its turn
         self._serve()
 
     def _give_up(self, client: str, place: asyncio.Future[None]) -> None:
