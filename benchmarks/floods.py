@@ -120,18 +120,26 @@ def interrupted(
 def measure(
     address: str, service: subprocess.Popen, given: argparse.Namespace
 ) -> list[tuple[str, float, float, float]]:
-    """Name, seconds until a session has begun, p95 in ms and memory in MB: quiet, then floods."""
+    """Name, seconds until a session has begun, p95 in ms and memory in MB: quiet, then floods.
+
+    Each is the median of some rounds, in which all have their turn.
+    """
     run = json.loads(get(address, "/api/runs"))[0]
     asyncio.run(honest(address, run, 2.0, service))  # warms up
-    rows = []
-    for flood in ["", *(given.only or FLOODS)]:
-        if flood:
-            rows.append((flood, *under(flood, address, run, service, given)))
-        else:
-            rows.append(("quiet", *asyncio.run(honest(address, run, given.seconds, service))))
-        print("{}: begins in {:.2f} s, p95 {:.1f} ms, {:.0f} MB".format(*rows[-1]), flush=True)
+    rounds: dict[str, list[tuple[float, float, float]]] = {}
+    for _ in range(given.rounds):
+        for flood in ["quiet", *(given.only or FLOODS)]:
+            if flood == "quiet":
+                seen = asyncio.run(honest(address, run, given.seconds, service))
+            else:
+                seen = under(flood, address, run, service, given)
+            print(
+                "{}: begins in {:.2f} s, p95 {:.1f} ms, {:.0f} MB".format(flood, *seen), flush=True
+            )
+            rounds.setdefault(flood, []).append(seen)
     took = interrupted(address, run, service, given)
     print(f"Ctrl-C: ends within {took:.1f} s", flush=True)
+    rows = [(flood, *np.median(seen, 0).tolist()) for flood, seen in rounds.items()]
     return [*rows, ("Ctrl-C", took, float("nan"), float("nan"))]
 
 
@@ -140,6 +148,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path)
     parser.add_argument("--data")
     parser.add_argument("--seconds", type=float, default=10.0, help="of each flood")
+    parser.add_argument("--rounds", type=int, default=3, help="whose median counts")
     parser.add_argument("--only", nargs="*", choices=list(FLOODS))
     parser.add_argument("--one-address", action="store_true")
     given = parser.parse_args()
