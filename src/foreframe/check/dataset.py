@@ -16,6 +16,7 @@ from foreframe.check.numbers import compare_columns
 from foreframe.check.repeats import repeats_across, repeats_within
 from foreframe.check.scan import Scan, scan_split
 from foreframe.config.model import IMAGE_SIZES, NetName, nets_for
+from foreframe.data.container import PICTURES
 from foreframe.data.lab import SPLITS, list_sequences
 from foreframe.data.store.meta import META, ROWS
 from foreframe.data.store.opened import open_split
@@ -178,7 +179,8 @@ def _size_of_folders(root: Place) -> int:
             return IMAGE_SIZES[0]
         else:
             split = next(split for split in SPLITS if (root / split).exists())
-            with Image.open(list_sequences(root, split)[0] / "0.png") as picture:
+            first = list_sequences(root, split)[0] / "0.png"
+            with Image.open(first, formats=PICTURES) as picture:
                 height, width = picture.height, picture.width
     except (ForeframeError, OSError, ValueError, TypeError, Image.DecompressionBombError):
         return IMAGE_SIZES[0]  # opening the split will say what is wrong with it

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from PIL import Image
 
+from foreframe.data.container import PICTURES
 from foreframe.data.recording import Recording, finite
 from foreframe.errors import ForeframeError
 from foreframe.system.files import whole_folder
@@ -124,7 +125,7 @@ def _frame_files(folder: Path) -> list[Path]:
 
 def _read_frame(path: Path) -> np.ndarray:
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=PICTURES) as image:
             # Pillow would clip such values to 255, a depth image to white.
             deep = image.mode.startswith(("I", "F"))
             if not deep:

@@ -5,6 +5,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from foreframe.data.container import open_video
 from foreframe.errors import ForeframeError
 
 
@@ -39,12 +40,12 @@ def decode(
         max_pixels: most pixels of a frame; a larger one is refused before anything is decoded.
 
     Raises:
-        ForeframeError: no video, its frames are too large, or one is damaged or missing; those
-            before it are good.
+        ForeframeError: no video of a kind that is read, its frames are too large, or one is damaged
+            or missing; those before it are good.
     """
     av = import_av()
     try:
-        with av.open(file, "r") as container:
+        with open_video(file, name) as container:
             stream = _video_stream(container, name, max_pixels)
             promised, seen = stream.frames, 0
             if start > 0 and stream.time_base:

@@ -13,6 +13,8 @@ from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
 import foreframe
+from foreframe.serve.fairness.answers import RETRY_SECONDS
+from foreframe.serve.fairness.aside import InLanes
 from foreframe.serve.gauges import Gauges
 from foreframe.serve.guard import Guard
 from foreframe.serve.options import ServeOptions
@@ -43,7 +45,7 @@ def make_app(runs: Mapping[str, Served], options: ServeOptions | None = None) ->
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
-            await asyncio.to_thread(service.engine.close)
+            await service.end()
 
     app = FastAPI(
         title="foreframe",
@@ -60,7 +62,17 @@ def make_app(runs: Mapping[str, Served], options: ServeOptions | None = None) ->
         app.include_router(routes.router(service))
     page = str(files("foreframe.serve") / "page")
     app.mount("/", StaticFiles(directory=page, html=True), "page")
-    app.add_middleware(Guard, limits=options.limits, token=options.token, hosts=options.hosts)
+    app.add_middleware(InLanes, lanes=service.lanes)
+    app.add_middleware(
+        Guard,
+        limits=options.limits,
+        rates=service.rates,
+        doors=service.doors,
+        bodies=service.bodies,
+        token=options.token,
+        hosts=options.hosts,
+    )
+    app.state.service = service
     return app
 
 
@@ -79,7 +91,10 @@ def _answer_errors(app: FastAPI, gauges: Gauges) -> None:
 
     @app.exception_handler(Refusal)
     async def refused(request: Request, error: Refusal) -> Response:
-        return answer(error.status, error.reason, **({"gone": True} if error.gone else {}))
+        response = answer(error.status, error.reason, **({"gone": True} if error.gone else {}))
+        if error.status in (429, 503):
+            response.headers["retry-after"] = str(RETRY_SECONDS)
+        return response
 
     @app.exception_handler(RequestValidationError)
     async def senseless(request: Request, error: RequestValidationError) -> Response:

@@ -34,6 +34,11 @@ class Weights:
     def __init__(self, model: VideoCVAE, recordings: Callable[[], Store | None]) -> None:
         self.model, self._recordings = model, recordings
 
+    @property
+    def known_directions(self) -> "Directions | None":
+        """The directions, if they have been computed already; never waits."""
+        return vars(self).get("directions")
+
     @cached_property
     def directions(self) -> "Directions | None":
         """The principal directions of the latent; computed once, only in the engine's thread."""

@@ -4,7 +4,6 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -14,9 +13,12 @@ from torch import Tensor
 
 from foreframe.model.imagination import Imagination
 from foreframe.runs.hub import VideoCVAE
+from foreframe.serve.fairness.turns import FullError, Turns
+from foreframe.serve.refusal import ENDING, Refusal
 
-AT_ONCE = 64
-"""Futures that are stepped in one go."""
+AT_ONCE = {"cpu": 16}
+"""Futures that are stepped in one go; more would keep the next client waiting for long."""
+_AT_ONCE_ELSEWHERE = 64
 
 
 @dataclass
@@ -61,51 +63,76 @@ class Call:
 class Engine:
     """Takes a step at once when idle; steps that arrive while it is busy become one batch.
 
-    PyTorch uses all cores for one step; two threads would only get into each other's way.
+    PyTorch uses all cores for one step; two threads would only get into each other's way. Clients
+    take turns (see ``Turns``), and a batch is no larger than that the next client soon has its own.
 
     Args:
         taken: called with the number of futures in each batch.
+        waiting: pieces of work of one client that may wait.
     """
 
-    def __init__(self, taken: Callable[[int], None] = lambda futures: None) -> None:
-        self._waiting: SimpleQueue[Step | Call | None] = SimpleQueue()
+    def __init__(
+        self, taken: Callable[[int], None] = lambda futures: None, waiting: int = 256
+    ) -> None:
+        self._waiting: Turns[Step | Call] = Turns(waiting)
         self._taken = taken
         self._thread = threading.Thread(target=self._work, name="foreframe-engine", daemon=True)
         self._thread.start()
 
-    def step(self, step: Step) -> "Future[tuple[np.ndarray, Imagination]]":
-        """Queue a step; the result is its ``done``."""
-        self._waiting.put(step)
+    def step(
+        self, step: Step, client: str = "", *, aside: bool = False
+    ) -> "Future[tuple[np.ndarray, Imagination]]":
+        """Queue a step of a client; the result is its ``done``.
+
+        Args:
+            step: that is wanted.
+            client: that wants it.
+            aside: whether it belongs to a prediction or an export, and nobody is steering.
+
+        Raises:
+            Refusal: the client has too much waiting, or the engine has been closed.
+        """
+        self._put(client, step, aside)
         return step.done
 
-    def call(self, work: Callable[[], Any]) -> "Future[Any]":
-        """Queue any other work for the engine's thread, between two batches."""
+    def call(self, work: Callable[[], Any], client: str = "") -> "Future[Any]":
+        """Queue any other work for the engine's thread, between two batches.
+
+        Raises:
+            Refusal: see ``step``.
+        """
         call = Call(work)
-        self._waiting.put(call)
+        self._put(client, call, aside=True)
         return call.done
 
+    def _put(self, client: str, wanted: Step | Call, aside: bool) -> None:
+        try:
+            self._waiting.put(client, wanted, aside=aside)
+        except FullError:
+            raise Refusal(503, "too much of yours is waiting already; try again soon.") from None
+
     def close(self) -> None:
-        """Finish what is waiting, and end."""
-        self._waiting.put(None)
-        self._thread.join(timeout=10)
+        """Refuse what is waiting, finish what is begun, and end."""
+        for wanted in self._waiting.close():
+            if wanted.done.set_running_or_notify_cancel():
+                wanted.done.set_exception(Refusal(503, ENDING))
+        self._thread.join(timeout=3)
 
     def _work(self) -> None:
-        while True:
-            waiting = [self._waiting.get()]
-            while not self._waiting.empty():
-                waiting.append(self._waiting.get())
-            kinds: dict[tuple[Any, ...], list[Step]] = {}
-            for wanted in waiting:
-                if isinstance(wanted, Step):
-                    kinds.setdefault(wanted.kind, []).append(wanted)
-                elif isinstance(wanted, Call):
-                    self._settle(wanted)
-            for steps in kinds.values():
-                together = max(1, AT_ONCE // steps[0].now.n_samples)
-                for first in range(0, len(steps), together):
-                    self._take(steps[first : first + together])
-            if None in waiting:
-                return
+        while (wanted := self._waiting.next()) is not None:
+            if isinstance(wanted, Call):
+                self._settle(wanted)
+            else:
+                self._take([wanted, *self._like(wanted)])
+
+    def _like(self, first: Step) -> list[Step]:
+        """Steps that wait, too, and that can be joined with the first."""
+        kind = first.kind
+        steps = self._waiting.more(
+            lambda other: isinstance(other, Step) and other.kind == kind,
+            max(1, _at_once(first) // first.now.n_samples) - 1,
+        )
+        return [step for step in steps if isinstance(step, Step)]
 
     def _settle(self, call: Call) -> None:
         if not call.done.set_running_or_notify_cancel():
@@ -144,3 +171,7 @@ class Engine:
 def _stack(rows: list[Tensor | None]) -> Tensor | None:
     present = [row for row in rows if row is not None]
     return torch.stack(present) if present else None
+
+
+def _at_once(step: Step) -> int:
+    return AT_ONCE.get(step.now.x.device.type, _AT_ONCE_ELSEWHERE)

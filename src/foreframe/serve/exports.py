@@ -1,31 +1,44 @@
-"""What was imagined as files: GIF, MP4, or a dataset in the lab's layout."""
+"""What was imagined as a file: imagined again, then written by a process aside."""
 
 import asyncio
-import io
 import tempfile
-import zipfile
 from dataclasses import replace
-from fractions import Fraction
-from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any
 
 import numpy as np
 from jaxtyping import UInt8
 
-from foreframe.data.exports.lab import SHARD
-from foreframe.data.lab import write_sequence
-from foreframe.data.video_file import import_av
-from foreframe.errors import ForeframeError
+from foreframe.serve.aside import wire
+from foreframe.serve.aside.exporting import Format
+from foreframe.serve.aside.pool import Aside
 from foreframe.serve.moments import Moment, Session
+from foreframe.serve.options import Limits
 from foreframe.serve.refusal import Refusal
 from foreframe.serve.stepping import Player
-from foreframe.visuals.frames import futures_gif
 
-Format = Literal["gif", "mp4", "lab"]
 TYPES: dict[Format, str] = {"gif": "image/gif", "mp4": "video/mp4", "lab": "application/zip"}
 NAMES: dict[Format, str] = {"gif": "imagined.gif", "mp4": "imagined.mp4", "lab": "imagined.zip"}
-_SCALE = 4
-_GAP = 2
+
+_PACKED = 2 * 2**20
+"""Bytes that a file may have beyond those of its frames."""
+_ENLARGED = 2
+"""Times that a file may be as large as its frames: they are enlarged, and packed."""
+
+
+def room(limits: Limits, count: int, steps: int, frame_bytes: int) -> None:
+    """Refuse futures that would be too large together.
+
+    Raises:
+        Refusal: they would.
+    """
+    if steps > limits.frames_max:
+        raise Refusal(413, f"{steps} frames; {limits.frames_max} are the most at a time.")
+    if count * steps * frame_bytes > limits.frames_bytes:
+        raise Refusal(
+            413,
+            f"{count} futures of {steps} frames are more than {limits.frames_megabytes:g} MB, the "
+            "most at a time. Take fewer.",
+        )
 
 
 async def replay(
@@ -39,24 +52,25 @@ async def replay(
         Refusal: no such moment, or the way there is too long.
     """
     path = session.path(number)
-    most = player.sessions.limits.frames_max
-    if len(path) - 1 > most:
-        raise Refusal(413, f"{len(path) - 1} steps; {most} are the most that are saved.")
+    given = session.given
+    steps = path[1:]
+    room(player.sessions.limits, session.samples, max(1, len(steps)), given[0].nbytes)
     now = path[0]
     if now.state is None:
-        state = await asyncio.wrap_future(player.engine.call(session.begun))
+        state = await asyncio.wrap_future(player.engine.call(session.begun, session.client))
         now = replace(now, state=state)
-    given = np.broadcast_to(session.given, (session.samples, *session.given.shape))
-    frames = [given[:, t] for t in range(given.shape[1])]
-    for moment in path[1:]:
-        now, pictures = await player.advance(
-            session, now, moment.action, moment.position, moment.latent
+    frames = np.empty((session.samples, len(given) + len(steps), *given.shape[1:]), np.uint8)
+    frames[:, : len(given)] = given
+    for t, moment in enumerate(steps, len(given)):
+        now, frames[:, t] = await player.advance(
+            session, now, moment.action, moment.position, moment.latent, aside=True
         )
-        frames.append(pictures)
-    return np.stack(frames, 1), path[1:]
+    return frames, steps
 
 
-def as_file(
+def write(
+    aside: Aside,
+    limits: Limits,
     kind: Format,
     session: Session,
     frames: UInt8[np.ndarray, "k time height width 3"],
@@ -64,68 +78,51 @@ def as_file(
 ) -> bytes:
     """The file's content; blocks while it is made.
 
+    Args:
+        aside: whose process writes it.
+        limits: on its time and memory.
+        kind: of file.
+        session: that was played.
+        frames: that are shown, the given ones first.
+        steps: that led to each frame after the given ones.
+
     Raises:
-        Refusal: a package for it is not installed.
+        Refusal: it takes too much, or a package for it is not installed.
     """
-    rate = session.served.frame_rate
-    with tempfile.TemporaryDirectory(prefix="foreframe-") as name:
-        folder = Path(name)
-        if kind == "gif":
-            futures_gif(folder / "x.gif", frames, len(session.given), fps=rate, scale=_SCALE)
-            return (folder / "x.gif").read_bytes()
-        if kind == "mp4":
-            return _mp4(frames, rate)
-        return _lab(folder, session, frames, steps)
+    arrays = {"frames": frames}
+    for part in ("actions", "positions"):
+        rows = _rows(session, steps, part)
+        if rows is not None:
+            arrays[part] = np.ascontiguousarray(rows, np.float32)
+    most = _ENLARGED * frames.nbytes + _PACKED
 
+    def send(stream: IO[bytes]) -> None:
+        for array in arrays.values():
+            stream.write(array.data.cast("B"))
 
-def _mp4(frames: np.ndarray, rate: float) -> bytes:
-    try:
-        av = import_av()
-    except ForeframeError as error:
-        raise Refusal(501, str(error)) from error
-    pictures = [_side_by_side(step) for step in frames.swapaxes(0, 1)]
-    height, width = pictures[0].shape[:2]
-    codec = next((c for c in ("libx264", "libopenh264") if c in av.codecs_available), "mpeg4")
-    file = io.BytesIO()
-    with av.open(file, "w", format="mp4") as container:
-        stream: Any = container.add_stream(codec, rate=Fraction(rate).limit_denominator(1001))
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        stream.bit_rate = 2_000_000
-        for picture in pictures:
-            for packet in stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")):
-                container.mux(packet)
-        for packet in stream.encode():
-            container.mux(packet)
-    return file.getvalue()
+    def receive(answer: dict[str, Any], stream: IO[bytes]) -> bytes:
+        size = int(answer["size"])
+        if not 0 < size <= most:
+            raise ValueError(f"a file of {size} bytes")
+        return wire.read_exactly(stream, size)
 
-
-def _side_by_side(step: UInt8[np.ndarray, "k height width 3"]) -> UInt8[np.ndarray, "h w 3"]:
-    """Enlarged, in rows of four, with even edges as codecs want them."""
-    count, height, width = step.shape[:3]
-    columns = min(4, count)
-    rows = -(-count // columns)
-    pitch_y, pitch_x = height * _SCALE + _GAP, width * _SCALE + _GAP
-    picture = np.full((rows * pitch_y - _GAP, columns * pitch_x - _GAP, 3), 255, np.uint8)
-    for k, frame in enumerate(step):
-        large = frame.repeat(_SCALE, 0).repeat(_SCALE, 1)
-        y, x = k // columns * pitch_y, k % columns * pitch_x
-        picture[y : y + len(large), x : x + large.shape[1]] = large
-    return np.pad(
-        picture, ((0, picture.shape[0] % 2), (0, picture.shape[1] % 2), (0, 0)), mode="edge"
-    )
-
-
-def _lab(folder: Path, session: Session, frames: np.ndarray, steps: list[Moment]) -> bytes:
-    """A zip of a dataset: each future is a sequence of its test split."""
-    rows = {part: _rows(session, steps, part) for part in ("actions", "positions")}
-    shard = f"imagined/test/traj_0_to_{SHARD - 1}.tfrecords"
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:  # PNGs are packed already
-        for k, future in enumerate(frames):
-            write_sequence(folder / str(k), future, rows["actions"], rows["positions"])
-            for path in sorted((folder / str(k)).iterdir()):
-                archive.write(path, f"{shard}/{k}/{path.name}")
-    return file.getvalue()
+    with tempfile.TemporaryDirectory(prefix="foreframe-") as folder:
+        content: bytes = aside.do(
+            {
+                "work": "export",
+                "format": kind,
+                "folder": folder,
+                "rate": session.served.frame_rate,
+                "n_past": len(session.given),
+                "shapes": {name: array.shape for name, array in arrays.items()},
+            },
+            send,
+            receive,
+            seconds=limits.export_seconds,
+            megabytes=limits.upload_memory_megabytes,
+            what="the file",
+        )
+    return content
 
 
 def _rows(session: Session, steps: list[Moment], part: str) -> np.ndarray | None:

@@ -2,20 +2,22 @@
 
 import asyncio
 import hmac
-import json
 import time
-from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Mapping
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from foreframe.serve.fairness.answers import Paced, UnreadError, refuse
+from foreframe.serve.fairness.clients import Rates, client_of
+from foreframe.serve.fairness.doors import Doors
 from foreframe.serve.options import Limits
 
 COOKIE = "foreframe-token"
 OPEN_PATHS = ("/healthz",)
-_CLIENTS = 4096
+_SMALL_BODY = 64 * 1024
+"""Bytes of a body that holds no frames."""
 
 HEADERS = {
     "content-security-policy": (
@@ -31,45 +33,33 @@ HEADERS = {
 }
 
 
-class Bucket:
-    """A rate that is kept on average; for a moment twice as much may come.
-
-    Args:
-        rate: takings a second.
-        clock: seconds, for tests.
-    """
-
-    def __init__(self, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self.rate, self._clock = rate, clock
-        self._left, self._at = 2 * rate, clock()
-
-    def take(self) -> bool:
-        """Whether one more is within the rate; if so, it counts."""
-        now = self._clock()
-        self._left = min(2 * self.rate, self._left + (now - self._at) * self.rate)
-        self._at = now
-        if self._left < 1:
-            return False
-        self._left -= 1
-        return True
-
-
 class Guard:
     """ASGI middleware: token, host, origin, rate, size and duration of bodies, security headers.
 
     Args:
         app: what is guarded.
-        limits: on rate, size and duration.
+        limits: on duration.
+        rates: of the clients.
+        doors: their connections.
+        bodies: bytes of a body at most, by path; others are small.
         token: that every request must bring; None lets everybody in who reaches the service.
         hosts: names under which the service may be addressed; None for any. Without a token this
             is what keeps a foreign page from reaching a local service under a name of its own.
     """
 
     def __init__(
-        self, app: ASGIApp, limits: Limits, token: str | None, hosts: frozenset[str] | None
+        self,
+        app: ASGIApp,
+        *,
+        limits: Limits,
+        rates: Rates,
+        doors: Doors,
+        bodies: Mapping[str, int],
+        token: str | None,
+        hosts: frozenset[str] | None,
     ) -> None:
         self.app, self.limits, self.token, self.hosts = app, limits, token, hosts
-        self._clients: OrderedDict[str, Bucket] = OrderedDict()
+        self.rates, self.doors, self.bodies = rates, doors, bodies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
@@ -92,7 +82,7 @@ class Guard:
             self._host_fits(headers)
             and _same_origin(headers)
             and self._has_token(headers)
-            and self._within_rate(scope)
+            and self.rates.take(client_of(scope))
         )
 
     def _host_fits(self, headers: dict[str, str]) -> bool:
@@ -119,44 +109,34 @@ class Guard:
         assert self.token is not None
         return hmac.compare_digest(value.encode(), self.token.encode())
 
-    def _within_rate(self, scope: Scope) -> bool:
-        client = (scope.get("client") or ("", 0))[0]
-        bucket = self._clients.get(client)
-        if bucket is None:
-            bucket = self._clients[client] = Bucket(self.limits.requests_per_second)
-            while len(self._clients) > _CLIENTS:
-                self._clients.popitem(last=False)
-        self._clients.move_to_end(client)
-        return bucket.take()
-
     # -- HTTP -----------------------------------------------------------------------------------
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        send = Paced(send, scope, self.doors, self.limits.answer_seconds)
         send = _with_headers(send, scope)
         headers = _headers(scope)
         if not self._host_fits(headers):
-            await _refuse(send, 421, "the service is not addressed under this name.")
+            await refuse(send, 421, "the service is not addressed under this name.")
             return
         if scope["path"] not in OPEN_PATHS:
             if self.token is not None and await self._log_in(scope, send):
                 return
             if not self._has_token(headers):
-                await _refuse(
+                await refuse(
                     send, 401, "a token is needed: open the address that foreframe serve printed."
                 )
                 return
         if scope["method"] not in ("GET", "HEAD", "OPTIONS") and not _same_origin(headers):
-            await _refuse(send, 403, "requests of other pages are not served.")
+            await refuse(send, 403, "requests of other pages are not served.")
             return
-        if not self._within_rate(scope):
-            await _refuse(send, 429, "too many requests; wait a second.")
+        if not self.rates.take(client_of(scope)):
+            self.doors.slow_down(scope)
+            await refuse(send, 429, "too many requests; wait a second.", close=True)
             return
-        most = (
-            self.limits.upload_bytes if scope["path"] == "/api/uploads" else self.limits.body_bytes
-        )
+        most = self.bodies.get(scope["path"], _SMALL_BODY)
         declared = headers.get("content-length", "0")
         if not declared.isdecimal() or int(declared[:20]) > most:
-            await _refuse(send, 413, f"the request is larger than {most} bytes.")
+            await refuse(send, 413, f"the request is larger than {most} bytes.")
             return
         await self._bounded(scope, receive, send, most)
 
@@ -213,7 +193,9 @@ class Guard:
             await self.app(scope, watched_receive, watched_send)
         except _TooMuchError as error:
             if not begun:
-                await _refuse(send, error.status, error.reason, close=True)
+                await refuse(send, error.status, error.reason, close=True)
+        except UnreadError:
+            pass  # its connection has been cut off
 
 
 class _TooMuchError(BaseException):
@@ -251,17 +233,3 @@ def _with_headers(send: Send, scope: Scope) -> Send:
         await send(message)
 
     return sending
-
-
-async def _refuse(send: Send, status: int, reason: str, *, close: bool = False) -> None:
-    body = json.dumps({"reason": reason}).encode()
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-    ]
-    if status == 401:
-        headers.append((b"www-authenticate", b"Bearer"))
-    if close:
-        headers.append((b"connection", b"close"))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

@@ -1,6 +1,8 @@
 """The service on an address of this machine."""
 
+import asyncio
 import socket
+import sys
 from collections.abc import Callable, Mapping
 
 import uvicorn
@@ -10,6 +12,12 @@ from foreframe.serve.app import make_app
 from foreframe.serve.guard import COOKIE
 from foreframe.serve.options import ServeOptions
 from foreframe.serve.served import Served
+from foreframe.serve.service import Service
+
+_SWITCH_SECONDS = 0.0005
+"""Time for which one thread of Python keeps the others waiting, at most. A step is some hundred
+operations, after each of which the engine's thread may have to wait for it."""
+_PARTING_SECONDS = 1.0
 
 
 def listen(
@@ -31,17 +39,20 @@ def listen(
     options = options or ServeOptions()
     options.check()
     bound = _bind(options.host, options.port)
+    app = make_app(runs, options)
+    service: Service = app.state.service
     config = uvicorn.Config(
-        make_app(runs, options),
+        app,
         log_level="warning",
         access_log=False,
         server_header=False,
-        ws="websockets-sansio",
+        http=service.doors.http,
+        ws=service.doors.socket,
         ws_max_size=64 * 1024,
         ws_per_message_deflate=False,  # frames of noise hardly shrink, and it takes time
         h11_max_incomplete_event_size=64 * 1024,
         timeout_keep_alive=30,
-        timeout_graceful_shutdown=3,
+        timeout_graceful_shutdown=2,
         limit_concurrency=1024,
     )
     at = f"[{options.host}]" if ":" in options.host else options.host
@@ -50,7 +61,27 @@ def listen(
     log(f"Open {address}{'' if token is None else f'?token={token}'} in a browser; Ctrl-C ends it.")
     if token is not None:
         log(f"Programs send the header Authorization: Bearer {token} (or the cookie {COOKIE}).")
-    uvicorn.Server(config).run(sockets=[bound])
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    Server(config, service).run(sockets=[bound])
+
+
+class Server(uvicorn.Server):
+    """uvicorn's, which ends within seconds whatever is under way.
+
+    Args:
+        config: of uvicorn.
+        service: that is served.
+    """
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End sessions, refuse what waits, and cut off who takes no answer."""
+        await self._service.end()
+        asyncio.get_running_loop().call_later(_PARTING_SECONDS, self._service.doors.cut_all)
+        await super().shutdown(sockets)
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -86,6 +86,7 @@ class Session:
         given_rows: [n_past, width], actions and positions of the given frames.
         samples: futures K.
         seed: seed of all noise.
+        client: that began it.
         moments: by number.
         attached: open sockets.
         used: when it was last used, in seconds of a steady clock.
@@ -98,6 +99,7 @@ class Session:
     given_rows: dict[str, np.ndarray | None]
     samples: int
     seed: int
+    client: str = ""
     moments: dict[int, Moment] = field(default_factory=dict)
     attached: int = 0
     used: float = field(default_factory=time.monotonic)

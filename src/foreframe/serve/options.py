@@ -20,11 +20,13 @@ class Limits:
     """Futures of a session or a prediction at most."""
     sessions_max: int = 64
     """Sessions at a time."""
+    sessions_per_client: int = 32
+    """Sessions of one client at a time."""
     session_minutes: float = 15.0
     """Time without a step after which a session ends."""
     session_moments: int = 20_000
     """Moments of one session at most."""
-    state_megabytes: float = 192.0
+    state_megabytes: float = 128.0
     """Memory for the states of all moments that can be gone back to at once; those not used for
     longest are forgotten, and the page replays them when they are needed."""
     steps_per_second: float = 240.0
@@ -33,18 +35,37 @@ class Limits:
     """Requests of one client, on average."""
     frames_max: int = 512
     """Frames of one prediction or export at most."""
+    frames_megabytes: float = 100.0
+    """Size of the frames of one prediction or export, all futures together, at most."""
+    waiting_per_client: int = 4
+    """Uploads, predictions, exports or pictures of one client that wait for their turn at most;
+    more are refused with 503."""
+    waiting_max: int = 64
+    """The same of all clients together."""
+    answer_seconds: float = 30.0
+    """Time in which a client must take an answer that it has asked for."""
     body_megabytes: float = 4.0
     """Size of a request that is no upload."""
     body_seconds: float = 30.0
     """Time in which a request must have arrived."""
     uploads_max: int = 32
     """Uploads that are kept at a time."""
+    uploads_megabytes: float = 96.0
+    """Memory for them; the oldest of the client that holds most makes room."""
     upload_megabytes: float = 32.0
     """Size of an upload at most."""
     upload_frames: int = 300
     """Frames of an upload at most."""
     upload_pixels: int = 4 * 2**20
     """Pixels of one of its frames at most."""
+    upload_megapixels: float = 300.0
+    """Pixels of all its frames together at most, in millions."""
+    upload_seconds: float = 15.0
+    """Time that the process which decodes an upload may take, in all and of computing."""
+    upload_memory_megabytes: float = 384.0
+    """Memory that this process may take beyond what it begins with."""
+    export_seconds: float = 60.0
+    """Time that the process which writes an export may take."""
 
     def check(self) -> None:
         """Refuse bounds that leave nothing.
@@ -74,6 +95,21 @@ class Limits:
     def upload_bytes(self) -> int:
         """``upload_megabytes`` in bytes."""
         return int(self.upload_megabytes * 2**20)
+
+    @property
+    def uploads_bytes(self) -> int:
+        """``uploads_megabytes`` in bytes."""
+        return int(self.uploads_megabytes * 2**20)
+
+    @property
+    def upload_pixels_total(self) -> int:
+        """``upload_megapixels`` in pixels."""
+        return int(self.upload_megapixels * 1e6)
+
+    @property
+    def frames_bytes(self) -> int:
+        """``frames_megabytes`` in bytes."""
+        return int(self.frames_megabytes * 2**20)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from jaxtyping import Float32, UInt8
 
 from foreframe.data.recording import Recording
 from foreframe.serve import schemas
+from foreframe.serve.exports import room
 from foreframe.serve.moments import Latent, Session
 from foreframe.serve.refusal import Refusal
 from foreframe.serve.served import Served
@@ -18,7 +19,7 @@ Rows = Mapping[str, Float32[np.ndarray, "rows width"] | None]
 
 
 async def predict(
-    player: Player, served: Served, wanted: schemas.PredictIn
+    player: Player, served: Served, wanted: schemas.PredictIn, client: str = ""
 ) -> UInt8[np.ndarray, "k n_future height width 3"]:
     """The frames of K futures.
 
@@ -26,6 +27,7 @@ async def predict(
         player: that steps.
         served: the run.
         wanted: the request.
+        client: that asks.
 
     Raises:
         Refusal: frames or rows do not fit the model, or are too few or too many.
@@ -38,14 +40,14 @@ async def predict(
     first = served.first_row(0)
     n_future = wanted.n_future or _as_far_as(rows, served) - first
     n_future = max(1, n_future)
-    most = player.sessions.limits.frames_max
-    if n_future > most:
-        raise Refusal(413, f"n_future: {n_future} frames; {most} are the most at a time.")
+    room(player.sessions.limits, wanted.samples, n_future, given[0].nbytes)
     _require_rows(rows, served, n_future)
     recording = Recording(
         given, _padded(rows["actions"], len(given)), _padded(rows["positions"], len(given))
     )
-    session = await player.begin(served, recording, samples=wanted.samples, seed=wanted.seed)
+    session = await player.begin(
+        served, recording, samples=wanted.samples, seed=wanted.seed, client=client
+    )
     try:
         return await _imagined(player, session, rows, range(first, first + n_future))
     finally:
@@ -56,15 +58,17 @@ async def _imagined(
     player: Player, session: Session, rows: Rows, numbers: range
 ) -> UInt8[np.ndarray, "k n_future height width 3"]:
     """Step by step through the engine, so that sessions get their turn in between."""
-    now, imagined = session.moment(0), []
-    for number in numbers:
+    now = session.moment(0)
+    imagined = np.empty((session.samples, len(numbers), *session.given.shape[1:]), np.uint8)
+    for t, number in enumerate(numbers):
         action, position = (
             None if values is None or number >= len(values) else values[number]
             for values in (rows["actions"], rows["positions"])
         )
-        now, frames = await player.advance(session, now, action, position, Latent())
-        imagined.append(frames)
-    return np.stack(imagined, 1)
+        now, imagined[:, t] = await player.advance(
+            session, now, action, position, Latent(), aside=True
+        )
+    return imagined
 
 
 def _given(text: str, served: Served) -> UInt8[np.ndarray, "n_past height width 3"]:

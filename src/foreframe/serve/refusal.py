@@ -3,12 +3,14 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+ENDING = "the service is ending."
+
 
 class Refusal(Exception):
     """A request that is not served, with the HTTP status and the reason.
 
     Args:
-        status: of HTTP, 4xx.
+        status: of HTTP, 4xx; 503 where the same may be served later.
         reason: what is wrong and what to do, in words.
         gone: the moment that a step was asked from has been forgotten; it can be replayed.
     """

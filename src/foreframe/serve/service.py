@@ -1,9 +1,14 @@
 """What the routes of one service share."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from foreframe.serve.aside.pool import Aside
 from foreframe.serve.engine import Engine
+from foreframe.serve.fairness.aside import Lanes
+from foreframe.serve.fairness.clients import Rates
+from foreframe.serve.fairness.doors import Doors
 from foreframe.serve.gauges import Gauges
 from foreframe.serve.options import Limits
 from foreframe.serve.refusal import Refusal
@@ -11,6 +16,11 @@ from foreframe.serve.served import Served
 from foreframe.serve.sessions import Sessions
 from foreframe.serve.stepping import Player
 from foreframe.serve.uploads import Uploads
+
+_SMALL = 64 * 1024
+_ROWS = 1024
+_NUMBER_BYTES = 26
+"""A number in JSON, with what stands between it and the next."""
 
 
 @dataclass
@@ -25,6 +35,10 @@ class Service:
         gauges: what is counted.
         engine: that computes.
         player: that opens and steps sessions.
+        aside: processes that decode and write files.
+        lanes: in which all that is no step waits.
+        rates: of the clients' requests.
+        doors: the connections.
     """
 
     runs: Mapping[str, Served]
@@ -34,6 +48,10 @@ class Service:
     gauges: Gauges = field(init=False)
     engine: Engine = field(init=False)
     player: Player = field(init=False)
+    aside: Aside = field(init=False)
+    lanes: Lanes = field(init=False)
+    rates: Rates = field(init=False)
+    doors: Doors = field(init=False)
 
     def __post_init__(self) -> None:
         self.sessions = Sessions(self.limits)
@@ -41,6 +59,28 @@ class Service:
         self.gauges = Gauges(lambda: len(self.sessions), lambda: self.sessions.state_bytes)
         self.engine = Engine(self.gauges.taken)
         self.player = Player(self.engine, self.sessions)
+        self.aside = Aside()
+        self.lanes = Lanes(self.limits)
+        self.rates = Rates(self.limits.requests_per_second)
+        self.doors = Doors()
+
+    async def end(self) -> None:
+        """Refuse all that waits, kill what is done aside, and let the engine finish its step."""
+        self.sessions.close()
+        self.lanes.close()
+        await asyncio.to_thread(self.aside.close)
+        await asyncio.to_thread(self.engine.close)
+
+    @property
+    def bodies(self) -> dict[str, int]:
+        """Bytes of a request's body at most, by path: what there can be sense in."""
+        needed = max((_prediction_bytes(served) for served in self.runs.values()), default=0)
+        small = min(self.limits.body_bytes, _SMALL)
+        return {
+            "/api/uploads": self.limits.upload_bytes,
+            "/api/predict": min(self.limits.body_bytes, small + needed),
+            "/api/sessions": small,
+        }
 
     def run(self, name: str) -> Served:
         """A run by its name.
@@ -58,3 +98,11 @@ class Service:
         most = self.limits.samples_max
         if samples > most:
             raise Refusal(422, f"samples: {samples} futures; {most} are the most at a time.")
+
+
+def _prediction_bytes(served: Served) -> int:
+    """Bytes of the longest prediction that can be asked of a run, in JSON."""
+    model = served.config.model
+    frames = 4 * served.n_past * model.image_size**2  # three bytes are four letters of base64
+    widths = sum(width or 0 for width in model.needs.values())
+    return frames + _ROWS * widths * _NUMBER_BYTES

@@ -2,12 +2,12 @@
 
 import threading
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 
 from foreframe.serve.moments import Moment, Session
 from foreframe.serve.options import Limits
-from foreframe.serve.refusal import Refusal
+from foreframe.serve.refusal import ENDING, Refusal
 
 _QUIET_SECONDS = 2.0
 """A session that nobody is connected to makes room for a new one after as long."""
@@ -24,10 +24,12 @@ class Sessions:
     def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
         self.limits, self._clock = limits, clock
         self._open: dict[str, Session] = {}
-        # Memory of each state that is kept, by session and moment; the one used last comes last.
-        self._states: OrderedDict[tuple[str, int], int] = OrderedDict()
-        self._bytes = 0
+        # Memory of each state that is kept, by client, session and moment; of each client's, the
+        # one used last comes last.
+        self._states: dict[str, OrderedDict[tuple[str, int], int]] = {}
+        self._bytes: Counter[str] = Counter()
         self._lock = threading.Lock()
+        self._closed = False
 
     def __len__(self) -> int:
         return len(self._open)
@@ -35,7 +37,7 @@ class Sessions:
     @property
     def state_bytes(self) -> int:
         """Memory of the moments that can be gone back to at once."""
-        return self._bytes
+        return self._bytes.total()
 
     def get(self, name: str) -> Session:
         """An open session.
@@ -54,25 +56,28 @@ class Sessions:
         """Take a new session; one that nobody has used for some time may end for it.
 
         Raises:
-            Refusal: there are too many, and all are in use.
+            Refusal: there are too many, in all or of its client, and all are in use.
         """
+        if self._closed:
+            raise Refusal(503, ENDING)
         self.expire()
         session.used = self._clock()
         with self._lock:
+            own = [other for other in self._open.values() if other.client == session.client]
+            if len(own) >= self.limits.sessions_per_client:
+                self._make_room(own, f"{len(own)} sessions of yours")
             if len(self._open) >= self.limits.sessions_max:
-                self._forget(self._quietest())
+                self._make_room(list(self._open.values()), f"{self.limits.sessions_max} sessions")
             self._open[session.id] = session
 
-    def _quietest(self) -> str:
+    def _make_room(self, sessions: list[Session], which: str) -> None:
+        """End the one that has not been used for longest, of the client that has most."""
         now = self._clock()
-        quiet = [s for s in self._open.values() if not s.attached and now - s.used > _QUIET_SECONDS]
+        quiet = [s for s in sessions if not s.attached and now - s.used > _QUIET_SECONDS]
         if not quiet:
-            raise Refusal(
-                429,
-                f"{self.limits.sessions_max} sessions are open, as many as there may be; "
-                "try later.",
-            )
-        return min(quiet, key=lambda session: session.used).id
+            raise Refusal(429, f"{which} are open, as many as there may be; try later.")
+        held = Counter(session.client for session in sessions)
+        self._forget(min(quiet, key=lambda session: (-held[session.client], session.used)).id)
 
     def expire(self) -> None:
         """End the sessions that nobody has used for long."""
@@ -87,12 +92,19 @@ class Sessions:
         with self._lock:
             self._forget(name)
 
+    def close(self) -> None:
+        """End all sessions; none can be opened any more."""
+        with self._lock:
+            self._closed = True
+            for name in list(self._open):
+                self._forget(name)
+
     def _forget(self, name: str) -> None:
         session = self._open.pop(name, None)
         if session is None:
             return
         for number in session.moments:
-            self._bytes -= self._states.pop((name, number), 0)
+            self._drop(session.client, (name, number))
         session.moments.clear()
 
     # -- moments --------------------------------------------------------------------------------
@@ -111,30 +123,42 @@ class Sessions:
                 raise _ended()
             number = 1 + next(reversed(session.moments), -1)
             session.moments[number] = moment
-            self._states[session.id, number] = moment.state_bytes
-            self._bytes += moment.state_bytes
-            while self._bytes > self.limits.state_bytes and self._forget_a_state():
+            states = self._states.setdefault(session.client, OrderedDict())
+            states[session.id, number] = moment.state_bytes
+            self._bytes[session.client] += moment.state_bytes
+            while self.state_bytes > self.limits.state_bytes and self._forget_a_state():
                 pass
         return number
 
     def _forget_a_state(self) -> bool:
-        """Forget the state not used for longest; whether there was one.
+        """Forget a state of the client whose states take most; whether there was one.
 
-        The first moment of each session stays: all others can be replayed from there.
+        It is the one not used for longest. The first moment of each session stays: all others can
+        be replayed from there.
         """
-        oldest = next((key for key in self._states if key[1] != 0), None)
-        if oldest is None or oldest == next(reversed(self._states)):
-            return False
-        name, number = oldest
-        self._bytes -= self._states.pop(oldest)
-        self._open[name].moments[number].state = None
-        return True
+        for client, _ in self._bytes.most_common():
+            states = self._states[client]
+            oldest = next((key for key in states if key[1] != 0), None)
+            if oldest is not None and oldest != next(reversed(states)):
+                self._drop(client, oldest)
+                name, number = oldest
+                self._open[name].moments[number].state = None
+                return True
+        return False
+
+    def _drop(self, client: str, key: tuple[str, int]) -> None:
+        states = self._states.get(client, OrderedDict())
+        self._bytes[client] -= states.pop(key, 0)
+        if not states:
+            self._states.pop(client, None)
+            self._bytes.pop(client, None)
 
     def touch(self, session: Session, number: int) -> None:
         """Note that a moment was stepped from: its state is among the last to be forgotten."""
         with self._lock:
-            if (session.id, number) in self._states:
-                self._states.move_to_end((session.id, number), last=True)
+            states = self._states.get(session.client, OrderedDict())
+            if (session.id, number) in states:
+                states.move_to_end((session.id, number), last=True)
 
 
 def _ended() -> Refusal:

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from foreframe.serve.guard import Bucket
+from foreframe.serve.fairness.clients import Bucket, client_of
 from foreframe.serve.moments import Latent, Session
 from foreframe.serve.refusal import Refusal, in_words
 from foreframe.serve.schemas import StepIn
@@ -23,6 +23,9 @@ frames, uint8 [K, H, W, 3]."""
 
 _MESSAGE = 16 * 1024
 _MISTAKES = 50
+_SOCKETS = 4
+"""Connections to one session at a time."""
+_UNREAD_SECONDS = 10.0
 _POLICY, _TOO_BIG, _GONE = 1008, 1009, 4404
 
 
@@ -35,8 +38,11 @@ async def converse(socket: WebSocket, service: Service, name: str) -> None:
     try:
         session = service.sessions.get(name)
     except Refusal as refusal:
-        await _say(socket, {"type": "error", "reason": refusal.reason, "gone": True})
+        await _say(socket, service, {"type": "error", "reason": refusal.reason, "gone": True})
         await socket.close(_GONE)
+        return
+    if session.attached >= _SOCKETS:
+        await socket.close(_POLICY, "too many connections to one session")
         return
     session.attached += 1
     try:
@@ -72,7 +78,8 @@ async def _answer_all(socket: WebSocket, service: Service, session: Session) -> 
             service.gauges.errors.labels("422").inc()
             errors = error.errors(include_url=False, include_context=False, include_input=False)
             reason = in_words(errors, "the message")
-            await _say(socket, {"type": "error", "id": None, "reason": reason})
+            await _say(socket, service, {"type": "error", "id": None, "reason": reason})
+            await _slow_down(socket, service)
             if mistakes >= _MISTAKES:
                 await socket.close(_POLICY, "too many mistakes")
                 return
@@ -95,7 +102,8 @@ async def _answer(socket: WebSocket, service: Service, session: Session, wanted:
     except Refusal as refusal:
         service.gauges.errors.labels(str(refusal.status)).inc()
         reason = {"reason": refusal.reason, "gone": refusal.gone}
-        await _say(socket, {"type": "error", "id": wanted.id, **reason})
+        await _say(socket, service, {"type": "error", "id": wanted.id, **reason})
+        await _slow_down(socket, service)
         return
     took = time.perf_counter() - began
     service.gauges.steps.inc()
@@ -104,20 +112,29 @@ async def _answer(socket: WebSocket, service: Service, session: Session, wanted:
     head = HEADER.pack(
         MAGIC, wanted.id, node, t, count, height, width, min(2**32 - 1, round(1e6 * took))
     )
-    await _send(socket.send_bytes, head + frames.tobytes())
+    await _send(socket, service, socket.send_bytes, head + frames.tobytes())
 
 
 def _row(values: list[float] | None) -> np.ndarray | None:
     return None if not values else np.array(values, np.float32)
 
 
-async def _say(socket: WebSocket, message: dict[str, object]) -> None:
-    await _send(socket.send_json, message)
+async def _slow_down(socket: WebSocket, service: Service) -> None:
+    """A mistake counts as a request; a client that has made too many waits before the next."""
+    if not service.rates.take(client_of(socket.scope)):
+        await asyncio.sleep(1.0)
 
 
-async def _send(send: Callable[[Any], Awaitable[None]], what: Any) -> None:
+async def _say(socket: WebSocket, service: Service, message: dict[str, object]) -> None:
+    await _send(socket, service, socket.send_json, message)
+
+
+async def _send(
+    socket: WebSocket, service: Service, send: Callable[[Any], Awaitable[None]], what: Any
+) -> None:
     """A reader that takes nothing for long is let go: answers must not pile up."""
     try:
-        await asyncio.wait_for(send(what), 30.0)
+        await asyncio.wait_for(send(what), _UNREAD_SECONDS)
     except TimeoutError:
+        service.doors.cut(socket.scope)
         raise WebSocketDisconnect(1001) from None

@@ -39,6 +39,7 @@ class Player:
         start: int = 0,
         samples: int = 1,
         seed: int = 0,
+        client: str = "",
     ) -> Session:
         """Open a session after ``n_past`` frames of a recording.
 
@@ -48,6 +49,7 @@ class Player:
             start: number of the first given frame.
             samples: futures K.
             seed: seed of the noise.
+            client: that asks for it.
 
         Raises:
             Refusal: the recording is too short, or there are too many sessions.
@@ -67,11 +69,12 @@ class Player:
             rows,
             samples,
             seed,
+            client,
         )
         self.sessions.open(session)
         try:
             next_position = _first_position(served, recording, start, rows["positions"])
-            state = await asyncio.wrap_future(self.engine.call(session.begun))
+            state = await asyncio.wrap_future(self.engine.call(session.begun, client))
             self.sessions.keep(session, Moment(None, 0, None, None, Latent(), next_position, state))
         except BaseException:
             self.sessions.end(session.id)
@@ -124,8 +127,19 @@ class Player:
         action: np.ndarray | None,
         position: np.ndarray | None,
         latent: Latent,
+        *,
+        aside: bool = False,
     ) -> tuple[Moment, UInt8[np.ndarray, "k height width 3"]]:
-        """The moment after another, not yet kept, and its frames; see ``step``."""
+        """The moment after another, not yet kept, and its frames; see ``step``.
+
+        Args:
+            session: likewise.
+            before: the moment to step from.
+            action: likewise.
+            position: likewise.
+            latent: likewise.
+            aside: whether nobody is steering: it is part of a prediction or an export.
+        """
         served, config = session.served, session.weights.model.config
         action = _row(action, config.needs["actions"], "action", served.rest("actions"))
         here = position if position is not None else before.next_position
@@ -138,7 +152,8 @@ class Player:
             z = directions.place(list(latent.values), noise)
         assert before.state is not None
         step = Step(session.weights.model, before.state, _tensor(action), _tensor(here), noise, z)
-        frames, state = await asyncio.wrap_future(self.engine.step(step))
+        queued = self.engine.step(step, session.client, aside=aside)
+        frames, state = await asyncio.wrap_future(queued)
         next_position = None if here is None else _rolled(served, here, action)
         return Moment(None, t, action, here, latent, next_position, state), frames
 
@@ -152,7 +167,9 @@ class Player:
         most = min(_DIRECTIONS, weights.model.config.z_dim)
         if count > most:
             raise Refusal(422, f"z: at most {most} directions.")
-        directions = await asyncio.wrap_future(self.engine.call(lambda: weights.directions))
+        directions = await asyncio.wrap_future(
+            self.engine.call(lambda: weights.directions, session.client)
+        )
         if directions is None:
             raise Refusal(422, "z: there are no recordings to find its directions in.")
         return directions

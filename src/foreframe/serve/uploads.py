@@ -1,46 +1,55 @@
-"""Recordings that users bring: decoded within bounds, kept in memory for a while."""
+"""Recordings that users bring: decoded by a process aside, kept in memory for a while."""
 
 import secrets
+import shutil
 import threading
-from collections import OrderedDict
-from collections.abc import Iterator, Sequence
-from typing import BinaryIO
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import IO, Any, BinaryIO
 
 import numpy as np
-from jaxtyping import Float32, UInt8
-from PIL import Image, ImageSequence, UnidentifiedImageError
 
-from foreframe.data import video_file
-from foreframe.data.lab import parse_rows
-from foreframe.data.recording import Fit, Recording
-from foreframe.errors import ForeframeError
+from foreframe.data.recording import Recording
+from foreframe.serve.aside import wire
+from foreframe.serve.aside.pool import Aside
 from foreframe.serve.options import Limits
 from foreframe.serve.refusal import Refusal
-from foreframe.system.places import natural_key
 
-_PICTURES = ("PNG", "JPEG", "GIF")
+_WIDTH = 256
+"""Numbers in a row of actions or positions at most."""
 
 
 class Uploads:
-    """The last uploads; the oldest makes room for a new one.
+    """The last uploads; the oldest of the client that holds most makes room for a new one.
 
     Args:
-        limits: on their number, frames and pixels.
+        limits: on their number and memory.
     """
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self._kept: OrderedDict[str, Recording] = OrderedDict()
+        self._kept: dict[str, tuple[str, Recording]] = {}
         self._lock = threading.Lock()
 
-    def add(self, recording: Recording) -> str:
-        """Keep a recording; its name, hard to guess."""
+    def add(self, recording: Recording, client: str = "") -> str:
+        """Keep a recording of a client; its name, hard to guess."""
         name = secrets.token_urlsafe(12)
         with self._lock:
-            self._kept[name] = recording
-            while len(self._kept) > self.limits.uploads_max:
-                self._kept.popitem(last=False)
+            self._kept[name] = client, recording
+            while len(self._kept) > 1 and self._too_much():
+                self._forget_one()
         return name
+
+    def _too_much(self) -> bool:
+        held = sum(_bytes(recording) for _, recording in self._kept.values())
+        return len(self._kept) > self.limits.uploads_max or held > self.limits.uploads_bytes
+
+    def _forget_one(self) -> None:
+        held: dict[str, int] = {}
+        for client, recording in self._kept.values():
+            held[client] = held.get(client, 0) + _bytes(recording)
+        most = max(held, key=lambda client: held[client])
+        del self._kept[next(name for name, kept in self._kept.items() if kept[0] == most)]
 
     def get(self, name: str) -> Recording:
         """A recording.
@@ -49,132 +58,95 @@ class Uploads:
             Refusal: there is none of that name any more.
         """
         with self._lock:
-            recording = self._kept.get(name)
-        if recording is None:
+            kept = self._kept.get(name)
+        if kept is None:
             raise Refusal(404, "the upload is not there any more; upload it again.")
-        return recording
+        return kept[1]
+
+
+def _bytes(recording: Recording) -> int:
+    arrays = (recording.frames, recording.actions, recording.positions)
+    return sum(array.nbytes for array in arrays if array is not None)
 
 
 def decode(
+    aside: Aside,
     files: Sequence[tuple[str, BinaryIO]],
-    actions: bytes | None,
-    positions: bytes | None,
+    actions: BinaryIO | None,
+    positions: BinaryIO | None,
     *,
     size: int,
     limits: Limits,
 ) -> Recording:
-    """Files from a browser as a recording; blocks while it decodes.
+    """Files from a browser as a recording; blocks while a process aside decodes them.
 
     Args:
+        aside: whose process decodes.
         files: name and content: pictures, one a frame, in the order of their names; or one GIF or
             video.
-        actions: content of a CSV file, a row for each frame, without a header.
+        actions: a CSV file, a row for each frame, without a header.
         positions: likewise.
         size: height and width in pixels that the frames are fitted to.
-        limits: on frames and pixels.
+        limits: on frames, pixels, time and memory.
 
     Raises:
-        Refusal: something cannot be read, does not fit together or is too large.
+        Refusal: something cannot be read, does not fit together or is too much.
     """
-    if not files:
-        raise Refusal(422, "frames: no file was uploaded.")
-    try:
-        frames = _frames(files, size, limits)
-        rows = {
-            name: None if content is None else _rows(content, name, len(frames))
-            for name, content in (("actions", actions), ("positions", positions))
-        }
-    except ForeframeError as error:
-        raise Refusal(422, str(error)) from error
-    return Recording(frames, rows["actions"], rows["positions"])
-
-
-def _frames(
-    files: Sequence[tuple[str, BinaryIO]], size: int, limits: Limits
-) -> UInt8[np.ndarray, "time size size 3"]:
-    fit = Fit(size)
     if len(files) > limits.upload_frames:
         raise Refusal(413, f"frames: {len(files)} files; {limits.upload_frames} are the most.")
-    several = len(files) > 1
-    frames: list[np.ndarray] = []
-    for name, file in sorted(files, key=lambda entry: natural_key(entry[0])):
-        shown = _shown(name)
-        for frame in _pictures(file, shown, limits, only_one=several):
-            if len(frames) >= limits.upload_frames:
-                raise Refusal(
-                    413,
-                    f"{shown}: more than {limits.upload_frames} frames. Cut it, or thin it out.",
-                )
-            frames.append(fit(frame))
-    return np.stack(frames)
+    tables = {"actions": actions, "positions": positions}
+    sent = [file for _, file in files] + [file for file in tables.values() if file is not None]
+
+    def send(stream: IO[bytes]) -> None:
+        for file in sent:
+            shutil.copyfileobj(file, stream)
+
+    def receive(answer: dict[str, Any], stream: IO[bytes]) -> Recording:
+        shapes = answer["shapes"]
+        frames = _array(stream, shapes["frames"], np.uint8, (limits.upload_frames, size, size, 3))
+        rows = [
+            _array(stream, shapes[part], np.float32, (len(frames), _WIDTH))
+            if part in shapes
+            else None
+            for part in ("actions", "positions")
+        ]
+        return Recording(frames, *rows)
+
+    recording: Recording = aside.do(
+        {
+            "work": "decode",
+            "files": [(name[-200:], _size(file)) for name, file in files],
+            "tables": {
+                part: None if file is None else _size(file) for part, file in tables.items()
+            },
+            "size": size,
+            "limits": asdict(limits),
+        },
+        send,
+        receive,
+        seconds=limits.upload_seconds,
+        megabytes=limits.upload_memory_megabytes,
+        what="frames",
+    )
+    return recording
 
 
-def _pictures(
-    file: BinaryIO, name: str, limits: Limits, *, only_one: bool
-) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
-    head = file.read(16)
+def _size(file: BinaryIO) -> int:
+    size = file.seek(0, 2)
     file.seek(0)
-    if not head:
-        raise Refusal(422, f"{name}: is empty.")
-    if head.startswith((b"\x89PNG", b"\xff\xd8\xff", b"GIF8")):
-        yield from _decoded(file, name, limits, only_one=only_one)
-    elif only_one:
-        raise Refusal(422, f"{name}: is no PNG, JPEG or GIF; give several pictures or one video.")
-    else:
-        yield from _video(file, name, limits)
+    return size
 
 
-def _video(
-    file: BinaryIO, name: str, limits: Limits
-) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
-    seen = 0
-    try:
-        for _, frame in video_file.decode(file, name, max_pixels=limits.upload_pixels):
-            seen += 1
-            yield frame
-    except ForeframeError as error:
-        if not seen and isinstance(error.__cause__, OSError | ValueError):  # FFmpeg gave up
-            raise Refusal(
-                422, f"{name}: is neither a PNG, a JPEG, a GIF nor a video that can be read."
-            ) from error
-        raise
-    if not seen:
-        raise Refusal(422, f"{name}: holds no frames.")
+def _array(stream: IO[bytes], shape: Any, kind: type, most: tuple[int, ...]) -> np.ndarray:
+    """An array that is no larger than it may be.
 
-
-def _decoded(
-    file: BinaryIO, name: str, limits: Limits, *, only_one: bool
-) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
-    try:
-        with Image.open(file, formats=_PICTURES) as image:
-            # Known from the header: nothing has been decoded yet.
-            pixels = image.width * image.height
-            if pixels > limits.upload_pixels:
-                raise Refusal(
-                    413, f"{name}: {pixels} pixels a frame; {limits.upload_pixels} are the most."
-                )
-            if image.mode.startswith(("I", "F")):
-                raise Refusal(422, f"{name}: 16 or 32 bits a pixel; give 8 bits a channel.")
-            for number, frame in enumerate(ImageSequence.Iterator(image)):
-                if number and only_one:
-                    raise Refusal(422, f"{name}: has several frames; give it alone.")
-                yield np.asarray(frame.convert("RGB"))
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        # Pillow's own words name the file object, which the user has never seen.
-        reason = "it is damaged" if isinstance(error, UnidentifiedImageError) else error
-        raise Refusal(422, f"{name}: cannot be read as a picture ({reason}).") from error
-
-
-def _rows(content: bytes, name: str, frames: int) -> Float32[np.ndarray, "time width"]:
-    rows = parse_rows(content, f"{name}.csv")
-    if len(rows) == frames - 1:  # nothing follows the last frame
-        rows = np.concatenate([rows, rows[-1:]])
-    if len(rows) != frames:
-        raise Refusal(422, f"{name}: {len(rows)} rows, but {frames} frames; one row a frame.")
-    return rows
-
-
-def _shown(name: str) -> str:
-    """A file's name as it may be repeated in a message."""
-    plain = "".join(letter for letter in name.rsplit("/", 1)[-1] if letter.isprintable())
-    return plain[:60] or "a file"
+    Raises:
+        ValueError: it is.
+    """
+    whole = [int(n) for n in shape]
+    if len(whole) != len(most) or not all(
+        0 < n <= bound for n, bound in zip(whole, most, strict=True)
+    ):
+        raise ValueError(f"an array of shape {whole}")
+    count = int(np.prod(whole)) * np.dtype(kind).itemsize
+    return np.frombuffer(wire.read_exactly(stream, count), kind).reshape(whole)

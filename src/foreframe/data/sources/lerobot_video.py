@@ -6,6 +6,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from foreframe.data.container import NoVideoError, open_video
 from foreframe.data.sources.picture import decode_picture
 from foreframe.data.sources.source import UnusableError
 from foreframe.data.video_file import decode, import_av
@@ -30,7 +31,7 @@ def frame_times(path: Place) -> np.ndarray:
         raise UnusableError(f"there is no {path.name}")
     stamps = array("q")
     try:
-        with open_binary(path) as file, av.open(file, "r") as container:
+        with open_binary(path) as file, open_video(file, path.name) as container:
             if not container.streams.video:
                 raise UnusableError(f"{path.name} holds no video")
             stream = container.streams.video[0]
@@ -40,16 +41,22 @@ def frame_times(path: Place) -> np.ndarray:
                     break  # it is cut; what comes before is good
                 if not packet.size:
                     continue  # tells a decoder that there are no more
-                if packet.pts is None or not base:
-                    raise UnusableError(f"{path.name} does not say when its frames are")
-                if packet.is_discard:
-                    # Are these the rows' first ones, or none of theirs? Nothing tells it.
-                    raise UnusableError(f"{path.name} has frames that its edit list hides")
+                _check_time(packet, base, path.name)
                 stamps.append(packet.pts)
+    except NoVideoError as error:
+        raise UnusableError(str(error).rstrip(".")) from error
     except (av.error.FFmpegError, ValueError, OSError, EOFError, MemoryError) as error:
         if not stamps:
             raise UnusableError(f"{path.name} cannot be read as a video ({error})") from error
     return np.sort(np.array(stamps, np.float64)) * base
+
+
+def _check_time(packet: Any, base: float, name: str) -> None:
+    if packet.pts is None or not base:
+        raise UnusableError(f"{name} does not say when its frames are")
+    if packet.is_discard:
+        # Are these the rows' first ones, or none of theirs? Nothing tells it.
+        raise UnusableError(f"{name} has frames that its edit list hides")
 
 
 def frames_at(

@@ -5,18 +5,19 @@ import io
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from foreframe.data.container import PICTURES
 from foreframe.errors import ForeframeError
 
 
 def decode_picture(
-    content: bytes, where: str, *, formats: tuple[str, ...] | None = None, verify: bool = False
+    content: bytes, where: str, *, formats: tuple[str, ...] = PICTURES, verify: bool = False
 ) -> np.ndarray:
     """The pixels [height, width, 3], RGB uint8, of a PNG, JPEG or the like.
 
     Args:
         content: bytes of the file.
         where: the recording and the place in it, for messages: "episode-3: row 7".
-        formats: names of the formats that may be read, as Pillow calls them; by default all.
+        formats: names of the formats that may be read, as Pillow calls them.
         verify: compare the checksums of a PNG, which reading its pixels passes over.
 
     Raises:

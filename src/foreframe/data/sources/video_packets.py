@@ -9,10 +9,10 @@ from typing import IO
 
 import numpy as np
 
+from foreframe.data.container import HEAD_BYTES, NoVideoError, container_of, open_video
 from foreframe.data.sources.source import UnusableError
 from foreframe.data.video_file import import_av
 
-_GIF = b"GIF8"
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 
 
@@ -27,7 +27,7 @@ def frame_times(file: IO[bytes]) -> np.ndarray:
     try:
         _check_whole(file)
         file.seek(0)
-        with av.open(file, "r") as container:
+        with open_video(file, "it") as container:
             if not container.streams.video:
                 raise UnusableError("it holds no video")
             stream = container.streams.video[0]
@@ -40,6 +40,8 @@ def frame_times(file: IO[bytes]) -> np.ndarray:
                 for packet in container.demux(stream)
                 if packet.size and not packet.is_discard
             ]
+    except NoVideoError as error:
+        raise UnusableError(str(error).removeprefix("it: ").partition(". ")[0]) from error
     except (av.error.FFmpegError, OSError, ValueError, EOFError, MemoryError) as error:
         raise UnusableError(f"it cannot be read as a video ({error})") from error
     if not packets:
@@ -51,11 +53,11 @@ def frame_times(file: IO[bytes]) -> np.ndarray:
 
 
 def _check_whole(file: IO[bytes]) -> None:
-    start = file.read(4)
+    container = container_of(file.read(HEAD_BYTES))
     file.seek(0)
-    if start == _GIF:
+    if container == "gif":
         _check_gif(file)
-    elif start == _EBML:
+    elif container == "matroska":
         _check_matroska(file)
 
 

@@ -1,9 +1,12 @@
 """Kinds of answers that several routes give, and how the OpenAPI description has them."""
 
+import json
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import numpy as np
 from fastapi import Path, Response
+from starlette.types import Receive, Scope, Send
 
 from foreframe.data.recording import Recording
 from foreframe.serve import schemas
@@ -18,6 +21,7 @@ _DESCRIPTIONS = {
     413: "Larger than may be asked for.",
     422: "A value makes no sense.",
     429: "Too much at a time.",
+    503: "Too much is waiting; try again soon.",
 }
 
 
@@ -44,9 +48,34 @@ def frames_of(recording: Recording) -> Response:
     )
 
 
-def rows_of(recording: Recording) -> schemas.RowsOut:
-    """All actions and positions."""
-    return schemas.RowsOut(
-        actions=None if recording.actions is None else recording.actions.tolist(),
-        positions=None if recording.positions is None else recording.positions.tolist(),
-    )
+def rows_of(recording: Recording) -> Response:
+    """All actions and positions, as ``schemas.RowsOut``."""
+    parts = (f'"{part}":{_table(getattr(recording, part))}' for part in ("actions", "positions"))
+    return Response(f"{{{','.join(parts)}}}", media_type="application/json")
+
+
+def _table(rows: np.ndarray | None) -> str:
+    # Row by row: one call for all numbers would keep every other thread waiting.
+    return "null" if rows is None else f"[{','.join(json.dumps(row.tolist()) for row in rows)}]"
+
+
+class Pieces(Response):
+    """An answer that is made while it is sent, of a length that is known before.
+
+    Args:
+        pieces: of the body.
+        length: bytes of all.
+        media_type: of the body.
+    """
+
+    def __init__(self, pieces: Iterable[bytes], length: int, media_type: str) -> None:
+        super().__init__(media_type=media_type, headers={"content-length": str(length)})
+        self._pieces = pieces
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        headers = self.raw_headers
+        await send({"type": "http.response.start", "status": self.status_code, "headers": headers})
+        for piece in self._pieces:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})

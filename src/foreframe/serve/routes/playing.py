@@ -2,27 +2,42 @@
 
 import asyncio
 import base64
+from collections.abc import Iterator
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response, WebSocket
+import numpy as np
+from fastapi import APIRouter, Query, Request, Response, WebSocket
 
 from foreframe.data.recording import Fit, Recording, fit_recording
 from foreframe.serve import exports, schemas
+from foreframe.serve.aside.exporting import Format
+from foreframe.serve.fairness.clients import client_of
 from foreframe.serve.predict import predict
 from foreframe.serve.refusal import Refusal
-from foreframe.serve.routes.answers import Name, binary, refusals
+from foreframe.serve.routes.answers import Name, Pieces, binary, refusals
+from foreframe.serve.routes.bodies import body_of, described
 from foreframe.serve.served import Served
 from foreframe.serve.service import Service
 from foreframe.serve.socket import converse
+
+_PIECE = 48 * 1024  # whole groups of three bytes
+_TAIL = b'"}'
 
 
 def router(service: Service) -> APIRouter:
     """The routes."""
     router = APIRouter()
-    everything = refusals(400, 404, 409, 413, 422, 429)
+    everything = refusals(400, 404, 409, 413, 422, 429, 503)
 
-    @router.post("/api/sessions", status_code=201, responses=everything)
-    async def begin(wanted: schemas.SessionIn) -> schemas.SessionOut:
+    @router.post(
+        "/api/sessions",
+        status_code=201,
+        responses=everything,
+        openapi_extra=described(schemas.SessionIn),
+    )
+    async def begin(
+        request: Request, wanted: Annotated[schemas.SessionIn, body_of(schemas.SessionIn)]
+    ) -> schemas.SessionOut:
         """Begin after the given frames of a sequence; step over the session's socket."""
         served = service.run(wanted.run)
         service.check_samples(wanted.samples)
@@ -32,6 +47,7 @@ def router(service: Service) -> APIRouter:
             start=wanted.start,
             samples=wanted.samples,
             seed=wanted.seed,
+            client=client_of(request.scope),
         )
         height, width = session.given.shape[1:3]
         return schemas.SessionOut(
@@ -56,33 +72,42 @@ def router(service: Service) -> APIRouter:
     @router.get(
         "/api/sessions/{session}/export",
         response_class=Response,
-        responses=binary(*exports.TYPES.values()) | refusals(404, 413, 422),
+        responses=binary(*exports.TYPES.values()) | refusals(404, 413, 422, 429, 503),
     )
     async def export(
         session: Name,
         node: Annotated[int, Query(ge=0, le=2**31 - 1)],
-        format: exports.Format = "gif",
+        format: Format = "gif",
     ) -> Response:
         """What led to a moment, as a file."""
         played = service.sessions.get(session)
         frames, moments = await exports.replay(service.player, played, node)
-        content = await asyncio.to_thread(exports.as_file, format, played, frames, moments)
+        content = await asyncio.to_thread(
+            exports.write, service.aside, service.limits, format, played, frames, moments
+        )
         return Response(
             content,
             media_type=exports.TYPES[format],
             headers={"content-disposition": f'attachment; filename="{exports.NAMES[format]}"'},
         )
 
-    @router.post("/api/predict", responses=everything)
-    async def predicted(wanted: schemas.PredictIn) -> schemas.PredictOut:
+    @router.post(
+        "/api/predict",
+        response_model=schemas.PredictOut,
+        responses=everything,
+        openapi_extra=described(schemas.PredictIn),
+    )
+    async def predicted(
+        request: Request, wanted: Annotated[schemas.PredictIn, body_of(schemas.PredictIn)]
+    ) -> Response:
         """K futures after given frames under given actions."""
         service.check_samples(wanted.samples)
-        frames = await predict(service.player, service.run(wanted.run), wanted)
-        count, steps, height, width = frames.shape[:4]
-        return schemas.PredictOut(
-            shape=(count, steps, height, width, 3),
-            frames=base64.b64encode(frames.tobytes()).decode(),
+        frames = await predict(
+            service.player, service.run(wanted.run), wanted, client_of(request.scope)
         )
+        head = f'{{"shape":{list(frames.shape)},"frames":"'.encode()
+        length = len(head) + 4 * -(-frames.nbytes // 3) + len(_TAIL)
+        return Pieces(_in_base64(head, frames), length, "application/json")
 
     return router
 
@@ -95,3 +120,11 @@ def _recording(service: Service, served: Served, wanted: schemas.SessionIn) -> R
     assert wanted.upload is not None
     # Decoded for another run perhaps, of another size.
     return fit_recording(service.uploads.get(wanted.upload), Fit(served.config.model.image_size))
+
+
+def _in_base64(head: bytes, frames: np.ndarray) -> Iterator[bytes]:
+    yield head
+    content = frames.data.cast("B")
+    for start in range(0, len(content), _PIECE):
+        yield base64.b64encode(content[start : start + _PIECE])
+    yield _TAIL

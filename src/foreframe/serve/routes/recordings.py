@@ -60,8 +60,12 @@ def router(service: Service) -> APIRouter:
         """All frames, uint8 [T, H, W, 3]; X-Shape says T, H, W and 3."""
         return frames_of(service.run(run).recording(number))
 
-    @router.get("/api/runs/{run}/sequences/{number}/actions", responses=refused)
-    def actions(run: Name, number: Number) -> schemas.RowsOut:
+    @router.get(
+        "/api/runs/{run}/sequences/{number}/actions",
+        response_model=schemas.RowsOut,
+        responses=refused,
+    )
+    def actions(run: Name, number: Number) -> Response:
         """Recorded actions and positions."""
         return rows_of(service.run(run).recording(number))
 

@@ -108,5 +108,7 @@ def _shares(served: Served, service: Service) -> list[float]:
         weights = served.weights()
     except Refusal:
         return []
-    directions = service.engine.call(lambda: weights.directions).result()
+    directions = weights.known_directions
+    if directions is None:
+        directions = service.engine.call(lambda: weights.directions).result()
     return [] if directions is None else directions.shares[:_DIRECTIONS]

@@ -3,9 +3,10 @@
 import asyncio
 from typing import Annotated, BinaryIO
 
-from fastapi import APIRouter, File, Form, Response, UploadFile
+from fastapi import APIRouter, File, Form, Request, Response, UploadFile
 
 from foreframe.serve import schemas
+from foreframe.serve.fairness.clients import client_of
 from foreframe.serve.routes.answers import Name, binary, frames_of, refusals, rows_of
 from foreframe.serve.service import Service
 from foreframe.serve.uploads import decode
@@ -16,8 +17,9 @@ def router(service: Service) -> APIRouter:
     router = APIRouter()
     refused = refusals(404, 422)
 
-    @router.post("/api/uploads", responses=refusals(400, 404, 413, 422))
+    @router.post("/api/uploads", responses=refusals(400, 404, 413, 422, 429, 503))
     async def upload(
+        request: Request,
         frames: Annotated[list[UploadFile], File(description="pictures, a GIF or a video")],
         actions: Annotated[UploadFile | None, File(description="CSV, a row a frame")] = None,
         positions: Annotated[UploadFile | None, File(description="CSV, a row a frame")] = None,
@@ -28,15 +30,16 @@ def router(service: Service) -> APIRouter:
         named: list[tuple[str, BinaryIO]] = [(f.filename or "", f.file) for f in frames]
         recording = await asyncio.to_thread(
             decode,
+            service.aside,
             named,
-            None if actions is None else await actions.read(),
-            None if positions is None else await positions.read(),
+            None if actions is None else actions.file,
+            None if positions is None else positions.file,
             size=served.config.model.image_size,
             limits=service.limits,
         )
         height, width = recording.frames.shape[1:3]
         return schemas.UploadOut(
-            upload=service.uploads.add(recording),
+            upload=service.uploads.add(recording, client_of(request.scope)),
             frames=len(recording.frames),
             size=(height, width),
             actions=None if recording.actions is None else len(recording.actions),
@@ -52,8 +55,8 @@ def router(service: Service) -> APIRouter:
         """All frames of an upload, uint8 [T, H, W, 3]."""
         return frames_of(service.uploads.get(upload))
 
-    @router.get("/api/uploads/{upload}/actions", responses=refused)
-    def uploaded_actions(upload: Name) -> schemas.RowsOut:
+    @router.get("/api/uploads/{upload}/actions", response_model=schemas.RowsOut, responses=refused)
+    def uploaded_actions(upload: Name) -> Response:
         """Actions and positions of an upload."""
         return rows_of(service.uploads.get(upload))
 

@@ -1,0 +1,224 @@
+"""The hostile client of ``floods.py``: ten ways of asking for too much, by many threads at once."""
+
+import base64
+import http.client
+import io
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from urllib.parse import urlsplit
+
+import numpy as np
+from PIL import Image
+from websockets.exceptions import WebSocketException
+from websockets.sync.client import connect
+
+THREADS = 16
+FUTURES = 16
+
+
+class Hostile:
+    """Floods a service from one address.
+
+    Args:
+        address: of the service.
+        source: address of this machine that it comes from.
+        run: name of the run that is served.
+    """
+
+    def __init__(self, address: str, source: str, run: str) -> None:
+        self.host, self.port = urlsplit(address).hostname, urlsplit(address).port
+        self.source, self.run = source, run
+
+    def flood(self, name: str) -> None:
+        """Flood in one of the ``FLOODS`` until killed."""
+        work = FLOODS[name]
+        _table(), _gif(2000, 70), _png(2000)  # what is sent is made before: it costs the sender
+        threads = [
+            threading.Thread(target=self._again_and_again, args=(work, seed))
+            for seed in range(THREADS)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def _again_and_again(self, work: Callable[["Hostile", int], None], seed: int) -> None:
+        while True:
+            with suppress(OSError, http.client.HTTPException, WebSocketException, ValueError):
+                work(self, seed)
+            time.sleep(0.01)
+
+    def ask(self, method: str, path: str, body: bytes = b"", kind: str = "") -> bytes:
+        """One request; what is answered, if it is answered well, else nothing."""
+        connection = http.client.HTTPConnection(
+            self.host, self.port, timeout=60, source_address=(self.source, 0)
+        )
+        try:
+            headers = {"content-type": kind} if kind else {}
+            connection.request(method, path, body or None, headers)
+            answer = connection.getresponse()
+            content = answer.read()
+            return content if answer.status < 300 else b""
+        finally:
+            connection.close()
+
+    def post(self, path: str, wanted: object) -> dict:
+        """The answer to JSON; empty where it was refused."""
+        answer = self.ask("POST", path, json.dumps(wanted).encode(), "application/json")
+        return json.loads(answer) if answer else {}
+
+    def begin(self, seed: int) -> str:
+        """A session with as many futures as there may be; its name."""
+        wanted = {"run": self.run, "sequence": 0, "samples": FUTURES, "seed": seed}
+        return self.post("/api/sessions", wanted).get("session", "")
+
+    def socket(self) -> socket.socket:
+        """A connection, before anything is said on it."""
+        plain = socket.create_connection((self.host, self.port), 60, (self.source, 0))
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        return plain
+
+    def upload(self, files: list[tuple[str, str, bytes]]) -> bytes:
+        """Bring files: field, name and content."""
+        parts = [
+            b'--b\r\nContent-Disposition: form-data; name="%s"; filename="%s"\r\n\r\n%s\r\n'
+            % (field.encode(), name.encode(), content)
+            for field, name, content in files
+        ]
+        body = b"".join(parts) + b"--b--\r\n"
+        return self.ask("POST", "/api/uploads", body, "multipart/form-data; boundary=b")
+
+
+def _predictions(hostile: Hostile, seed: int) -> None:
+    size, n_past = 64, 2
+    frames = base64.b64encode(bytes(n_past * size * size * 3)).decode()
+    rows = [[0.1] * 4] * 600
+    wanted = {"run": hostile.run, "frames": frames, "actions": rows, "samples": FUTURES}
+    hostile.post("/api/predict", {**wanted, "n_future": 500, "seed": seed})
+
+
+def _steps(hostile: Hostile, seed: int) -> None:
+    session = hostile.begin(seed)
+    if not session:
+        time.sleep(0.5)
+        return
+    url = f"ws://{hostile.host}:{hostile.port}/api/sessions/{session}/steps"
+    with connect(url, sock=hostile.socket(), compression=None, max_size=2**24) as steps:
+        for number in range(500):
+            steps.send(json.dumps({"type": "step", "id": number, "from": 0}))
+            steps.recv()
+
+
+def _unread(hostile: Hostile, seed: int) -> None:
+    """Steps over a bare socket whose frames nobody takes."""
+    session = hostile.begin(seed)
+    if not session:
+        time.sleep(0.5)
+        return
+    plain = hostile.socket()
+    key = base64.b64encode(bytes(16)).decode()
+    plain.sendall(
+        f"GET /api/sessions/{session}/steps HTTP/1.1\r\nHost: {hostile.host}:{hostile.port}\r\n"
+        f"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: {key}\r\n"
+        "Sec-WebSocket-Version: 13\r\n\r\n".encode()
+    )
+    plain.recv(1000)
+    message = json.dumps({"type": "step", "id": 1, "from": 0}).encode()
+    frame = bytes([0x81, 0x80 | len(message), 0, 0, 0, 0]) + message
+    with plain:
+        for _ in range(2000):
+            plain.sendall(frame)
+            time.sleep(0.005)
+
+
+def _pictures(hostile: Hostile, seed: int) -> None:
+    for name in ("frames.bin", "thumbnail.png"):
+        hostile.ask("GET", f"/api/runs/{hostile.run}/sequences/0/{name}")
+
+
+@cache
+def _table() -> bytes:
+    return (b"0.1,0.2,0.3,0.4\n" * 2_000_000)[: 31 * 2**20]
+
+
+def _tables(hostile: Hostile, seed: int) -> None:
+    hostile.upload([("frames", "a.png", _png(64)), ("actions", "a.csv", _table())])
+    hostile.ask("GET", f"/api/runs/{hostile.run}/sequences/0/actions")
+
+
+def _exports(hostile: Hostile, seed: int) -> None:
+    session = hostile.begin(seed)
+    if not session:
+        time.sleep(0.5)
+        return
+    url = f"ws://{hostile.host}:{hostile.port}/api/sessions/{session}/steps"
+    with connect(url, sock=hostile.socket(), compression=None, max_size=2**24) as steps:
+        node = 0
+        for number in range(30):
+            steps.send(json.dumps({"type": "step", "id": number, "from": node}))
+            answer = steps.recv()
+            node = int.from_bytes(answer[8:12], "little") if isinstance(answer, bytes) else node
+    for kind in ("gif", "mp4", "lab"):
+        hostile.ask("GET", f"/api/sessions/{session}/export?node={node}&format={kind}")
+
+
+@cache
+def _mistakes(length: int) -> bytes:
+    pairs = ",".join(f'"k{n}":[{n}]' for n in range(length // 8))
+    return ("{" + pairs[:length].rpartition(",")[0] + "}").encode()
+
+
+def _json(hostile: Hostile, seed: int) -> None:
+    for path in ("/api/predict", "/api/sessions"):
+        for length in (4_000_000, 200_000, 60_000):
+            hostile.ask("POST", path, _mistakes(length), "application/json")
+
+
+def _uploads(hostile: Hostile, seed: int) -> None:
+    if seed % 2:
+        hostile.upload([("frames", f"{n}.png", _png(2000)) for n in range(70)])
+    else:
+        hostile.upload([("frames", "a.gif", _gif(2000, 70))])
+
+
+def _requests(hostile: Hostile, seed: int) -> None:
+    for path in ("/api/runs", "/healthz", "/api/openapi.json"):
+        hostile.ask("GET", path)
+
+
+def _sessions(hostile: Hostile, seed: int) -> None:
+    hostile.begin(seed)
+
+
+@cache
+def _gif(size: int, count: int) -> bytes:
+    file = io.BytesIO()
+    frames = [Image.fromarray(np.full((size, size), n, np.uint8)) for n in range(count)]
+    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
+    return file.getvalue()
+
+
+@cache
+def _png(size: int) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(np.zeros((size, size, 3), np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
+FLOODS: dict[str, Callable[[Hostile, int], None]] = {
+    "predictions": _predictions,
+    "steps": _steps,
+    "unread steps": _unread,
+    "pictures": _pictures,
+    "tables": _tables,
+    "exports": _exports,
+    "JSON": _json,
+    "uploads": _uploads,
+    "requests": _requests,
+    "sessions": _sessions,
+}

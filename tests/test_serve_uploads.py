@@ -1,0 +1,394 @@
+"""Uploads made to do harm: each is refused in words, reads nothing, and ends in time."""
+
+import io
+import os
+import socket
+import struct
+import subprocess
+import sys
+import time
+
+import av
+import numpy as np
+import pytest
+from PIL import GifImagePlugin, Image
+
+from foreframe.data.container import container_of, open_video
+from foreframe.data.recording import Recording
+from foreframe.data.video_file import decode as decode_video
+from foreframe.errors import ForeframeError
+from foreframe.serve.aside import decoding
+from foreframe.serve.aside.pool import Aside
+from foreframe.serve.options import Limits
+from foreframe.serve.refusal import Refusal
+from foreframe.serve.uploads import Uploads, decode
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="limits of Linux")
+
+
+@pytest.fixture(scope="module")
+def aside():
+    made = Aside()
+    yield made
+    made.close()
+
+
+def bring(aside, files, actions=None, **limits):
+    """What becomes of files, decoded as the service does it."""
+    table = None if actions is None else io.BytesIO(actions)
+    named = [(name, io.BytesIO(content)) for name, content in files]
+    return decode(aside, named, table, None, size=64, limits=Limits(**limits))
+
+
+def refused(aside, files, actions=None, **limits):
+    with pytest.raises(Refusal) as refusal:
+        bring(aside, files, actions, **limits)
+    return refusal.value
+
+
+def picture(kind="PNG", size=64, **more):
+    file = io.BytesIO()
+    shades = np.random.default_rng(0).integers(0, 255, (size, size, 3), np.uint8)
+    Image.fromarray(shades).save(file, kind, **more)
+    return file.getvalue()
+
+
+def flat(kind, size, frames=1):
+    """A picture of one colour, or several: many pixels of few bytes."""
+    pictures = [Image.fromarray(np.full((size, size), n, np.uint8)) for n in range(frames)]
+    more = {"save_all": True, "append_images": pictures[1:]} if frames > 1 else {}
+    file = io.BytesIO()
+    pictures[0].save(file, kind, **more)
+    return file.getvalue()
+
+
+def video(kind="mp4", codec="mpeg4", shade=200):
+    file = io.BytesIO()
+    with av.open(file, "w", format=kind) as container:
+        stream = container.add_stream(codec, rate=10)
+        stream.width = stream.height = 64
+        stream.pix_fmt = "rgb8" if codec == "gif" else "yuv420p"
+        for _ in range(3):
+            frame = np.full((64, 64, 3), shade, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    return file.getvalue()
+
+
+# -- what is read ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "WEBP"])
+def test_pictures_are_read_by_what_they_are_whatever_they_are_called(aside, kind):
+    lossless = {"lossless": True} if kind == "WEBP" else {}
+    content = picture(kind, **lossless)
+    recording = bring(aside, [("1.mp4", content), ("0.mp4", content)], b"1,2\n3,4\n")
+    expected = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+    np.testing.assert_array_equal(recording.frames, np.stack([expected] * 2))
+    np.testing.assert_array_equal(recording.actions, [[1, 2], [3, 4]])
+
+
+@pytest.mark.parametrize(
+    ("kind", "codec", "demuxer"),
+    [
+        ("mp4", "mpeg4", "mov"),
+        ("mov", "mpeg4", "mov"),
+        ("matroska", "mpeg4", "matroska"),
+        ("avi", "mpeg4", "avi"),
+        ("gif", "gif", "gif"),
+    ],
+)
+def test_videos_are_read_by_what_they_are_whatever_they_are_called(aside, kind, codec, demuxer):
+    content = video(kind, codec)
+    assert container_of(content[:16]) == demuxer
+    recording = bring(aside, [("notes.txt", content)])
+    assert recording.frames.shape == (3, 64, 64, 3)
+    assert abs(recording.frames.mean() - 200) < 20
+
+
+# -- files that name other files, or the network --------------------------------------------------
+
+SCRIPTS = {
+    "ffconcat": b"ffconcat version 1.0\nfile secret.png\nduration 1\n",
+    "concat with a byte-order mark": b"\xef\xbb\xbfffconcat version 1.0\nfile secret.png\n",
+    "playlist": b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nsecret.png\n#EXT-X-ENDLIST\n",
+    "description of a stream": (
+        b"v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\n"
+        b"m=video 45678 RTP/AVP 96\na=rtpmap:96 H264/90000\n"
+    ),
+    "DASH": b'<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011"></MPD>',
+    "list of fields": b"secret.png\nsecret.png\n",
+    "EPS": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(secret.png) run\n%%EOF\n",
+    "SVG": b'<svg xmlns="http://www.w3.org/2000/svg"><image href="secret.png"/></svg>',
+    "subtitles": b"WEBVTT\n\n00:00.000 --> 00:01.000\nsecret\n",
+}
+
+
+@pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS)
+@pytest.mark.parametrize("name", ["x.mp4", "x.gif", "%d.png", "x.m3u8"])
+def test_a_script_is_no_video(aside, script, name):
+    refusal = refused(aside, [(name, script)])
+    assert refusal.status == 422
+    assert "begins like no" in refusal.reason
+
+
+@pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS)
+def test_an_import_takes_no_script_for_a_video(tmp_path, monkeypatch, script):
+    """The same door: a folder of videos may come from anybody."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "secret.png").write_bytes(picture())
+    (tmp_path / "x.mp4").write_bytes(script)
+    with (
+        (tmp_path / "x.mp4").open("rb") as file,
+        pytest.raises(ForeframeError, match="does not begin like MP4"),
+    ):
+        list(decode_video(file, str(tmp_path / "x.mp4")))
+
+
+@linux
+def test_a_script_that_names_a_pipe_holds_nothing_up(aside, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    script = f"ffconcat version 1.0\nfile {tmp_path / 'pipe'}\n".encode()
+    began = time.monotonic()
+    refused(aside, [("x.mp4", script)])
+    assert time.monotonic() - began < 10
+
+
+def boxes(content, path):
+    """Places of the boxes of a MOV along a path, each in the one before."""
+    places, start, stop = [], 0, len(content)
+    for wanted in path:
+        while start < stop:
+            size = struct.unpack(">I", content[start : start + 4])[0]
+            if content[start + 4 : start + 8] == wanted:
+                break
+            start += size
+        places.append(start)
+        start, stop = start + 8, start + size
+    return places
+
+
+def elsewhere(content, path):
+    """A MOV whose pictures lie in another file: its data reference is that file's alias."""
+    way = [b"moov", b"trak", b"mdia", b"minf", b"dinf", b"dref"]
+    places = boxes(content, way)
+    name = path.encode()
+    tail = struct.pack(">HH", 2, len(name)) + name + bytes(len(name) % 2)
+    tail += struct.pack(">HH", 0xFFFF, 0)
+    alias = bytes(6) + struct.pack(">H", 150 + len(tail)) + bytes(142) + tail
+    entry = struct.pack(">I4sI", 12 + len(alias), b"alis", 0) + alias
+    old = places[-1] + 16  # "url ", twelve bytes, that says: in this file
+    changed = bytearray(content[:old] + entry + content[old + 12 :])
+    for place in places:
+        size = struct.unpack(">I", changed[place : place + 4])[0]
+        changed[place : place + 4] = struct.pack(">I", size + len(entry) - 12)
+    return bytes(changed)
+
+
+def test_a_mov_whose_pictures_lie_in_another_file_is_not_followed(aside, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "secret.mov").write_bytes(video("mov", shade=30))
+    content = elsewhere(video("mov", shade=200), str(tmp_path / "secret.mov"))
+    try:
+        shown = bring(aside, [("x.mov", content)]).frames
+    except Refusal:
+        return
+    assert abs(shown.mean() - 30) > 60, "the other file was read"
+
+
+def test_nothing_beside_the_file_is_opened(monkeypatch):
+    """Whatever a demuxer would follow: FFmpeg has no protocol to open it with."""
+    content, opened, real = video(), [], av.open
+
+    def watched(file, mode, **more):
+        opened.append(more)
+        return real(file, mode, **more)
+
+    monkeypatch.setattr(av, "open", watched)
+    with open_video(io.BytesIO(content), "x"):
+        pass
+    (more,) = opened
+    assert more["format"] == "mov"
+    assert more["container_options"]["protocol_whitelist"] == "none"
+    assert more["container_options"]["enable_drefs"] == "0"
+    with pytest.raises(PermissionError):
+        more["io_open"]("secret.png", 0, {})
+
+
+# -- files that are too much ----------------------------------------------------------------------
+
+
+def test_pictures_of_too_many_pixels_together_are_refused_undecoded(aside, monkeypatch):
+    large = flat("PNG", 2000)
+    began = time.monotonic()
+    refusal = refused(aside, [(f"{n}.png", large) for n in range(300)])
+    assert refusal.status == 413
+    assert "300 million pixels" in refusal.reason
+    assert time.monotonic() - began < 20
+
+
+def test_a_gif_of_too_many_pixels_is_refused_while_it_is_read(aside):
+    refusal = refused(aside, [("x.gif", flat("GIF", 1000, 40))], upload_megapixels=20)
+    assert refusal.status == 413
+    assert "20 million pixels" in refusal.reason
+
+
+def test_frames_are_counted_while_they_are_read(monkeypatch):
+    content, read, load = flat("GIF", 8, 200), [], GifImagePlugin.GifImageFile.load
+    monkeypatch.setattr(
+        GifImagePlugin.GifImageFile,
+        "load",
+        lambda image: read.append(image.tell()) or load(image),
+    )
+    limits = Limits(upload_frames=5)
+    with pytest.raises(Refusal, match="more than 5 frames"):
+        decoding.decode([("x.gif", content)], None, None, size=64, limits=limits)
+    assert max(read) <= 5
+
+
+@pytest.mark.parametrize("kind", ["PNG", "GIF"])
+def test_a_bomb_is_refused_by_its_header(aside, kind):
+    large = Image.fromarray(np.zeros((12_000, 12_000), np.uint8))
+    file = io.BytesIO()
+    large.save(file, kind)
+    refusal = refused(aside, [("x", file.getvalue())])
+    assert refusal.status in (413, 422)
+    assert "pixels" in refusal.reason
+
+
+@pytest.mark.parametrize(
+    "table",
+    [b"1,2\n" * 5_000_000, b"1," * 10_000_000, b"1\x0c" * 10_000_000],
+    ids=["rows", "columns", "other ends of lines"],
+)
+def test_a_table_of_too_many_numbers_is_refused_unread(aside, table):
+    began = time.monotonic()
+    refusal = refused(aside, [("a.png", picture())], table)
+    assert refusal.status == 413
+    assert "rows" in refusal.reason
+    assert time.monotonic() - began < 10
+
+
+def scans(count):
+    """A progressive JPEG that goes over its pixels again and again."""
+    file = io.BytesIO()
+    Image.fromarray(np.zeros((64, 64), np.uint8)).save(file, "JPEG", progressive=True)
+    content = file.getvalue()
+    first = content.index(b"\xff\xda")
+    second = content.index(b"\xff\xda", first + 2)
+    return content[:second] + content[first:second] * count + b"\xff\xd9"
+
+
+def test_a_jpeg_of_a_thousand_scans_is_refused(aside):
+    refusal = refused(aside, [("x.jpg", scans(1000))])
+    assert refusal.status == 422
+    assert "scans" in refusal.reason
+
+
+@pytest.fixture
+def slow(monkeypatch, tmp_path):
+    """Processes aside in which decoding takes what it is told to."""
+
+    def make(deed):
+        (tmp_path / "sitecustomize.py").write_text(
+            "import foreframe.serve.aside.decoding as d\n"
+            "def decode(files, *tables, **more):\n"
+            f"    {deed}\n"
+            "d.decode = decode\n"
+        )
+        paths = [str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
+        opened.append(Aside())
+        return opened[-1]
+
+    opened = []
+    yield make
+    for each in opened:
+        each.close()
+
+
+@pytest.mark.parametrize(
+    ("deed", "status", "words"),
+    [
+        ("import time; time.sleep(60)", 413, "longer than 1 s"),
+        ("exec('while True: pass')", 413, "longer than 1 s"),
+        ("bytearray(2**30)", 413, "more than 64 MB"),
+        ("import os; os.abort()", 422, "broke off"),
+        ("import os; os.write(1, bytes(2**16))", 422, "broke off"),
+    ],
+    ids=["waits", "computes", "takes memory", "crashes", "answers nonsense"],
+)
+def test_a_process_that_goes_too_far_is_ended_and_the_limit_named(slow, deed, status, words):
+    if "bytearray" in deed and sys.platform != "linux":
+        pytest.skip("limits of Linux")
+    limits = {"upload_seconds": 1.0, "upload_memory_megabytes": 64.0}
+    refusal = refused(slow(deed), [("a.png", picture())], **limits)
+    assert (refusal.status, words in refusal.reason) == (status, True), refusal.reason
+
+
+# A process that is not confined does all of these; see the next test.
+DEEDS = {
+    "read a file": "open('/etc/hostname').read()",
+    "write a file": "open('{folder}/written', 'w').write('x')",
+    "make a folder": "import os; os.mkdir('{folder}/made')",
+    "connect": "import socket; socket.create_connection(('127.0.0.1', {port}), 2)",
+    "start a program": "import os; os.execv('/bin/true', ['true'])",
+    "start a process": "import subprocess; subprocess.run(['/bin/true'])",
+}
+
+
+@linux
+@pytest.mark.parametrize("confined", [True, False])
+@pytest.mark.parametrize("deed", DEEDS.values(), ids=DEEDS)
+def test_a_process_that_decodes_reaches_nothing(tmp_path, deed, confined):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        deed = deed.format(folder=tmp_path, port=server.getsockname()[1])
+        confine = "confine(seconds=5, megabytes=256)" if confined else "None"
+        program = (
+            "import os, socket, subprocess, encodings.idna\n"
+            "from foreframe.serve.aside.confinement import confine\n"
+            f"{confine}\n"
+            f"{deed}\n"
+        )
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60)
+    assert (done.returncode != 0) == confined, done.stderr
+    assert confined != any(tmp_path.iterdir()) or deed[:4] not in ("open('/tmp", "import os; os.m")
+
+
+def test_processes_are_used_once_and_none_stays(aside):
+    own = Aside()
+    bring(own, [("a.png", picture())])
+    first = {process.pid for process in own._idle}
+    bring(own, [("a.png", picture())])
+    second = {process.pid for process in own._idle}
+    assert first.isdisjoint(second)
+    idle = list(own._idle)
+    own.close()
+    assert all(process.poll() is not None for process in idle)
+    with pytest.raises(Refusal, match="ending"):
+        bring(own, [("a.png", picture())])
+
+
+def test_a_process_holds_no_secret_of_the_services(monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "secret")
+    own = Aside()
+    bring(own, [("a.png", picture())])
+    (idle,) = own._idle
+    if sys.platform == "linux":
+        with open(f"/proc/{idle.pid}/environ", "rb") as file:
+            assert b"secret" not in file.read()
+    own.close()
+
+
+# -- what is kept ---------------------------------------------------------------------------------
+
+
+def test_many_uploads_of_one_client_push_out_its_own():
+    kept = Uploads(Limits(uploads_megabytes=1.0))
+    recording = Recording(np.zeros((20, 64, 64, 3), np.uint8))  # a quarter of it
+    honest = kept.add(recording, "honest")
+    names = [kept.add(recording, "hostile") for _ in range(20)]
+    assert kept.get(honest) is recording
+    assert kept.get(names[-1]) is recording
+    with pytest.raises(Refusal):
+        kept.get(names[0])
