@@ -253,6 +253,8 @@ def test_a_demo_of_another_model_is_not_gone_on_with(tmp_path, capsys, monkeypat
         error = capsys.readouterr().err
         assert said in error
         assert "--fresh" in error
+        where = f"--data {tmp_path / 'push'} --out {tmp_path / 'run'}"
+        assert f"as it is: foreframe train demo {where} --resume" in error
     assert (tmp_path / "run" / "run.json").read_bytes() == kept
 
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from foreframe import Clip, ForeframeError, VideoCVAE
+from foreframe.commands.app import main
 from foreframe.data.store.store import Store
 from foreframe.diagnosis.result import Diagnosis
 from foreframe.evaluation.card import Card
@@ -117,6 +118,22 @@ def test_a_stopped_run_of_an_earlier_version_is_not_gone_on_with_on_other_data(o
     options = TrainOptions(device="cpu", threads=1, resume=True)
     with pytest.raises(ForeframeError, match=r"not the data .*train has .*other contents"):
         start(saved_config(run), old / "store", run, options)
+
+
+def test_a_run_whose_recipe_has_changed_goes_on_as_it_began(old, capsys):
+    """Its recipe, the demo, is another net today."""
+    path = old / "run" / "run.json"
+    values = json.loads(path.read_text())
+    assert (values["recipe"], values["model"]["net"]) == ("demo", "dcgan64")
+    values["train"]["epochs"] += 1
+    path.write_text(json.dumps(values))
+    words = ["train", "demo", "--data", str(old / "store"), "--out", str(old / "run"), "--resume"]
+    main([*words, "--device", "cpu"])
+    assert len(json.loads((old / "run" / "history.json").read_text())) == values["train"]["epochs"]
+    assert VideoCVAE.from_pretrained(old / "run").config.net == "dcgan64"
+    with pytest.raises(SystemExit):
+        main([*words, "--net", "places64"])
+    assert "--net is dcgan64 there and places64 here" in capsys.readouterr().err
 
 
 def test_a_probe_and_a_diagnosis_of_an_earlier_version_are_read(old):

@@ -132,7 +132,7 @@ def change(path, **values):
 
 def test_report_has_every_section(run):
     page = report(run)
-    assert [text for tag, text in page.headings if tag == "h1"] == ["demo"]
+    assert [text for tag, text in page.headings if tag == "h1"] == ["svg-small"]
     assert [text for tag, text in page.headings if tag == "h2"] == [
         "Predictions",
         "Every time step",

@@ -232,7 +232,7 @@ def test_a_state_with_places_is_played_and_branches(toy_data, tmp_path):
     )
     served = Served("places", tmp_path / "run", toy_data, "cpu")
     recorded = served.test[0]
-    options = ServeOptions(limits=Limits(requests_per_second=10_000))
+    options = ServeOptions("testserver", limits=Limits(requests_per_second=10_000))
     with TestClient(make_app({"toy": served}, options)) as client:
         (run,) = client.get("/api/runs").json()
         assert (run["recipe"], run["net"], run["z_directions"]) == ("demo", "places64", [])

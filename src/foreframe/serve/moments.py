@@ -59,12 +59,10 @@ class Moment:
     @property
     def state_bytes(self) -> int:
         """Memory of the state; what the given frames say is shared by all moments of a session."""
-        state: Imagination | PlacesImagination | None = self.state
-        if state is None:
-            return 0
+        state: Any = self.state  # of either kind of model
         if isinstance(state, PlacesImagination):
             return _bytes((state.now, state.x))
-        return _bytes((state.memory, state.x, state.h))
+        return 0 if state is None else _bytes((state.memory, state.x, state.h))
 
 
 def _bytes(part: Any) -> int:
