@@ -20,7 +20,7 @@ from foreframe.data.store.store import Store
 from foreframe.errors import ForeframeError
 from foreframe.runs.folder import BEST, LAST, LAST_GOOD, LAST_PREVIOUS, saved_config
 from foreframe.runs.hub import VideoCVAE
-from foreframe.runs.sealed import SUM, WRITER
+from foreframe.runs.sealed import SEAL
 from foreframe.runs.shipped import write_half
 from foreframe.runs.weights import read_tensors, write_tensors
 from foreframe.training.checkpoint import Checkpoint
@@ -104,9 +104,9 @@ def test_best_weights_that_are_lost_are_written_anew_by_a_resume(whole, tmp_path
     assert training.progress.best_psnr == training.progress.history[-1]["validation_psnr"]
 
 
-def seal_of(path: Path) -> dict[str, str]:
+def seal_of(path: Path) -> str:
     with safe_open(path, framework="pt") as file:
-        return {key: value for key, value in file.metadata().items() if key in (WRITER, SUM)}
+        return file.metadata()[SEAL]
 
 
 def test_every_weights_file_that_is_written_is_sealed(whole, tmp_path):
@@ -118,17 +118,25 @@ def test_every_weights_file_that_is_written_is_sealed(whole, tmp_path):
         tmp_path / "half" / BEST,
     ]
     for path in files:
-        assert len(seal_of(path)[SUM]) == 64, path
+        assert len(seal_of(path).partition(" ")[2]) == 64, path
 
 
 def test_a_seal_that_lost_its_name_is_not_taken_for_a_file_without(whole, tmp_path):
-    content = (whole.run / BEST).read_bytes()
-    for name in (WRITER, SUM):
-        key = f'"{name}":'.encode()
-        assert content.count(key) == 1
-        (tmp_path / BEST).write_bytes(content.replace(key, key.upper()))
+    content, seal = (whole.run / BEST).read_bytes(), seal_of(whole.run / BEST).encode()
+    name = f'"{SEAL}":'.encode()
+    other = seal[:-1] + (b"1" if seal.endswith(b"0") else b"0")
+    for part, spoilt in ((name, name.replace(b"fore", b"fare")), (seal, other)):
+        assert content.count(part) == 1
+        (tmp_path / BEST).write_bytes(content.replace(part, spoilt))
         with pytest.raises(ForeframeError, match="damaged"):
             read_tensors(tmp_path / BEST)
+
+
+def test_the_same_weights_are_the_same_bytes(tmp_path):
+    """Their file is what scores are told apart by."""
+    for n in range(8):
+        write_tensors(tmp_path / f"{n}.safetensors", {"b": torch.ones(2), "a": torch.zeros(3)})
+    assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1
 
 
 def test_weights_without_a_seal_load_with_a_word(tmp_path, caplog):

@@ -1,13 +1,17 @@
 """The seal of a weights file: a checksum of all that it holds, written in the same file.
 
-The metadata of a safetensors file that foreframe writes say which version wrote it, and have a
-SHA-256 over the tensors (names, types, shapes and bytes, in the order of their names) and over the
-other metadata, such as the progress of a training. It tells damage, not malice: whoever can write
-the file can also seal it.
+The metadata of a safetensors file that foreframe writes have one entry more: the version that wrote
+it, and a SHA-256 over the tensors (names, types, shapes and bytes, in the order of their names) and
+over the metadata, such as the progress of a training. It tells damage, not malice: whoever can
+write the file can also seal it.
+
+It is a single entry, since the library writes several in an order that differs from time to time:
+the same weights are the same bytes.
 """
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -18,8 +22,10 @@ from torch import Tensor
 
 import foreframe
 
-WRITER, SUM = "foreframe", "sha256"
-"""Names of the entries; either of them says that the file is sealed."""
+SEAL = "foreframe"
+"""Name of the entry."""
+
+_SEAL = re.compile(r"\S+ [0-9a-f]{64}")
 
 
 class Unsound(Exception):
@@ -50,8 +56,8 @@ def digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
 
 def seal(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> dict[str, str]:
     """``metadata`` with the seal."""
-    said = {**metadata, WRITER: foreframe.__version__}
-    return {**said, SUM: digest(tensors, said)}
+    said = {**metadata, SEAL: foreframe.__version__}
+    return {**metadata, SEAL: f"{foreframe.__version__} {digest(tensors, said)}"}
 
 
 def read_sealed(path: Path) -> Contents:
@@ -69,11 +75,13 @@ def read_sealed(path: Path) -> Contents:
         raise Unsound(
             f"cannot be read as safetensors, it is truncated or damaged ({error})"
         ) from error
-    sealed = WRITER in metadata or SUM in metadata
-    expected = metadata.pop(SUM, None)
-    if sealed and digest(tensors, metadata) != expected:
-        raise Unsound(
-            "it is damaged: what it holds is not what was written (its SHA-256 is another one)"
-        )
-    metadata.pop(WRITER, None)
+    # Under a damaged name, too, it is a seal.
+    sealed = SEAL in metadata or any(map(_SEAL.fullmatch, metadata.values()))
+    if sealed:
+        version, _, expected = metadata.get(SEAL, "").partition(" ")
+        if digest(tensors, {**metadata, SEAL: version}) != expected:
+            raise Unsound(
+                "it is damaged: what it holds is not what was written (its SHA-256 is another one)"
+            )
+        del metadata[SEAL]
     return Contents(tensors, metadata, sealed)
