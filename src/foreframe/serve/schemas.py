@@ -2,12 +2,12 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, FailFast, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 Finite = Annotated[float, Field(allow_inf_nan=False, ge=-1e9, le=1e9)]
 # One mistake is enough: to list all of a long row takes longer than to read it.
-Row = Annotated[list[Finite], Field(min_length=1, max_length=256), FailFast()]
-Rows = Annotated[list[Row], Field(max_length=1024), FailFast()]
+Row = Annotated[list[Finite], Field(min_length=1, max_length=256, fail_fast=True)]
+Rows = Annotated[list[Row], Field(max_length=1024, fail_fast=True)]
 Seed = Annotated[int, Field(ge=0, le=2**53 - 1)]
 Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
@@ -196,6 +196,6 @@ class StepIn(Strict):
     type: Literal["step"]
     id: Annotated[int, Field(ge=0, le=2**32 - 1)]
     origin: Annotated[int, Field(alias="from", ge=0, le=2**31 - 1)]
-    action: Annotated[list[Finite], Field(max_length=256), FailFast()] | None = None
+    action: Annotated[list[Finite], Field(max_length=256, fail_fast=True)] | None = None
     position: Row | None = None
     z: LatentIn | None = None
