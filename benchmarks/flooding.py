@@ -8,8 +8,8 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from functools import cache
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -33,9 +33,16 @@ class Hostile:
     def __init__(self, address: str, source: str, run: str) -> None:
         self.host, self.port = urlsplit(address).hostname, urlsplit(address).port
         self.source, self.run = source, run
+        self.tally: Any = [0, 0]
 
-    def flood(self, name: str) -> None:
-        """Flood in one of the ``FLOODS`` until killed."""
+    def flood(self, name: str, tally: Any = None) -> None:
+        """Flood in one of the ``FLOODS`` until killed.
+
+        Args:
+            name: of the flood.
+            tally: two shared numbers: what was served, and what was refused or broke off.
+        """
+        self.tally = self.tally if tally is None else tally
         work = FLOODS[name]
         _table(), _gif(2000, 70), _png(2000)  # what is sent is made before: it costs the sender
         threads = [
@@ -49,8 +56,10 @@ class Hostile:
 
     def _again_and_again(self, work: Callable[["Hostile", int], None], seed: int) -> None:
         while True:
-            with suppress(OSError, http.client.HTTPException, WebSocketException, ValueError):
+            try:
                 work(self, seed)
+            except (OSError, http.client.HTTPException, WebSocketException, ValueError):
+                self.tally[1] += 1
             time.sleep(0.01)
 
     def ask(self, method: str, path: str, body: bytes = b"", kind: str = "") -> bytes:
@@ -63,6 +72,7 @@ class Hostile:
             connection.request(method, path, body or None, headers)
             answer = connection.getresponse()
             content = answer.read()
+            self.tally[answer.status >= 300] += 1
             return content if answer.status < 300 else b""
         finally:
             connection.close()
@@ -112,6 +122,7 @@ def _steps(hostile: Hostile, seed: int) -> None:
         for number in range(500):
             steps.send(json.dumps({"type": "step", "id": number, "from": 0}))
             steps.recv()
+            hostile.tally[0] += 1
 
 
 def _unread(hostile: Hostile, seed: int) -> None:
@@ -133,6 +144,7 @@ def _unread(hostile: Hostile, seed: int) -> None:
     with plain:
         for _ in range(2000):
             plain.sendall(frame)
+            hostile.tally[0] += 1
             time.sleep(0.005)
 
 
@@ -198,9 +210,10 @@ def _sessions(hostile: Hostile, seed: int) -> None:
 @cache
 def _gif(size: int, count: int) -> bytes:
     file = io.BytesIO()
-    frames = [Image.fromarray(np.full((size, size), n, np.uint8)) for n in range(count)]
-    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
-    return file.getvalue()
+    Image.fromarray(np.zeros((size, size), np.uint8)).save(file, "GIF")
+    one = file.getvalue()
+    start = 13 + (3 << ((one[10] & 7) + 1))  # behind the colours
+    return one[:start] + count * one[start:-1] + b";"
 
 
 @cache

@@ -76,16 +76,24 @@ async def honest(
 
 def under(
     flood: str, address: str, run: dict, service: subprocess.Popen, given: argparse.Namespace
-) -> tuple[float, float, float]:
-    """The same under a flood, once it has got under way."""
+) -> tuple[float, ...]:
+    """The same under a flood, and what the hostile client was served and refused in a second."""
     source = HONEST if given.one_address else OTHER
-    hostile = multiprocessing.get_context("spawn").Process(
-        target=Hostile(address, source, run["run"]).flood, args=(flood,), daemon=True
+    context = multiprocessing.get_context("spawn")
+    tally = context.Array("l", 2)
+    hostile = context.Process(
+        target=Hostile(address, source, run["run"]).flood, args=(flood, tally), daemon=True
     )
     hostile.start()
+    until = time.time() + 60
+    while not sum(tally) and time.time() < until:
+        time.sleep(0.1)
     time.sleep(given.seconds / 3)
+    before, began = list(tally), time.perf_counter()
     try:
-        return asyncio.run(honest(address, run, given.seconds, service))
+        seen = asyncio.run(honest(address, run, given.seconds, service))
+        took = time.perf_counter() - began
+        return (*seen, *((after - n) / took for n, after in zip(before, tally, strict=True)))
     finally:
         hostile.kill()
         hostile.join()
@@ -117,30 +125,28 @@ def interrupted(
     return took
 
 
-def measure(
-    address: str, service: subprocess.Popen, given: argparse.Namespace
-) -> list[tuple[str, float, float, float]]:
+def measure(address: str, service: subprocess.Popen, given: argparse.Namespace) -> list[tuple]:
     """Name, seconds until a session has begun, p95 in ms and memory in MB: quiet, then floods.
 
     Each is the median of some rounds, in which all have their turn.
     """
     run = json.loads(get(address, "/api/runs"))[0]
     asyncio.run(honest(address, run, 2.0, service))  # warms up
-    rounds: dict[str, list[tuple[float, float, float]]] = {}
+    told_of = "{}: begins in {:.2f} s, p95 {:.1f} ms, {:.0f} MB; "
+    told_of += "the other: {:.1f}/s served, {:.1f}/s refused"
+    rounds: dict[str, list[tuple[float, ...]]] = {}
     for _ in range(given.rounds):
         for flood in ["quiet", *(given.only or FLOODS)]:
             if flood == "quiet":
-                seen = asyncio.run(honest(address, run, given.seconds, service))
+                seen = (*asyncio.run(honest(address, run, given.seconds, service)), 0.0, 0.0)
             else:
                 seen = under(flood, address, run, service, given)
-            print(
-                "{}: begins in {:.2f} s, p95 {:.1f} ms, {:.0f} MB".format(flood, *seen), flush=True
-            )
+            print(told_of.format(flood, *seen), flush=True)
             rounds.setdefault(flood, []).append(seen)
     took = interrupted(address, run, service, given)
     print(f"Ctrl-C: ends within {took:.1f} s", flush=True)
     rows = [(flood, *np.median(seen, 0).tolist()) for flood, seen in rounds.items()]
-    return [*rows, ("Ctrl-C", took, float("nan"), float("nan"))]
+    return [*rows, ("Ctrl-C", took)]
 
 
 def main() -> None:
@@ -172,12 +178,20 @@ def main() -> None:
     publish(given, device, "floods", "## The service under floods\n\n" + told(rows, tracebacks))
 
 
-def told(rows: list[tuple[str, float, float, float]], tracebacks: int) -> str:
+def told(rows: list[tuple], tracebacks: int) -> str:
     """The table in words and numbers."""
     quiet = rows[0]
     cells = [
-        [name, f"{begin:.2f}", f"{p95:.0f}", f"{p95 / quiet[2]:.1f}", f"{held - quiet[3]:+.0f}"]
-        for name, begin, p95, held in rows[:-1]
+        [
+            name,
+            f"{begin:.2f}",
+            f"{p95:.0f}",
+            f"{p95 / quiet[2]:.1f}",
+            f"{held - quiet[3]:+.0f}",
+            f"{served:.1f}",
+            f"{refused:.1f}",
+        ]
+        for name, begin, p95, held, served, refused in rows[:-1]
     ]
     heads = [
         "flood",
@@ -185,6 +199,8 @@ def told(rows: list[tuple[str, float, float, float]], tracebacks: int) -> str:
         "step, p95, ms",
         "times quiet",
         f"memory, MB beyond {quiet[3]:.0f}",
+        "hostile: served/s",
+        "refused/s",
     ]
     text = "Steps of an honest client, ten a second, beside a hostile one. Goal: p95 below 150 ms "
     text += "and 3 times its quiet value, memory within 300 MB.\n\n" + table(heads, cells)

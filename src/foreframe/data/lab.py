@@ -21,6 +21,8 @@ from foreframe.errors import ForeframeError
 from foreframe.system.files import whole_folder
 from foreframe.system.places import natural_key
 
+SHARD = 256
+"""Sequences in one folder."""
 SPLITS = ("train", "validate", "test")
 ACTIONS, POSITIONS, TRACKS = "actions.csv", "endeffector_positions.csv", "tracks.csv"
 

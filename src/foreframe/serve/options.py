@@ -26,7 +26,7 @@ class Limits:
     """Time without a step after which a session ends."""
     session_moments: int = 20_000
     """Moments of one session at most."""
-    state_megabytes: float = 128.0
+    state_megabytes: float = 96.0
     """Memory for the states of all moments that can be gone back to at once; those not used for
     longest are forgotten, and the page replays them when they are needed."""
     steps_per_second: float = 240.0

@@ -5,7 +5,9 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Finite = Annotated[float, Field(allow_inf_nan=False, ge=-1e9, le=1e9)]
-Row = Annotated[list[Finite], Field(min_length=1, max_length=256)]
+# One mistake is enough: to list all of a long row takes longer than to read it.
+Row = Annotated[list[Finite], Field(min_length=1, max_length=256, fail_fast=True)]
+Rows = Annotated[list[Row], Field(max_length=1024, fail_fast=True)]
 Seed = Annotated[int, Field(ge=0, le=2**53 - 1)]
 Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
@@ -164,8 +166,8 @@ class PredictIn(Strict):
             json_schema_extra={"contentEncoding": "base64"},
         ),
     ]
-    actions: Annotated[list[Row], Field(max_length=1024)] | None = None
-    positions: Annotated[list[Row], Field(max_length=1024)] | None = None
+    actions: Rows | None = None
+    positions: Rows | None = None
     samples: Annotated[int, Field(ge=1, le=1024)] = 1
     n_future: Annotated[int, Field(ge=1, le=4096)] | None = None
     seed: Seed = 0
@@ -194,6 +196,6 @@ class StepIn(Strict):
     type: Literal["step"]
     id: Annotated[int, Field(ge=0, le=2**32 - 1)]
     origin: Annotated[int, Field(alias="from", ge=0, le=2**31 - 1)]
-    action: Annotated[list[Finite], Field(max_length=256)] | None = None
+    action: Annotated[list[Finite], Field(max_length=256, fail_fast=True)] | None = None
     position: Row | None = None
     z: LatentIn | None = None

@@ -9,8 +9,10 @@ from typing import IO, Any, BinaryIO
 
 import numpy as np
 
+from foreframe.data.container import HEAD_BYTES
 from foreframe.data.recording import Recording
 from foreframe.serve.aside import wire
+from foreframe.serve.aside.decoding import check_kind, shown
 from foreframe.serve.aside.pool import Aside
 from foreframe.serve.options import Limits
 from foreframe.serve.refusal import Refusal
@@ -94,6 +96,8 @@ def decode(
     """
     if len(files) > limits.upload_frames:
         raise Refusal(413, f"frames: {len(files)} files; {limits.upload_frames} are the most.")
+    for name, file in files:
+        check_kind(file.read(HEAD_BYTES), shown(name), only_one=len(files) > 1)
     tables = {"actions": actions, "positions": positions}
     sent = [file for _, file in files] + [file for file in tables.values() if file is not None]
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from foreframe.data.lab import write_sequence
+from foreframe.data.lab import SHARD, write_sequence
 from foreframe.data.resumable import Resumable
 from foreframe.data.store.opened import open_stores
 from foreframe.data.store.store import Store
@@ -14,9 +14,6 @@ from foreframe.system.places import Place
 from foreframe.system.workers import Execution, do_jobs
 
 DESCRIPTION = "dataset.json"
-
-SHARD = 256
-"""Sequences in one folder, as in the lab's data."""
 
 _BATCH = 64
 

@@ -106,6 +106,29 @@ def decode(
     return Recording(frames, rows["actions"], rows["positions"])
 
 
+def check_kind(head: bytes, name: str, *, only_one: bool) -> None:
+    """Refuse a file that begins like nothing that is read; nothing is decoded for it.
+
+    Args:
+        head: its first ``HEAD_BYTES``.
+        name: of the file, for messages.
+        only_one: whether it must be a picture, one frame of several.
+
+    Raises:
+        Refusal: in words.
+    """
+    if not head:
+        raise Refusal(422, f"{name}: is empty.")
+    if picture_of(head) is not None:
+        return
+    if container_of(head) is None:
+        raise Refusal(422, f"{name}: begins like no PNG, JPEG or WebP and like no {VIDEOS}.")
+    if only_one:
+        raise Refusal(
+            422, f"{name}: is no PNG, JPEG, WebP or GIF; give several pictures or one video."
+        )
+
+
 def _frames(
     files: Sequence[tuple[str, bytes]], size: int, limits: Limits
 ) -> UInt8[np.ndarray, "time size size 3"]:
@@ -140,20 +163,13 @@ def _check_together(files: Sequence[tuple[str, bytes]], limits: Limits) -> None:
 
 
 def _pictures(content: bytes, name: str, budget: _Budget, *, only_one: bool) -> Iterator[Frame]:
-    if not content:
-        raise Refusal(422, f"{name}: is empty.")
     head = content[:HEAD_BYTES]
+    check_kind(head, name, only_one=only_one)
     kind = picture_of(head)
-    if kind is not None:
-        yield from _decoded(content, name, kind, budget, only_one=only_one)
-    elif only_one:
-        raise Refusal(
-            422, f"{name}: is no PNG, JPEG, WebP or GIF; give several pictures or one video."
-        )
-    elif container_of(head) is None:
-        raise Refusal(422, f"{name}: begins like no PNG, JPEG or WebP and like no {VIDEOS}.")
-    else:
+    if kind is None:
         yield from _video(content, name, budget)
+    else:
+        yield from _decoded(content, name, kind, budget, only_one=only_one)
 
 
 def _video(content: bytes, name: str, budget: _Budget) -> Iterator[Frame]:

@@ -10,8 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from foreframe.data.exports.lab import SHARD
-from foreframe.data.lab import write_sequence
+from foreframe.data.lab import SHARD, write_sequence
 from foreframe.data.video_file import import_av
 from foreframe.errors import ForeframeError
 from foreframe.serve.refusal import Refusal

@@ -17,7 +17,6 @@ from foreframe.errors import ForeframeError
 from foreframe.serve.aside import wire
 from foreframe.serve.aside.confinement import confine
 from foreframe.serve.aside.decoding import decode
-from foreframe.serve.aside.exporting import Seen, as_file
 from foreframe.serve.options import Limits
 from foreframe.serve.refusal import Refusal
 
@@ -80,6 +79,9 @@ def _decode(header: Mapping[str, Any], stream: IO[bytes]) -> Answer:
 
 
 def _export(header: Mapping[str, Any], stream: IO[bytes]) -> Answer:
+    # Only here: most processes decode, and each should begin soon.
+    from foreframe.serve.aside.exporting import Seen, as_file
+
     shapes = header["shapes"]
     frames = _array(stream, shapes["frames"], np.uint8)
     rows = {

@@ -13,6 +13,9 @@ Model = TypeVar("Model", bound=BaseModel)
 _MISTAKES = 100
 """Mistakes that are looked at one by one; a body of nothing else would take long."""
 
+_QUOTES = 400
+"""Quotation marks of a body at most: no body has more than some ten names and texts."""
+
 
 def body_of(model: type[Model]) -> Any:
     """The dependency of a route: its body as ``model``; see ``described``."""
@@ -24,6 +27,8 @@ def body_of(model: type[Model]) -> Any:
             content = await request.body()
         except ClientDisconnect:
             raise Refusal(400, "the body: broke off.") from None
+        if content.count(b'"') > _QUOTES:
+            raise Refusal(422, "the body: more names than there can be sense in.")
         try:
             return model.model_validate_json(content)
         except ValidationError as error:
