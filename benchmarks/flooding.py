@@ -1,4 +1,8 @@
-"""The hostile client of ``floods.py``: ten ways of asking for too much, by many threads at once."""
+"""The hostile client of ``floods.py``: ten ways of asking for too much, by many threads at once.
+
+It runs on the machine of the service, and takes processor time from it; the first "flood", which
+asks for nothing, shows how much of what is measured comes from that alone.
+"""
 
 import base64
 import http.client
@@ -216,6 +220,14 @@ def _gif(size: int, count: int) -> bytes:
     return one[:start] + count * one[start:-1] + b";"
 
 
+def _busy(hostile: Hostile, seed: int) -> None:
+    """Nothing is asked of the service: what another program on the machine costs."""
+    until = time.perf_counter() + 0.5
+    while time.perf_counter() < until:
+        sum(range(1000))
+    hostile.tally[0] += 1
+
+
 @cache
 def _png(size: int) -> bytes:
     file = io.BytesIO()
@@ -224,6 +236,7 @@ def _png(size: int) -> bytes:
 
 
 FLOODS: dict[str, Callable[[Hostile, int], None]] = {
+    "none, but the processor is busy": _busy,
     "predictions": _predictions,
     "steps": _steps,
     "unread steps": _unread,

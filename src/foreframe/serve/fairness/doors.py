@@ -122,11 +122,6 @@ class _Socket(WebSocketsSansIOProtocol):
 
     def shutdown(self) -> None:
         """Tell the page that the service goes away, rather than that it begins anew."""
-        if self.handshake_complete and not self.close_sent and not self.transport.is_closing():
-            self.stop_keepalive()
-            self.queue.put_nowait({"type": "websocket.disconnect", "code": _GOING_AWAY})
-            self.conn.send_close(_GOING_AWAY, ENDING)
-            self.transport.write(b"".join(self.conn.data_to_send()))
-            self.transport.close()
-        else:
-            super().shutdown()
+        close: Any = self.conn.send_close
+        setattr(self.conn, "send_close", lambda *_: close(_GOING_AWAY, ENDING))  # noqa: B010
+        super().shutdown()
