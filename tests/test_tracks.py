@@ -264,7 +264,7 @@ def test_fit_keeps_tracks_beside_the_frames(tmp_path):
     frames, actions, tracks = (
         [getattr(one, part) for one in recordings] for part in ("frames", "actions", "tracks")
     )
-    tiny = {"width": 0.125, "g_dim": 16, "z_dim": 4, "rnn_size": 16, "n_future": 4, "epochs": 1}
+    tiny = {"width": 0.125, "g_dim": 16, "z_dim": 64, "rnn_size": 16, "n_future": 4, "epochs": 1}
     tiny |= {"steps_per_epoch": 1, "batch_size": 2, "kl_schedule": "constant"}
     with pytest.raises(ForeframeError, match=r"tracks\[0\]: has 3 columns"):
         foreframe.fit(frames, actions, tracks=[one[:, :3] for one in tracks], **tiny)
