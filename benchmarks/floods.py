@@ -50,7 +50,9 @@ def memory(service: subprocess.Popen) -> float:
     process = psutil.Process(service.pid)
     for each in [process, *process.children(recursive=True)]:
         with suppress(psutil.Error):  # it has just ended
-            total += each.memory_full_info().pss / 2**20
+            # One that is just being started is still the service's own memory.
+            if each == process or each.cmdline() != process.cmdline():
+                total += each.memory_full_info().pss / 2**20
     return total
 
 

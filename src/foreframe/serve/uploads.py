@@ -12,7 +12,7 @@ import numpy as np
 from foreframe.data.container import HEAD_BYTES
 from foreframe.data.recording import Recording
 from foreframe.serve.aside import wire
-from foreframe.serve.aside.decoding import check_kind, shown
+from foreframe.serve.aside.decoding import check_kind, check_table_size, shown
 from foreframe.serve.aside.pool import Aside
 from foreframe.serve.options import Limits
 from foreframe.serve.refusal import Refusal
@@ -99,6 +99,9 @@ def decode(
     for name, file in files:
         check_kind(file.read(HEAD_BYTES), shown(name), only_one=len(files) > 1)
     tables = {"actions": actions, "positions": positions}
+    for part, table in tables.items():
+        if table is not None:
+            check_table_size(_size(table), part, limits)
     sent = [file for _, file in files] + [file for file in tables.values() if file is not None]
 
     def send(stream: IO[bytes]) -> None:

@@ -233,13 +233,23 @@ def _broken(name: str, error: BaseException) -> Refusal:
     return Refusal(422, f"{name}: cannot be read as a picture ({reason}).")
 
 
+def check_table_size(size: int, name: str, limits: Limits) -> None:
+    """Refuse a CSV file that is larger than a row for each frame could be.
+
+    Raises:
+        Refusal: it is.
+    """
+    most = limits.upload_frames
+    if size > (most + 1) * _WIDTH * _NUMBER_BYTES:
+        raise Refusal(413, f"{name}: {size} bytes are more than {most} rows, one a frame, have.")
+
+
 def _check_table(content: bytes, name: str, limits: Limits) -> None:
     """Refuse a CSV that has more than a row for each frame, before it is read."""
+    check_table_size(len(content), name, limits)
     most = limits.upload_frames
     if content.count(b"\n") > most + 1:
         raise Refusal(413, f"{name}: more than {most} rows, but one row a frame is needed.")
-    if len(content) > (most + 1) * _WIDTH * _NUMBER_BYTES:
-        raise Refusal(413, f"{name}: more than {most} rows of {_WIDTH} numbers could be.")
 
 
 def _rows(content: bytes, name: str, frames: int) -> Float32[np.ndarray, "time width"]:
