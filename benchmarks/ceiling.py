@@ -18,16 +18,15 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from foreframe.data.lab import SPLITS
-from foreframe.data.store.opened import open_split, require
+from benchmarks.simulated import ending_in_words, opened, options
 from foreframe.data.store.store import Store
 from foreframe.errors import ForeframeError
 from foreframe.evaluation.sampling import noise_of_batch
 from foreframe.metrics import METRICS, psnr
 from foreframe.metrics.intervals import CONFIDENCE, bootstrap, paired
-from foreframe.runs.hub import VideoCVAE, load_model
-from foreframe.simulator.replay import Simulation, find_simulation
-from foreframe.system.device import choose_device
+from foreframe.probe.spread import own_number
+from foreframe.runs.hub import VideoCVAE
+from foreframe.simulator.replay import Simulation
 from foreframe.system.files import write_json
 
 PAST, FUTURE = 2, 10
@@ -60,12 +59,10 @@ def of_sequence(
     recording = store.rows(number, 0, FRAMES)
     frames = torch.from_numpy(np.array(recording.frames)).permute(0, 3, 1, 2) / 255
     past, truth = frames[None, :PAST], frames[PAST:]
-    last = store.names[number].rsplit("/", 1)[-1]
-    if not last.isdecimal():
-        raise ForeframeError(f"{store.names[number]}: is not a simulated sequence.")
+    own = own_number(store, number)
     replays = torch.stack(
         [
-            torch.from_numpy(simulation.replay(split, int(last), k, frames=FRAMES).frames[PAST:])
+            torch.from_numpy(simulation.replay(split, own, k, frames=FRAMES).frames[PAST:])
             for k in range(1, given.samples + 1)
         ]
     ).movedim(-1, 2)
@@ -104,30 +101,13 @@ def card(found: list[dict[str, float]], samples: int) -> dict[str, Any]:
     return rows
 
 
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--run", type=Path, required=True, help="folder of a run, or push")
-    parser.add_argument("--data", type=Path, required=True, help="of foreframe simulate")
-    parser.add_argument("--out", type=Path, help="folder of ceiling.json")
-    parser.add_argument("--split", choices=SPLITS, default="test")
-    parser.add_argument("--samples", type=int, default=20, help="of the model, and replays")
-    parser.add_argument("--seed", type=int, default=0, help="of the samples")
-    parser.add_argument("--device", default="auto", help="cpu, cuda, mps or auto")
-    return parser.parse_args()
-
-
 def main() -> None:
-    given = arguments()
+    parser = options(__doc__)
+    parser.add_argument("--samples", type=int, default=20, help="of the model, and replays")
+    given = parser.parse_args()
     if given.samples < 1:
         raise ForeframeError(f"--samples {given.samples}: must be 1 or more.")
-    model = load_model(given.run, choose_device(given.device))
-    simulation = find_simulation(given.data)
-    if simulation.size != model.config.image_size:
-        raise ForeframeError(f"{given.data}: is not of the size of {given.run}. Simulate others.")
-    store = open_split(given.data, given.split, size=simulation.size)
-    require(store, n_frames=FRAMES, needs=model.config.needs)
+    model, simulation, store = opened(given, FRAMES)
     found = [
         of_sequence(model, store, simulation, given.split, number, given)
         for number in range(len(store))
@@ -137,16 +117,11 @@ def main() -> None:
         low, high = row["interval"]
         print(f"{row['label']:40} {row['psnr']:6.2f} dB [{low:.2f}, {high:.2f}]", end="")
         print(f"  {row['gain'][0]:+.2f} over copying")
-    if given.out is not None:
-        given.out.mkdir(parents=True, exist_ok=True)
-        about = {"past": PAST, "future": FUTURE, "sequences": len(found), "seed": given.seed}
-        about |= {"metric": METRICS["psnr"].definition, "confidence": CONFIDENCE}
-        write_json(given.out / "ceiling.json", about | {"rows": rows})
+    given.out.mkdir(parents=True, exist_ok=True)
+    about = {"past": PAST, "future": FUTURE, "sequences": len(found), "seed": given.seed}
+    about |= {"metric": METRICS["psnr"].definition, "confidence": CONFIDENCE}
+    write_json(given.out / "ceiling.json", about | {"rows": rows})
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except ForeframeError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
+    ending_in_words(main)

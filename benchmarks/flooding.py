@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import numpy as np
 from PIL import Image
 from websockets.exceptions import WebSocketException
-from websockets.sync.client import connect
+from websockets.sync.client import ClientConnection, connect
 
 THREADS = 16
 FUTURES = 16
@@ -87,9 +87,17 @@ class Hostile:
         return json.loads(answer) if answer else {}
 
     def begin(self, seed: int) -> str:
-        """A session with as many futures as there may be; its name."""
+        """A session with as many futures as there may be; its name, or "" after half a second."""
         wanted = {"run": self.run, "sequence": 0, "samples": FUTURES, "seed": seed}
-        return self.post("/api/sessions", wanted).get("session", "")
+        session = self.post("/api/sessions", wanted).get("session", "")
+        if not session:
+            time.sleep(0.5)
+        return session
+
+    def stepping(self, session: str) -> ClientConnection:
+        """A socket on which a session is stepped."""
+        url = f"ws://{self.host}:{self.port}/api/sessions/{session}/steps"
+        return connect(url, sock=self.socket(), compression=None, max_size=2**24)
 
     def socket(self) -> socket.socket:
         """A connection, before anything is said on it."""
@@ -119,10 +127,8 @@ def _predictions(hostile: Hostile, seed: int) -> None:
 def _steps(hostile: Hostile, seed: int) -> None:
     session = hostile.begin(seed)
     if not session:
-        time.sleep(0.5)
         return
-    url = f"ws://{hostile.host}:{hostile.port}/api/sessions/{session}/steps"
-    with connect(url, sock=hostile.socket(), compression=None, max_size=2**24) as steps:
+    with hostile.stepping(session) as steps:
         for number in range(500):
             steps.send(json.dumps({"type": "step", "id": number, "from": 0}))
             steps.recv()
@@ -133,7 +139,6 @@ def _unread(hostile: Hostile, seed: int) -> None:
     """Steps over a bare socket whose frames nobody takes."""
     session = hostile.begin(seed)
     if not session:
-        time.sleep(0.5)
         return
     plain = hostile.socket()
     key = base64.b64encode(bytes(16)).decode()
@@ -170,10 +175,8 @@ def _tables(hostile: Hostile, seed: int) -> None:
 def _exports(hostile: Hostile, seed: int) -> None:
     session = hostile.begin(seed)
     if not session:
-        time.sleep(0.5)
         return
-    url = f"ws://{hostile.host}:{hostile.port}/api/sessions/{session}/steps"
-    with connect(url, sock=hostile.socket(), compression=None, max_size=2**24) as steps:
+    with hostile.stepping(session) as steps:
         node = 0
         for number in range(30):
             steps.send(json.dumps({"type": "step", "id": number, "from": node}))

@@ -9,7 +9,6 @@ other masses and frictions; path.png the way of the pushed object, for models th
 horizon.png and .json the PSNR of every step over the whole split.
 """
 
-import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,17 +23,18 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.horizon import FRAMES, FUTURE, PAST, draw_horizon, horizon
 from benchmarks.sheets import HEAT, Cell, Row, save_gif, save_png, sheet
+from benchmarks.simulated import ending_in_words, opened, options
 from foreframe.data.lab import SPLITS
-from foreframe.data.store.opened import open_split, require
 from foreframe.data.store.store import Store
 from foreframe.errors import ForeframeError
 from foreframe.evaluation.conditions import permutation_without_fixed_points
 from foreframe.evaluation.sampling import noise_of_batch
 from foreframe.model.places.moment import PlacesImagination
+from foreframe.probe.spread import own_number
 from foreframe.runs.folder import RUN_CONFIG, saved_config
-from foreframe.runs.hub import VideoCVAE, load_model
+from foreframe.runs.hub import VideoCVAE
 from foreframe.simulator.episode import Episode, simulate_sequence
-from foreframe.simulator.replay import Simulation, find_simulation
+from foreframe.simulator.replay import Simulation
 from foreframe.simulator.scene import FRICTION, MASS, MOST_THINGS, Physics
 from foreframe.system.device import choose_device
 from foreframe.system.files import whole_file
@@ -127,13 +127,10 @@ def find_pushed(
 def _simulated(
     store: Store, simulation: Simulation, split: str, number: int, lender: int
 ) -> tuple[Episode, list[Episode]]:
-    last = store.names[number].rsplit("/", 1)[-1]
-    where = store.source / store.names[number]
-    if not last.isdecimal():
-        raise ForeframeError(f"{where}: is not a simulated sequence.")
+    simulated, where = own_number(store, number), store.source / store.names[number]
 
     def carry_out(**more: Any) -> Episode:
-        key = simulation.seed, SPLITS.index(split), int(last)
+        key = simulation.seed, SPLITS.index(split), simulated
         return simulate_sequence(*key, size=simulation.size, **more)
 
     if not np.array_equal(carry_out(frames=1).frames, store.rows(number, 0, 1).frames):
@@ -335,35 +332,13 @@ def _way(ax: Any, way: np.ndarray, colour: str, width: float, label: str | None)
     ax.plot(*way[-1], "s", color=colour, markersize=3 + width, markeredgecolor="white", zorder=3)
 
 
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--run", type=Path, required=True, help="folder of a run, or push")
-    parser.add_argument("--data", type=Path, required=True, help="of foreframe simulate")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the pictures")
-    parser.add_argument("--split", choices=SPLITS, default="test")
-    parser.add_argument("--scenes", type=int, default=3)
-    parser.add_argument("--seed", type=int, default=0, help="of the samples")
-    parser.add_argument("--device", default="auto", help="cpu, cuda, mps or auto")
-    return parser.parse_args()
-
-
 def main() -> None:
-    given = arguments()
+    parser = options(__doc__)
+    parser.add_argument("--scenes", type=int, default=3)
+    given = parser.parse_args()
     if given.scenes < 1:
         raise ForeframeError(f"--scenes {given.scenes}: must be 1 or more.")
-    device = choose_device(given.device)
-    model = load_model(given.run, device)
-    simulation = find_simulation(given.data)
-    size = model.config.image_size
-    if simulation.size != size:
-        raise ForeframeError(
-            f"{given.data}: simulated at {simulation.size}x{simulation.size} pixels, but the model "
-            f"takes {size}x{size}. Simulate other data for it."
-        )
-    store = open_split(given.data, given.split, size=size)
-    require(store, n_frames=FRAMES, needs=model.config.needs)
+    model, simulation, store = opened(given, FRAMES)
     scenes = find_pushed(store, simulation, given.split, given.scenes, given.seed)
     numbers = [scene.number for scene in scenes]
     noise = noise_of_batch(given.seed, numbers, SAMPLES, FRAMES, model.config.z_dim)
@@ -377,13 +352,9 @@ def main() -> None:
         print("path.png: left out, since this model has no things whose places it imagines.")
     config = saved_config(given.run) if (given.run / RUN_CONFIG).is_file() else None
     trained = None if config is None else config.train.n_future
-    draw_horizon(given.out, horizon(model, store, device, given.seed), trained)
+    draw_horizon(given.out, horizon(model, store, choose_device(given.device), given.seed), trained)
     print(f"{given.out}: the pictures are there.")
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except ForeframeError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
+    ending_in_words(main)

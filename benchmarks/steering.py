@@ -6,7 +6,6 @@ Each start is driven by the actions of ten recordings, one after another; the si
 out too. Writes steering.png.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -16,12 +15,11 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.sheets import Cell, Row, save_png, sheet
+from benchmarks.simulated import ending_in_words, opened, options
 from foreframe.data.lab import SPLITS
 from foreframe.errors import ForeframeError
-from foreframe.runs.hub import VideoCVAE, load_model
+from foreframe.runs.hub import VideoCVAE
 from foreframe.simulator.episode import simulate_sequence
-from foreframe.simulator.replay import find_simulation
-from foreframe.system.device import choose_device
 from foreframe.visuals.frames import GIVEN, PREDICTED, RECORDED
 
 GIVEN_FRAMES, FRAMES = 2, 300
@@ -53,32 +51,19 @@ def steered(model: VideoCVAE, frames: np.ndarray, actions: np.ndarray, seed: int
     return np.concatenate([frames[:GIVEN_FRAMES], future])
 
 
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--run", type=Path, required=True, help="folder of a run, or push")
-    parser.add_argument("--data", type=Path, required=True, help="of foreframe simulate")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the picture")
-    parser.add_argument("--split", choices=SPLITS, default="test")
-    parser.add_argument("--starts", type=int, default=8, help="the first ones of the split")
-    parser.add_argument("--seed", type=int, default=0, help="of the samples")
-    parser.add_argument("--device", default="auto", help="cpu, cuda, mps or auto")
-    return parser.parse_args()
-
-
 def main() -> None:
-    given = arguments()
+    parser = options(__doc__)
+    parser.add_argument("--starts", type=int, default=8, help="the first ones of the split")
+    given = parser.parse_args()
     if given.starts < 1:
         raise ForeframeError(f"--starts {given.starts}: must be 1 or more.")
-    model = load_model(given.run, choose_device(given.device))
+    model, simulation, store = opened(given, GIVEN_FRAMES)
     if model.config.needs != {"actions": 4, "positions": None}:
         raise ForeframeError(f"{given.run}: needs more or others than the simulator's actions.")
-    simulation = find_simulation(given.data)
     size, split = simulation.size, SPLITS.index(given.split)
     heads = ["last given frame", *(f"predicted frame {t}" for t in SHOWN)]
     rows: list[Row] = []
-    for number in range(given.starts):
+    for number in range(min(given.starts, len(store))):
         frames, actions = driven(simulation.seed, split, number, size)
         imagined = steered(model, frames, actions, given.seed)
         for label, shown, edge in (
@@ -89,12 +74,8 @@ def main() -> None:
             cells += [Cell(shown[GIVEN_FRAMES - 1 + t], edge) for t in SHOWN]
             rows.append(Row(label, cells, () if rows else heads))
     save_png(given.out / "steering.png", sheet("Steered for 300 frames from 2 given ones", rows))
-    print(f"{given.out / 'steering.png'}: the first {given.starts} starts of {given.split}.")
+    print(f"{given.out / 'steering.png'}: the first starts of {given.split}.")
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except ForeframeError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
+    ending_in_words(main)

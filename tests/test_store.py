@@ -308,12 +308,13 @@ def test_a_damaged_store_that_is_no_copy_is_not_said_to_come_back(tmp_path):
 
 def test_what_killed_packers_left_is_removed_and_live_ones_are_spared(lab):
     name = open_split(lab, "train", log=quiet).folder.name
-    dead, live = (lab / copies.CACHE / f".{name}.{key}.part" for key in ("dead", "live"))
+    dead, live = (lab / copies.CACHE / f".{name}.{key * 4}.part" for key in ("de", "11"))
     for folder in (dead, live):
         folder.mkdir()
         (folder / "frames.bin").write_bytes(b"half")
     day = time.time() - 25 * 3600
     os.utime(dead / "frames.bin", (day, day))
+    os.utime(dead, (day, day))
     os.utime(lab / "train" / "s" / "1" / "3.png", (1, 1))
     new = open_split(lab, "train", log=quiet).folder
     assert caches(lab) == sorted([live.name, new.name])

@@ -113,7 +113,7 @@ def spread_of_physics(
         progress: called with (replays done, all).
     """
     requests = [
-        _Request(simulation, options, _own_number(store, number), physics, scene)
+        _Request(simulation, options, own_number(store, number), physics, scene)
         for scene, number in enumerate(numbers)
         for physics in range(1, options.replays + 1)
     ]
@@ -162,7 +162,7 @@ def choose_scenes(
     for number in range(len(store)):
         if len(chosen) == options.scenes:
             break
-        own = _Request(simulation, options, _own_number(store, number), 0, 0).replay()
+        own = _Request(simulation, options, own_number(store, number), 0, 0).replay()
         recorded = store.rows(number, 0, options.n_frames).frames
         if not np.array_equal(_fitted(own.frames, store), recorded):
             raise ForeframeError(
@@ -178,7 +178,7 @@ def choose_scenes(
     return chosen, passed
 
 
-def _own_number(store: Store, number: int) -> int:
+def own_number(store: Store, number: int) -> int:
     """A sequence's number in the simulator: the last part of its name."""
     last = store.names[number].rsplit("/", 1)[-1]
     if not last.isdecimal():

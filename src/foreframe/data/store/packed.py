@@ -7,7 +7,6 @@ again when any file of the split has changed.
 import hashlib
 import os
 import shutil
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -23,9 +22,6 @@ from foreframe.system.asides import sweep
 from foreframe.system.workers import in_threads
 
 CACHE = ".foreframe"
-
-_ABANDONED = 24 * 3600.0
-"""Seconds without a write after which a half-made packed copy is a killed process's."""
 
 
 def packed_copy(
@@ -83,16 +79,6 @@ def _remove_outdated(parent: Path, split: str, fingerprint: str) -> None:
         if not copy.name.endswith(f"-{fingerprint}"):
             shutil.rmtree(copy, ignore_errors=True)
     sweep(parent)
-    for part in parent.glob(f".{split}-*x*-*.part"):
-        if _last_write(part) < time.time() - _ABANDONED:
-            shutil.rmtree(part, ignore_errors=True)
-
-
-def _last_write(folder: Path) -> float:
-    try:
-        return max(path.stat().st_mtime for path in folder.iterdir())
-    except (OSError, ValueError):  # its owner has just begun, or renamed it
-        return time.time()
 
 
 def _cache_parents(root: Path) -> list[Path]:

@@ -17,7 +17,7 @@ from foreframe.model.places.layers import conv
 TAUGHT = 3
 """Numbers of a pose that are taught to be the end effector's position, where data have one."""
 
-FARTHEST = 20.0
+MOST_TRAVELLED = 20.0
 """Where the sum of actions since the given frames stops, in their deviations: beyond what a clip
 shows in training, a sum of hundreds says no more."""
 
@@ -29,7 +29,7 @@ class ArmState(NamedTuple):
         hidden: of the recurrence.
         integrated: the pose as the actions alone lead to it.
         pose: with what the recurrence corrects.
-        travelled: sum of the condition since the given frames, at most ``FARTHEST``.
+        travelled: sum of the condition since the given frames, at most ``MOST_TRAVELLED``.
     """
 
     hidden: Float[Tensor, "batch arm"]
@@ -124,7 +124,7 @@ class Arm(nn.Module):
             integrated, sums = [state.integrated], [state.travelled]
             for action, change in zip(condition, self.integrate(condition), strict=True):
                 integrated.append(torch.clamp(kept * integrated[-1] + change, low, high))
-                sums.append(torch.clamp(sums[-1] + action, -FARTHEST, FARTHEST))
+                sums.append(torch.clamp(sums[-1] + action, -MOST_TRAVELLED, MOST_TRAVELLED))
             now, before = torch.stack(integrated[1:]), torch.stack(integrated[:-1])
             travelled = torch.stack(sums[1:])
             inputs = torch.cat([condition, 0.3 * travelled, now, before], -1)

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from itertools import accumulate, pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from foreframe.model.places.nested import each
 from foreframe.model.places.world import Now, Seen
 
 
@@ -41,7 +42,7 @@ class PlacesImagination(NamedTuple):
         """Several of one model, with the same K, as one along the batch: stepped in one go."""
         if len(parts) == 1:
             return parts[0]
-        joined: PlacesImagination = _each(lambda *tensors: torch.cat(tensors), *parts)
+        joined: PlacesImagination = each(lambda *tensors: torch.cat(tensors), *parts)
         return joined
 
     def split(self, parts: Sequence["PlacesImagination"]) -> list["PlacesImagination"]:
@@ -55,13 +56,6 @@ class PlacesImagination(NamedTuple):
             return lambda x: x[len(x) * low // whole : len(x) * high // whole].clone()
 
         return [
-            part._replace(now=_each(cut(*ends), self.now), x=cut(*ends)(self.x))
+            part._replace(now=each(cut(*ends), self.now), x=cut(*ends)(self.x))
             for part, ends in zip(parts, bounds, strict=True)
         ]
-
-
-def _each(function: Callable[..., Tensor], *trees: Any) -> Any:
-    """``function`` of the tensors that stand in the same place of several nested tuples."""
-    if isinstance(trees[0], Tensor):
-        return function(*trees)
-    return type(trees[0])(*(_each(function, *parts) for parts in zip(*trees, strict=True)))

@@ -16,6 +16,7 @@ from foreframe.model.places.copies import Pieces, carried
 from foreframe.model.places.layers import Encoder, conv, initialise
 from foreframe.model.places.mechanics import Hand, Motion
 from foreframe.model.places.movers import Movers, no_motion, no_things
+from foreframe.model.places.nested import each
 from foreframe.model.places.scene import LATENT, EpisodePosterior, EpisodePrior, Scene
 from foreframe.model.places.things import Things
 
@@ -111,10 +112,8 @@ class Steps(NamedTuple):
 
     def at(self, times: slice | Tensor) -> "Steps":
         """Some of them."""
-        bumps = Bumps(*(part[times] for part in self.bumps))
-        rest = (self.pose, self.maps, self.scene, self.things)
-        pose, maps, scene, things = (part[times] for part in rest)
-        return Steps(pose, maps, bumps, scene, things)
+        some: Steps = each(lambda part: part[times], self)
+        return some
 
 
 class World(nn.Module):
@@ -306,7 +305,7 @@ class World(nn.Module):
         arm = self.from_arm(steps.maps.flatten(0, 1)).unflatten(0, shape)
         x = self.from_scene(steps.scene.flatten(0, 1)) + over_samples(arm, samples)
         x = self.up(batch_norm(x, self.norm, slope=0.0))
-        fine = self.maps.fine(Bumps(*(part.flatten(0, 1) for part in steps.bumps)))
+        fine = self.maps.fine(each(lambda part: part.flatten(0, 1), steps.bumps))
         bumps = self.from_bumps(fine).unflatten(0, shape)
         x = x + over_samples(bumps + seen.skip, samples)
         x = F.relu(self.refine(F.relu(x)))
