@@ -10,6 +10,8 @@ WORKERS ?= 2
 # Byte code is written as modules are first imported: half a minute faster than compiling all of
 # them at installation. That needs Python to be allowed to write it.
 PIP_FLAGS := --quiet --no-compile --disable-pip-version-check
+# With LOCKED=1 every file that is installed must be in constraints.lock: continuous integration.
+PIP := $(BIN)/python $(if $(LOCKED),scripts/lock.py install,-m pip install)
 unexport PYTHONDONTWRITEBYTECODE
 # The theme's advertisement of its successor.
 export NO_MKDOCS_2_WARNING := 1
@@ -54,18 +56,18 @@ endef
 $(VENV)/.runtime: pyproject.toml constraints.txt
 	$(call make-venv,$(VENV))
 	@echo 'Installing foreframe and what it runs with (about half a minute, and the download)'
-	@$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt -e .
+	@$(PIP) $(PIP_FLAGS) -c constraints.txt -e .
 	@touch $@
 
 $(VENV)/.web: $(VENV)/.runtime
 	@echo 'Installing what the playground runs with'
-	@$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt -e '.[web]'
+	@$(PIP) $(PIP_FLAGS) -c constraints.txt -e '.[web]'
 	@touch $@
 
 # After the runtime rather than beside it: two pips in one environment would collide.
 $(VENV)/.dev: $(VENV)/.runtime
 	@echo 'Installing the development tools'
-	@$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt -e '.[dev]'
+	@$(PIP) $(PIP_FLAGS) -c constraints.txt -e '.[dev]'
 	@touch $@
 
 setup: $(VENV)/.dev

@@ -1,7 +1,7 @@
 """Trainings killed, files damaged, records mutated: what is lost, and what is taken for good.
 
     python benchmarks/faults.py                                 # a minute or two
-    python benchmarks/faults.py --kills 50 --damages 2000 --mutations 10000 --write
+    python benchmarks/faults.py --kills 50 --damages 2000 --mutations 10000 --inputs 10000 --write
 
 - Kills: real ``foreframe train`` processes on a tiny dataset, ended at random moments by each
   signal in each precision and gone on with, until the training is done. Its weights, its
@@ -11,6 +11,9 @@
   of the best weights. Each must be refused or change nothing.
 - Mutations: values and bytes of run.json, of a store's meta.json and of the progress. Each must be
   refused in words, or be read as something that can be true.
+- Inputs: Hypothesis mutates files of every form that is read, as they are or with their checksums
+  made new. Each is read in a process that may hang, crash or hold too much. What is a fault is kept
+  in tests/faults/corpus.
 - Checksums: their speed, beside that of a copy in memory.
 """
 
@@ -26,6 +29,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from mutating import campaign
 from results import options, publish, set_up, table
 
 ROOT = Path(__file__).parents[1]
@@ -39,6 +43,7 @@ from foreframe.runs.sealed import digest, read_sealed  # noqa: E402
 from foreframe.runs.weights import read_tensors  # noqa: E402
 from foreframe.training.progress import read_progress  # noqa: E402
 from tests.faults.damage import KINDS, damaged, mutated  # noqa: E402
+from tests.faults.inputs import INPUTS  # noqa: E402
 
 STORE = ROOT / "tests" / "data" / "v0.1" / "store"
 SETTINGS = """
@@ -208,6 +213,29 @@ def mutation_table(run: Path, place: Path, mutations: int) -> str:
     return "**Mutated records.**\n\n" + table(heads, rows)
 
 
+def input_table(inputs: int, seed: int) -> str:
+    rows, faults = [], []
+    for name in INPUTS:
+        begun = time.monotonic()
+        found = campaign(name, -(-inputs // len(INPUTS)), seed)
+        faults += [f"{name}: {fault}" for fault in found.faults]
+        counts = [found.counts.get(key, 0) for key in ("tried", "refused", "taken")]
+        taken = time.monotonic() - begun
+        cells = [*counts, len(found.faults), f"{found.longest:.2f}", f"{found.megabytes:.0f}"]
+        rows.append([name, *map(str, cells), f"{taken:.0f}"])
+        print(*rows[-1], sep=" | ", flush=True)
+    if faults:
+        print(*faults, sep="\n\n", file=sys.stderr)
+    heads = ["input", "times", "refused", "taken, in part or whole", "faults", "longest, s"]
+    return (
+        "**Mutated inputs.** A fault is a traceback, a hang, a crash, more than 1 GB, or content "
+        + (
+            "that was never written where there is a checksum.\n\n"
+            + table([*heads, "memory beyond, MB", "s"], rows)
+        )
+    )
+
+
 def speed_table(megabytes: int = 256) -> str:
     tensors = {"x": torch.randn(megabytes << 18)}
     rows = []
@@ -226,17 +254,22 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=3, help="of each signal in each precision")
     parser.add_argument("--damages", type=int, default=200, help="of each weights file")
     parser.add_argument("--mutations", type=int, default=1000, help="of each kind of record")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments of the kills")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the moments of the kills, and of the inputs"
+    )
+    parser.add_argument("--inputs", type=int, default=300, help="of all kinds together")
     given = parser.parse_args()
     device = set_up(given)
     random.seed(given.seed)
     os.environ["OMP_NUM_THREADS"] = "1"
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
+        inputs = input_table(given.inputs, given.seed)
         kills = kill_table(place, given.kills)
         run = place / "fp32"
         tables = [
             kills,
+            inputs,
             damage_table(run, place, given.damages),
             mutation_table(run, place, given.mutations),
             speed_table(),

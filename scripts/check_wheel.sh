@@ -11,12 +11,15 @@ python=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
 place=$(mktemp -d)
 trap 'rm -rf "$place"' EXIT
 
-"$python" -m build --wheel --outdir "$place/dist" . >"$place/build.log" 2>&1 || {
+# With LOCKED=1 what builds it is here already, and what is installed beside it must be in the lock.
+build=(-m build --wheel) pip=(-m pip)
+[ -z "${LOCKED:-}" ] || build+=(--no-isolation) pip=(scripts/lock.py)
+"$python" "${build[@]}" --outdir "$place/dist" . >"$place/build.log" 2>&1 || {
     cat "$place/build.log"
     exit 1
 }
 "$python" -m venv "$place/venv"
-"$place/venv/bin/python" -m pip install --quiet --no-compile --disable-pip-version-check \
+"$place/venv/bin/python" "${pip[@]}" install --quiet --no-compile --disable-pip-version-check \
     -c constraints.txt "$place"/dist/*.whl
 "$place/venv/bin/python" -m pip check
 

@@ -207,3 +207,12 @@ def test_a_packed_copy_with_another_bit_is_refused_and_made_again_when_deleted(
     shutil.copy(last / "0.png", last / "1.png")
     with pytest.raises(ForeframeError, match=r"train has the same numbers .* other contents"):
         start(config, root, out, RESUME)
+
+
+def test_other_settings_are_refused_from_python_too(whole, tmp_path):
+    run = whole.copied(whole.saves[0], tmp_path / "run")
+    before = (run / LAST).read_bytes()
+    other = replace(whole.config, train=replace(whole.config.train, batch_size=1))
+    with pytest.raises(ForeframeError, match=r"keeps its settings: train\.batch_size is"):
+        start(other, whole.data, run, replace(CPU, resume=True))
+    assert (run / LAST).read_bytes() == before

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from PIL import Image
 
-from foreframe.data.container import PICTURES
+from foreframe.data.picture import decode_picture
 from foreframe.data.recording import Recording, finite
 from foreframe.errors import ForeframeError
 from foreframe.system.files import whole_folder
@@ -127,19 +127,13 @@ def _frame_files(folder: Path) -> list[Path]:
 
 def _read_frame(path: Path) -> np.ndarray:
     try:
-        with Image.open(path, formats=PICTURES) as image:
-            # Pillow would clip such values to 255, a depth image to white.
-            deep = image.mode.startswith(("I", "F"))
-            if not deep:
-                return np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        return decode_picture(path.read_bytes(), str(path), verify=True)
+    except OSError as error:
         raise ForeframeError(
-            f"{path}: cannot be read as a PNG ({error}). Restore it, or remove its sequence."
+            f"{path}: cannot be read ({error}). Restore it, or remove its sequence."
         ) from error
-    raise ForeframeError(
-        f"{path}: has 16 or 32 bits a pixel, but frames have 8 bits a channel. "
-        "Scale its values to 0..255 and save it again."
-    )
+    except ForeframeError as error:
+        raise ForeframeError(f"{error}. Restore it, or remove its sequence.") from error
 
 
 def _read_tracks(path: Path) -> np.ndarray | None:

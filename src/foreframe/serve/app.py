@@ -17,6 +17,7 @@ from foreframe.serve.fairness.answers import RETRY_SECONDS
 from foreframe.serve.fairness.aside import InLanes
 from foreframe.serve.gauges import Gauges
 from foreframe.serve.guard import Guard
+from foreframe.serve.memory import give_back
 from foreframe.serve.options import ServeOptions
 from foreframe.serve.refusal import Refusal, in_words
 from foreframe.serve.routes import playing, recordings, uploads
@@ -24,6 +25,9 @@ from foreframe.serve.routes import runs as described
 from foreframe.serve.routes.answers import refusals
 from foreframe.serve.served import Served
 from foreframe.serve.service import Service
+
+_TIDY_SECONDS = 5.0
+"""After so long what has expired is forgotten, and memory that is free given back."""
 
 
 def make_app(runs: Mapping[str, Served], options: ServeOptions | None = None) -> FastAPI:
@@ -78,8 +82,9 @@ def make_app(runs: Mapping[str, Served], options: ServeOptions | None = None) ->
 
 async def _expire(service: Service) -> None:
     while True:
-        await asyncio.sleep(min(30.0, service.limits.session_seconds))
+        await asyncio.sleep(min(_TIDY_SECONDS, service.limits.session_seconds))
         service.sessions.expire()
+        await asyncio.to_thread(give_back)
 
 
 def _answer_errors(app: FastAPI, gauges: Gauges) -> None:

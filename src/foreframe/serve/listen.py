@@ -10,6 +10,7 @@ import uvicorn
 from foreframe.errors import ForeframeError
 from foreframe.serve.app import make_app
 from foreframe.serve.guard import COOKIE
+from foreframe.serve.memory import keep_together
 from foreframe.serve.options import ServeOptions
 from foreframe.serve.served import Served
 from foreframe.serve.service import Service
@@ -38,6 +39,7 @@ def listen(
     """
     options = options or ServeOptions()
     options.check()
+    keep_together()
     bound = _bind(options.host, options.port)
     app = make_app(runs, options)
     service: Service = app.state.service

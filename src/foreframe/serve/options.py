@@ -26,7 +26,7 @@ class Limits:
     """Time without a step after which a session ends."""
     session_moments: int = 20_000
     """Moments of one session at most."""
-    state_megabytes: float = 96.0
+    state_megabytes: float = 64.0
     """Memory for the states of all moments that can be gone back to at once; those not used for
     longest are forgotten, and the page replays them when they are needed."""
     steps_per_second: float = 240.0
@@ -50,7 +50,7 @@ class Limits:
     """Time in which a request must have arrived."""
     uploads_max: int = 32
     """Uploads that are kept at a time."""
-    uploads_megabytes: float = 96.0
+    uploads_megabytes: float = 64.0
     """Memory for them; the oldest of the client that holds most makes room."""
     upload_megabytes: float = 32.0
     """Size of an upload at most."""

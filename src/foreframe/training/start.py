@@ -5,10 +5,10 @@ from pathlib import Path
 import torch
 
 import foreframe
-from foreframe.config.plain import differences, to_dict
+from foreframe.config.plain import differences, flat, to_dict
 from foreframe.config.training import RunConfig
 from foreframe.errors import ForeframeError
-from foreframe.runs.folder import FROM_DATA, LAST, RUN_CONFIG
+from foreframe.runs.folder import FROM_DATA, LAST, RUN_CONFIG, saved_config
 from foreframe.runs.hub import load_model
 from foreframe.runs.kinematics import fit_kinematics
 from foreframe.system.asides import sweep
@@ -22,6 +22,8 @@ from foreframe.training.loop import Training
 from foreframe.training.options import TrainOptions
 from foreframe.training.processes import Processes
 from foreframe.training.unchanged import Unchanged, data_entries, settings_text
+
+_WIDTHS = frozenset(f"model.{name}" for name in FROM_DATA)
 
 
 def start(
@@ -104,6 +106,7 @@ def _resumed(
             saved = Checkpoint.read(out, tell)
             unchanged.settings(saved.settings)
     training = Training(config, data, out, options, listener=listener)
+    processes.on_first(lambda: _require_own(training.config, out))
     if saved is not None:
         with processes.agreed():
             training.progress = saved.restore(
@@ -113,6 +116,25 @@ def _resumed(
     processes.on_first(lambda: checkpoint.mend_best(out, training.judged, training.progress, tell))
     training.settings = processes.on_first(lambda: settings_text(out))
     return training
+
+
+def _require_own(config: RunConfig, out: Path) -> None:
+    """Refuse to go on with other settings than the run has.
+
+    Raises:
+        ForeframeError: says what differs.
+    """
+    # The widths of the data are those of the data, which are compared by their content.
+    own, asked = (
+        {path: value for path, value in flat(to_dict(each)).items() if path not in _WIDTHS}
+        for each in (saved_config(out), config)
+    )
+    differing = differences(own, asked)
+    if differing:
+        raise ForeframeError(
+            f"{out}: a resumed run keeps its settings: {'; '.join(differing)}. Give "
+            "foreframe.runs.folder.saved_config of the run, or another folder."
+        )
 
 
 def _keep_kinematics(training: Training, out: Path) -> None:

@@ -7,7 +7,7 @@ from typing import IO, Any
 import numpy as np
 
 from foreframe.data.container import NoVideoError, open_video
-from foreframe.data.sources.picture import decode_picture
+from foreframe.data.picture import decode_picture
 from foreframe.data.sources.source import UnusableError
 from foreframe.data.video_file import decode, import_av
 from foreframe.errors import ForeframeError

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from foreframe.data.sources.feature import ColumnChoice, all_columns, choose_columns, joined
-from foreframe.data.sources.picture import decode_picture
+from foreframe.data.picture import decode_picture
 from foreframe.data.sources.source import (
     SPLIT_NAMES,
     Part,

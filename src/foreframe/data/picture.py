@@ -1,4 +1,4 @@
-"""Pictures that lie as bytes among other data, decoded one at a time."""
+"""Pictures as bytes, decoded one at a time."""
 
 import io
 
@@ -21,15 +21,25 @@ def decode_picture(
         verify: compare the checksums of a PNG, which reading its pixels passes over.
 
     Raises:
-        ForeframeError: it is no picture, or damaged.
+        ForeframeError: it is no picture, or damaged, or has more than 8 bits a channel, as images
+            of depth have.
     """
     try:
         if verify:
             with Image.open(io.BytesIO(content), formats=formats) as image:
                 image.verify()
         with Image.open(io.BytesIO(content), formats=formats) as image:
-            return np.asarray(image.convert("RGB"))
+            # Pillow would clip such values to 255, an image of depth to white.
+            deep = image.mode.startswith(("I", "F"))
+            if not deep:
+                return np.asarray(image.convert("RGB"))
     except UnidentifiedImageError as error:  # whose text holds an address in memory
-        raise ForeframeError(f"{where} holds no picture that can be read") from error
+        raise ForeframeError(f"{where}: cannot be read: it holds no picture") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ForeframeError(f"{where}: the picture is damaged ({error})") from error
+        raise ForeframeError(
+            f"{where}: cannot be read: the picture is damaged ({error})"
+        ) from error
+    raise ForeframeError(
+        f"{where}: the picture has 16 or 32 bits a pixel, but frames have 8 bits a channel. "
+        "Scale its values to 0..255"
+    )
