@@ -96,6 +96,6 @@ def test_a_run_of_an_earlier_version_says_where_it_takes_its_data_from(elsewhere
 
 @pytest.mark.parametrize(("source", "rate"), [({"frame_rate": 30.0}, 30.0), ({}, 5.0)])
 def test_imported_data_play_at_their_own_rate(played, tmp_path, toy_data, source, rate):
-    words = [] if "frame_rate" not in source else ["--frame-rate", str(source["frame_rate"])]
+    words = [] if "frame_rate" not in source else ["--recorded-rate", str(source["frame_rate"])]
     main(["import", "lab", str(toy_data), str(tmp_path / "store"), "--workers", "1", *words])
     assert Served("toy", played, tmp_path / "store").frame_rate == rate

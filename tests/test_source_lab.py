@@ -28,7 +28,7 @@ def imported(root, out, options=None, **fields):
 
 
 def test_an_imported_dataset_is_the_one_that_is_read_in_place(toy_data, tmp_path):
-    done = imported(toy_data, tmp_path / "store", frame_rate=10.0)
+    done = imported(toy_data, tmp_path / "store", ImportOptions(recorded_rate=10.0))
     assert done.sequences == {"train": 6, "validate": 3, "test": 3}
     assert not done.skipped
     for split in done.sequences:
@@ -92,5 +92,5 @@ def test_what_is_no_dataset_is_refused(tmp_path, make, message):
 def test_remote_folders_and_rates_that_make_no_sense_are_refused(toy_data):
     with pytest.raises(ForeframeError, match="Copy them here"):
         LabSource(UPath("memory://data")).parts()
-    with pytest.raises(ForeframeError, match="--frame-rate 0"):
-        LabSource(toy_data, frame_rate=0.0).parts()
+    with pytest.raises(ForeframeError, match="--recorded-rate 0"):
+        ImportOptions(recorded_rate=0.0).check()

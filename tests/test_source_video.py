@@ -2,6 +2,7 @@
 
 import pickle
 from contextlib import suppress
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -9,10 +10,13 @@ import pytest
 from PIL import Image
 from upath import UPath
 
+from foreframe.data.imports.importing import ImportOptions, import_dataset
 from foreframe.data.sources.source import Skip
-from foreframe.data.sources.video import VideoSource, nearest, resample
+from foreframe.data.sources.video import VideoSource
 from foreframe.data.sources.video_table import choose
+from foreframe.data.store.store import Store
 from foreframe.errors import ForeframeError
+from foreframe.system.workers import Execution
 
 av = pytest.importorskip("av")
 
@@ -28,6 +32,7 @@ KINDS = (*CODECS, "gif")
 
 def write_video(path, count=12, rate=10, times=None):
     """Frame n is of the grey 10 n, so that it can be told; ``times`` in milliseconds."""
+    path.parent.mkdir(exist_ok=True)
     images = [np.full((32, 48, 3), 10 * n, np.uint8) for n in range(count)]
     if path.suffix.lower() == ".gif":
         # Pillow keeps the colours as they are.
@@ -254,44 +259,59 @@ def test_other_writers_tables_are_read(tmp_path):
 # -- another rate -----------------------------------------------------------------------------
 
 
+def imported(folder, out, options=None, **fields):
+    """Numbers of the frames, actions and positions by recording as they are stored; and all."""
+    options = replace(options or ImportOptions(), split="train", size=16)
+    one = Execution(workers=1)
+    done = import_dataset(VideoSource(folder, **fields), out, options, execution=one, log=len)
+    store = Store(out / "train")
+    frames = [[round(float(np.median(frame)) / 10) for frame in found.frames] for found in store]
+    return {
+        name: (numbers, found.actions, found.positions)
+        for name, numbers, found in zip(store.names, frames, store, strict=True)
+    }, done
+
+
 def test_a_lower_rate_takes_the_nearest_frames_and_sums_the_actions(tmp_path):
     rows = table(12)
-    write_video(tmp_path / "clip.mp4", 12, rate=30)
-    write_table(tmp_path / "clip.csv", rows)
-    source = VideoSource(tmp_path, 10, actions=":2", positions="2", resample_actions="sum")
-    recordings, skips = everything(source)
-    assert not skips
+    write_video(tmp_path / "in/clip.mp4", 12, rate=30)
+    write_table(tmp_path / "in/clip.csv", rows)
+    options = ImportOptions(frame_rate=10, resample_actions="sum")
+    recordings, done = imported(
+        tmp_path / "in", tmp_path / "out", options, actions=":2", positions="2"
+    )
+    assert not done.skipped
     numbers, actions, positions = recordings["clip.mp4"]
     assert numbers == [0, 3, 6, 9]
-    assert np.allclose(actions, rows[:, :2].reshape(4, 3, 2).sum(1))
+    assert np.allclose(actions, rows[:, :2].reshape(4, 3, 2).sum(1), atol=1e-6)
     assert np.array_equal(positions, rows[::3, 2:].astype(np.float32))
-    assert source.lengths(source.parts()[0]) == [("clip.mp4", 4)]
-    assert source.describe()["frame_rate"] == 10
+    assert Store(tmp_path / "out" / "train").frame_rate == 10
 
 
 def test_irregular_frames_are_taken_by_their_times(tmp_path):
     times = [0, 10, 90, 110, 190, 260, 300, 420, 500]
-    write_video(tmp_path / "clip.mkv", len(times), times=times)
-    recordings, skips = everything(VideoSource(tmp_path, 10))
-    assert not skips
+    write_video(tmp_path / "in/clip.mkv", len(times), times=times)
+    recordings, done = imported(tmp_path / "in", tmp_path / "out", ImportOptions(frame_rate=10))
+    assert not done.skipped
     # 0, 100 (90 and 110 are as near), 200, 300, 400 and 500 ms.
     assert recordings["clip.mkv"][0] == [0, 2, 4, 6, 7, 8]
 
 
 def test_a_rate_that_is_nearly_the_cameras_takes_every_frame(tmp_path):
-    write_video(tmp_path / "clip.mkv", 12, times=[round(n * 1000 / 29) for n in range(12)])
-    recordings, skips = everything(VideoSource(tmp_path, 30))
-    assert not skips
+    times = [round(n * 1000 / 29) for n in range(12)]
+    write_video(tmp_path / "in/clip.mkv", 12, times=times)
+    recordings, done = imported(tmp_path / "in", tmp_path / "out", ImportOptions(frame_rate=30))
+    assert not done.skipped
     assert recordings["clip.mkv"][0] == list(range(12))
 
 
 def test_a_hole_in_time_is_no_standstill(tmp_path):
     times = [*range(0, 400, 33), *range(1000, 1400, 33)]
-    write_video(tmp_path / "holed.mkv", len(times), times=times)
-    write_video(tmp_path / "whole.mkv", 12, rate=30)
-    recordings, skips = everything(VideoSource(tmp_path, 10))
+    write_video(tmp_path / "in/holed.mkv", len(times), times=times)
+    write_video(tmp_path / "in/whole.mkv", 12, rate=30)
+    recordings, done = imported(tmp_path / "in", tmp_path / "out", ImportOptions(frame_rate=10))
     assert list(recordings) == ["whole.mkv"]
-    assert "has no frames for a while" in skips[0].reason
+    assert "has no new frames for a while" in done.skipped[0].reason
 
 
 def test_frames_after_a_missing_one_never_get_its_row(tmp_path):
@@ -329,68 +349,36 @@ def zip_until_damaged(recording):
         yield from zip(recording.frames, recording.actions[:, 0], strict=False)
 
 
-def test_nearest_never_leaves_out_the_grid():
-    random = np.random.default_rng(0)
-    for _ in range(200):
-        times = 5 + np.cumsum(random.uniform(0.01, 0.1, random.integers(1, 40)))
-        rate = random.uniform(1, 30)
-        taken = nearest(times, rate)
-        grid = times[0] + np.arange(len(taken)) / rate
-        assert taken[0] == 0
-        assert grid[-1] <= times[-1] + 1e-5 < grid[-1] + 1 / rate + 2e-5
-        distance = abs(times[taken] - grid)
-        assert np.allclose(distance, abs(times[:, None] - grid).min(0), atol=1e-5)
-        assert (np.diff(taken) >= 0).all()
-
-
-@pytest.mark.parametrize(
-    ("how", "expected"),
-    [
-        ("sum", [1 + 2, 3, 0, 4 + 5]),
-        ("mean", [1.5, 3, 4, 4.5]),
-        ("first", [1, 3, 4, 4]),
-        ("last", [2, 3, 4, 5]),
-    ],
-)
-def test_actions_between_two_frames(how, expected):
-    actions = np.array([[1.0], [2], [3], [4], [5]])
-    assert resample(actions, np.array([0, 2, 3, 3]), how)[:, 0].tolist() == expected
-
-
-def test_displacements_add_up_to_the_same_way():
-    actions = np.random.default_rng(0).normal(size=(50, 3))
-    taken = nearest(np.arange(50) / 30, 7)
-    assert np.allclose(resample(actions, taken, "sum").sum(0), actions.sum(0))
-
-
 def test_what_becomes_of_the_actions_has_to_be_said(tmp_path):
-    write_video(tmp_path / "clip.gif", 6)
-    write_table(tmp_path / "clip.csv", table(6))
+    write_video(tmp_path / "in/clip.gif", 6)
+    write_table(tmp_path / "in/clip.csv", table(6))
+    options = ImportOptions(frame_rate=5)
     with pytest.raises(ForeframeError, match="--resample-actions"):
-        VideoSource(tmp_path, 5).parts()
-    for options in ({"actions": "none"}, {"actions": "none", "positions": ":3"}):
-        assert everything(VideoSource(tmp_path, 5, **options))[0]["clip.gif"][0] == [0, 2, 4]
+        imported(tmp_path / "in", tmp_path / "out", options)
+    for n, columns in enumerate(({"actions": "none"}, {"actions": "none", "positions": ":3"})):
+        recordings, _ = imported(tmp_path / "in", tmp_path / f"out{n}", options, **columns)
+        assert recordings["clip.gif"][0] == [0, 2, 4]
 
 
 def test_rates_are_not_mixed_unnoticed(tmp_path):
-    write_video(tmp_path / "a.mp4", 6, rate=10)
-    write_video(tmp_path / "b.mp4", 12, rate=20)
-    recordings, (skip,) = everything(VideoSource(tmp_path))
+    write_video(tmp_path / "in/a.mp4", 6, rate=10)
+    write_video(tmp_path / "in/b.mp4", 12, rate=20)
+    recordings, done = imported(tmp_path / "in", tmp_path / "all")
     assert list(recordings) == ["a.mp4"]
-    assert "20 frames a second" in skip.reason
-    recordings, skips = everything(VideoSource(tmp_path, 10))
-    assert not skips
+    assert "20 frames a second" in done.skipped[0].reason
+    recordings, done = imported(tmp_path / "in", tmp_path / "10", ImportOptions(frame_rate=10))
+    assert not done.skipped
     assert [found[0] for found in recordings.values()] == [list(range(6)), list(range(0, 12, 2))]
-    recordings, (skip,) = everything(VideoSource(tmp_path, 20))
+    recordings, done = imported(tmp_path / "in", tmp_path / "20", ImportOptions(frame_rate=20))
     assert list(recordings) == ["b.mp4"]
-    assert "twice" in skip.reason
+    assert "twice" in done.skipped[0].reason
 
 
 @pytest.mark.parametrize("rate", [0, -1, float("nan"), float("inf")])
 def test_a_rate_that_is_none_is_refused(tmp_path, rate):
     write_video(tmp_path / "a.gif", 3)
     with pytest.raises(ForeframeError, match="--frame-rate"):
-        VideoSource(tmp_path, rate).parts()
+        imported(tmp_path, tmp_path / "out", ImportOptions(frame_rate=rate))
 
 
 # -- damage -----------------------------------------------------------------------------------

@@ -100,6 +100,7 @@ def import_dataset(
                 strict,
                 plan.pieces.get(part.name, {}),
                 plan.widths,
+                plan.rate,
             )
             for part in plan.parts
         ]
@@ -116,8 +117,20 @@ def import_dataset(
                 f"nothing could be imported ({listed(skipped) or 'too few frames'}). "
                 "Check the options that cut and shift recordings, and the input."
             )
-        _finish(target, source.describe(), plan, records)
+        _finish(target, _described(source, options, plan), plan, records)
     return _summary(out)
+
+
+_FIRST_OPTIONS = (
+    "size",
+    "crop",
+    "clip_frames",
+    "shift_actions",
+    "validate",
+    "test",
+    "split",
+    "split_seed",
+)
 
 
 def _describe(source: Source, options: ImportOptions) -> dict[str, Any]:
@@ -127,8 +140,20 @@ def _describe(source: Source, options: ImportOptions) -> dict[str, Any]:
         "importer": type(source).__name__.removesuffix("Source").lower(),
         "input": str(settings.pop("input")),
         "settings": settings,
-        "options": asdict(options),
+        # What came later is named where it was asked for, so that older imports go on.
+        "options": {
+            name: value
+            for name, value in asdict(options).items()
+            if name in _FIRST_OPTIONS or value != getattr(ImportOptions(), name)
+        },
     }
+
+
+def _described(source: Source, options: ImportOptions, plan: ImportPlan) -> dict[str, Any]:
+    """What the source says of itself, with the rate of what was taken of it."""
+    told = source.describe()
+    rate = options.thinning.rate(told.get("frame_rate") or options.recorded_rate or plan.rate)
+    return {**told, "frame_rate": rate}
 
 
 def _finish(

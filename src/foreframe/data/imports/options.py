@@ -1,7 +1,11 @@
 """What becomes of the recordings of an import, whatever their source."""
 
+import math
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
 
+from foreframe.data.imports.thinning import ActionRules, Thinning
 from foreframe.data.lab import SPLITS
 from foreframe.data.recording import Fit
 from foreframe.errors import ForeframeError, at_least
@@ -16,6 +20,24 @@ class ImportOptions:
     crop: str = "middle"
     """What is cut out of each frame first: middle (the largest square), whole (all of it, squeezed
     into the square), or LEFT,TOP,WIDTH,HEIGHT in pixels."""
+    frame_rate: float | None = None
+    """Frames a second of the dataset: of each recording the frames nearest to regular times are
+    taken. By default all are, and all recordings must have one rate."""
+    every: int = 1
+    """Take each so-manyth frame only, whatever the rate."""
+    recorded_rate: float | None = None
+    """Frames a second of the recordings, where they do not say it themselves."""
+    drop_repeats: bool = False
+    """Pass over frames that show the one before again, as a camera slower than the log gives."""
+    resample_actions: str | None = None
+    """What the actions from one taken frame to the next become: sum for displacements, mean for
+    velocities, last for absolute targets, first for the action at the frame itself, stack for all
+    of them side by side. Other rules for single columns stand behind it: sum,6:last."""
+    lengths: Literal["equal", "shortest"] = "equal"
+    """What to do where frames and rows of numbers are not equally many: skip the recording, or
+    cut what is longer at its end."""
+    min_frames: int = 2
+    """Recordings of which fewer frames are taken are skipped."""
     clip_frames: int | None = None
     """Cut recordings into clips of so many frames; what is left over at their ends is dropped."""
     shift_actions: int = 0
@@ -45,3 +67,28 @@ class ImportOptions:
         if self.split is not None and self.split not in SPLITS:
             raise ForeframeError(f"--split {self.split}: is one of {', '.join(SPLITS)}.")
         at_least(0, split_seed=self.split_seed)
+        at_least(1, min_frames=self.min_frames)
+        if self.recorded_rate is not None and not 0 < self.recorded_rate < math.inf:
+            raise ForeframeError(f"--recorded-rate {self.recorded_rate:g}: must be above 0.")
+        self.thinning.check()
+        rules = self.rules
+        uneven = self.drop_repeats or self.frame_rate is not None
+        if rules is not None and rules.rule == "stack" and uneven:
+            raise ForeframeError(
+                "--resample-actions stack: needs equally many actions for each frame; give "
+                "--every in place of --frame-rate and --drop-repeats."
+            )
+
+    @cached_property
+    def thinning(self) -> Thinning:
+        """Which frames are taken."""
+        return Thinning(self.every, self.frame_rate, self.drop_repeats)
+
+    @cached_property
+    def rules(self) -> ActionRules | None:
+        """What actions become; None if that was not said.
+
+        Raises:
+            ForeframeError: the rules cannot be read.
+        """
+        return None if self.resample_actions is None else ActionRules.parse(self.resample_actions)

@@ -3,20 +3,20 @@
 import glob
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass, replace
-from itertools import islice
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from filelock import FileLock
 
+from foreframe.data.imports.cutting import sequences
 from foreframe.data.imports.division import Piece
 from foreframe.data.imports.options import ImportOptions
 from foreframe.data.lab import SPLITS
-from foreframe.data.recording import TABLES, Fit, Recording, finite
+from foreframe.data.recording import TABLES, Recording, finite
 from foreframe.data.sources.source import Part, RawRecording, Skip, Source, UnusableError
 from foreframe.data.store.meta import ROWS
 from foreframe.data.store.writer import StoreWriter, write_store
@@ -38,6 +38,7 @@ class PartJob:
         pieces: pieces of the recordings of the part, by their names; a recording without an entry
             goes whole to the part's split.
         widths: numbers in a row of each table that all recordings must have.
+        rate: frames a second that all must have if none are passed over; None if it is not known.
     """
 
     source: Source
@@ -48,6 +49,7 @@ class PartJob:
     strict: bool
     pieces: dict[str, list[Piece]]
     widths: dict[str, int | None]
+    rate: float | None = None
 
     @property
     def plan(self) -> dict[str, Any]:
@@ -158,7 +160,9 @@ def _write_recording(
     reason = fault(item, job.widths)
     try:
         if reason is None:
-            for split, name, recording in _sequences(item, job):
+            assert job.part.split is not None
+            pieces = job.pieces.get(item.name, [Piece(job.part.split)])
+            for split, name, recording in sequences(item, pieces, job.options, job.rate):
                 write(split, name, recording)
     except UnusableError as error:
         reason = str(error)
@@ -191,139 +195,3 @@ def _fault_of(part: str, rows: np.ndarray) -> str | None:
     if part == "tracks" and rows.shape[1] % 2:
         return f"{rows.shape[1]} numbers in a row of the tracks, but each object has two"
     return None
-
-
-# -- cutting ------------------------------------------------------------------------------------
-
-
-class _Frames:
-    """The fitted frames of a recording, taken one after another.
-
-    Attributes:
-        at: number of the next frame.
-        size: height and width of the recording's own frames, once one was taken.
-    """
-
-    def __init__(self, item: RawRecording, fit: Fit) -> None:
-        self._frames = (self._fitted(frame, fit) for frame in item.frames)
-        self.at = 0
-        self.size: tuple[int, int] | None = None
-
-    def take(self, count: int | None) -> list[np.ndarray]:
-        """The next ``count`` frames (None: all), or as many as there are."""
-        taken = list(islice(self._frames, count))
-        self.at += len(taken)
-        return taken
-
-    def skip(self, count: int | None) -> None:
-        """Pass over as many, without keeping them."""
-        self.at += sum(1 for _ in islice(self._frames, count))
-
-    def _fitted(self, frame: np.ndarray, fit: Fit) -> np.ndarray:
-        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
-            raise UnusableError(
-                f"a frame is {frame.dtype} {list(frame.shape)}, not uint8 [height, width, 3]"
-            )
-        height, width = frame.shape[:2]
-        if self.size is not None and (height, width) != self.size:
-            raise UnusableError(f"frames of {self.size[1]}x{self.size[0]} and {width}x{height}")
-        self.size = height, width
-        return fit(frame)
-
-
-def _sequences(item: RawRecording, job: PartJob) -> Iterator[tuple[str, str, Recording]]:
-    """The sequences that a recording becomes: split, name and content, frames taken one by one.
-
-    Raises:
-        UnusableError: frames and rows do not fit together.
-        ForeframeError: its frames are damaged; the clips before are good.
-    """
-    options = job.options
-    assert job.part.split is not None
-    pieces = job.pieces.get(item.name, [Piece(job.part.split)])
-    whole = len(pieces) == 1 and options.clip_frames is None
-    label = f"{item.name}:{item.view}" if item.view else item.name
-    fit = Fit(options.size, options.crop)
-    frames = _Frames(item, fit)
-    for piece in pieces:
-        start, stop = _span(item, piece, options.shift_actions)
-        if options.clip_frames is not None:
-            stretches = _clips(frames, start, stop, options)
-        else:
-            stretches = _stretch(frames, start, stop, options)
-        for first, taken in stretches:
-            recording = _with_rows(item, np.stack(taken), first, options.shift_actions)
-            if recording.tracks is not None and frames.size is not None:
-                recording = replace(recording, tracks=fit.tracks(recording.tracks, *frames.size))
-            yield piece.split, label if whole else f"{label}@{first}", recording
-    frames.skip(None)
-    tables = (getattr(item, part) for part in TABLES)
-    rows = next((table for table in tables if table is not None), None)
-    if rows is not None and len(rows) != frames.at:
-        raise UnusableError(f"{frames.at} frames, but {len(rows)} rows of numbers")
-
-
-def _span(item: RawRecording, piece: Piece, shift: int) -> tuple[int, int | None]:
-    """First frame of a piece and the one after the last (None: to the end).
-
-    Frames that would be left without an action when the rows are shifted are cut off.
-    """
-    if item.actions is None or not shift:
-        return piece.start, piece.stop
-    n = len(item.actions)
-    # The last action of a recording leads nowhere: it need not be there.
-    end = min(n, n - shift + 1)
-    return max(piece.start, -shift), end if piece.stop is None else min(piece.stop, end)
-
-
-def _stretch(
-    frames: _Frames, start: int, stop: int | None, options: ImportOptions
-) -> Iterator[tuple[int, list[np.ndarray]]]:
-    """The frames from ``start`` to ``stop``, and the number of the first."""
-    if _too_short(start, stop, options):
-        raise UnusableError(f"nothing is left with --shift-actions {options.shift_actions}")
-    frames.skip(start - frames.at)
-    first = frames.at
-    taken = frames.take(None if stop is None else stop - first)
-    if taken and stop is not None and frames.at < stop:
-        raise UnusableError(f"it has {frames.at} frames, and {stop} were counted on")
-    if taken:
-        yield first, taken
-
-
-def _clips(
-    frames: _Frames, start: int, stop: int | None, options: ImportOptions
-) -> Iterator[tuple[int, list[np.ndarray]]]:
-    """The frames from ``start`` to ``stop`` in clips; what is left over at the end is dropped."""
-    length = options.clip_frames
-    assert length is not None
-    if _too_short(start, stop, options):
-        return
-    frames.skip(start - frames.at)
-    while stop is None or frames.at < stop:
-        first = frames.at
-        taken = frames.take(length if stop is None else min(length, stop - first))
-        if len(taken) == length:
-            yield first, taken
-        elif not taken:
-            return
-
-
-def _too_short(start: int, stop: int | None, options: ImportOptions) -> bool:
-    return bool(options.shift_actions) and stop is not None and stop - start < 2
-
-
-def _with_rows(item: RawRecording, frames: np.ndarray, start: int, shift: int) -> Recording:
-    """Frames from ``start`` on, with their rows."""
-    n = len(frames)
-    actions, positions, tracks = item.actions, item.positions, item.tracks
-    for rows in (actions, positions, tracks):
-        if rows is not None and len(rows) < start + n:
-            raise UnusableError(f"{start + n} frames or more, but {len(rows)} rows of numbers")
-    if actions is not None:
-        actions = actions[(np.arange(start, start + n) + shift).clip(0, len(actions) - 1)]
-    if positions is not None:
-        positions = positions[start : start + n]
-    if tracks is not None:
-        tracks = tracks[start : start + n]
-    return Recording(frames, actions, positions, tracks)

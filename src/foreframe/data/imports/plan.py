@@ -26,12 +26,14 @@ class ImportPlan:
             split of their part.
         divided_by_time: whether recordings are so few that each is divided by time.
         widths: numbers in a row of each table that all recordings must have.
+        rate: frames a second of the first recording; None if nobody says.
     """
 
     parts: list[Part]
     pieces: Pieces
     divided_by_time: bool
     widths: dict[str, int | None]
+    rate: float | None = None
 
 
 def plan_import(source: Source, parts: list[Part], options: ImportOptions) -> ImportPlan:
@@ -43,26 +45,47 @@ def plan_import(source: Source, parts: list[Part], options: ImportOptions) -> Im
     name, count = Counter(part.name for part in parts).most_common(1)[0] if parts else ("", 0)
     if count > 1:
         raise ForeframeError(f"{name}: there are two parts of this name; rename one.")
-    widths = _widths(source, parts, options)
+    first = _first(source, parts, options)
+    widths = {part: None if rows is None else rows.shape[1] for part, rows in _tables(first)}
+    _require_rules(options, widths["actions"])
+    rate = first.rate or options.recorded_rate
     if options.split is not None:
         parts = [replace(part, split=options.split) for part in parts]
-        return ImportPlan(parts, {}, False, widths)
+        return ImportPlan(parts, {}, False, widths, rate)
     fractions = {"validate": options.validate, "test": options.test}
     own = {part.split for part in parts}
     missing = [split for split in fractions if split not in own and fractions[split]]
-    pieces, by_time = _divided(source, parts, missing, options) if missing else ({}, False)
+    pieces, by_time = _divided(source, parts, missing, options, rate) if missing else ({}, False)
     parts = [replace(part, split=part.split or "train") for part in parts]
-    return ImportPlan(parts, pieces, by_time, widths)
+    return ImportPlan(parts, pieces, by_time, widths, rate)
 
 
 def _divided(
-    source: Source, parts: list[Part], missing: list[str], options: ImportOptions
+    source: Source,
+    parts: list[Part],
+    missing: list[str],
+    options: ImportOptions,
+    rate: float | None,
 ) -> tuple[Pieces, bool]:
     """Pieces for the splits that the source does not have; whether recordings are cut for them."""
     fractions = {"validate": options.validate, "test": options.test}
     lengths = {part.name: source.lengths(part) for part in parts if part.split in (None, "train")}
-    # Views of several cameras have one name, and go to one split.
-    names = list(dict.fromkeys(name for own in lengths.values() for name, _ in own))
+    # Views of several cameras have one name, and go to one split; what is too short to give a
+    # sequence goes to none (a length of 0 means that it is not known).
+    least = options.clip_frames or options.min_frames
+    names = list(
+        dict.fromkeys(
+            name
+            for own in lengths.values()
+            for name, length in own
+            if not length or options.thinning.count(length, rate) >= least
+        )
+    )
+    if not names:
+        option = "--clip-frames" if options.clip_frames else "--min-frames"
+        raise ForeframeError(
+            f"nothing could be imported: no recording gives {least} frames, as {option} asks for."
+        )
     if len(names) < FEW:
         by_time = {
             part: {
@@ -75,12 +98,38 @@ def _divided(
         return by_time, True
     splits = divide(names, missing, fractions, options.split_seed)
     return {
-        part: {name: [Piece(splits[name])] for name, _ in own} for part, own in lengths.items()
+        part: {name: [Piece(splits.get(name, "train"))] for name, _ in own}
+        for part, own in lengths.items()
     }, False
 
 
-def _widths(source: Source, parts: list[Part], options: ImportOptions) -> dict[str, int | None]:
-    """Numbers in a row of each table of the first good recording: all must have them.
+def _tables(item: RawRecording) -> list[tuple[str, np.ndarray | None]]:
+    return [(part, getattr(item, part)) for part in TABLES]
+
+
+def _require_rules(options: ImportOptions, actions: int | None) -> None:
+    """Ask what becomes of the actions of frames that are passed over.
+
+    Raises:
+        ForeframeError: that was not said, or it names a column that is not there.
+    """
+    if actions is None:
+        return
+    if options.rules is not None:
+        options.rules.check(actions)
+    elif not options.thinning.is_none:
+        option = "--frame-rate" if options.frame_rate is not None else "--every"
+        option = "--drop-repeats" if options.drop_repeats else option
+        raise ForeframeError(
+            f"{option} passes over frames, and what becomes of their actions depends on what they "
+            "are. Give --resample-actions sum for displacements, mean for velocities, last for "
+            "targets in absolute coordinates, first for the action at the frame itself, stack for "
+            "all of them; foreframe check on a dataset of all frames says what they look like."
+        )
+
+
+def _first(source: Source, parts: list[Part], options: ImportOptions) -> RawRecording:
+    """The first good recording: what all others have to be like.
 
     Raises:
         ForeframeError: not one recording can be read.
@@ -93,8 +142,7 @@ def _widths(source: Source, parts: list[Part], options: ImportOptions) -> dict[s
             continue
         reason = _look_at(item, fit)
         if reason is None:
-            tables = {part: getattr(item, part) for part in TABLES}
-            return {part: None if rows is None else rows.shape[1] for part, rows in tables.items()}
+            return item
         skipped.append(Skip(item.name, reason))
     raise ForeframeError(
         f"not one recording can be read ({listed(skipped) or 'there are none'}). "

@@ -20,8 +20,6 @@ class LabSource(Source):
 
     input: Place
     """Root of the dataset, with train, validate and test, or some of them."""
-    frame_rate: float | None = None
-    """Frames per second, for the metadata."""
 
     def _root(self) -> Path:
         if not isinstance(self.input, Path):
@@ -31,8 +29,6 @@ class LabSource(Source):
         return self.input
 
     def parts(self) -> list[Part]:
-        if self.frame_rate is not None and not 0 < self.frame_rate < float("inf"):
-            raise ForeframeError(f"--frame-rate {self.frame_rate:g}: must be above 0.")
         root = self._root()
         splits = [split for split in SPLITS if (root / split).is_dir()]
         parts: list[Part] = []
@@ -74,6 +70,5 @@ class LabSource(Source):
     def describe(self) -> dict[str, Any]:
         return {
             "dataset": self.input.name,
-            "frame_rate": self.frame_rate,
             "units": "as recorded",
         }

@@ -115,7 +115,8 @@ class LerobotSource(Source):
                     interval = 1 / float(info["fps"])
                     frames = frames_at(path, films[episode.video], times + episode.start, interval)
                 rows = joined(choose_columns(self.action, self.position), features)
-                yield RawRecording(name, frames, *rows)
+                regular = np.arange(len(own)) / float(info["fps"])
+                yield RawRecording(name, frames, *rows, times=regular)
             except (UnusableError, ValueError) as error:
                 yield Skip(f"{name} ({episode.data})", str(error))
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from foreframe.data.sources.feature import ColumnChoice, all_columns, choose_columns, joined
 from foreframe.data.picture import decode_picture
+from foreframe.data.sources.feature import ColumnChoice, all_columns, choose_columns, joined
 from foreframe.data.sources.source import (
     SPLIT_NAMES,
     Part,
@@ -46,8 +46,6 @@ class RldsSource(Source):
     """Feature with the action, or columns of it: action[:7]; several divided by commas."""
     position: str = ""
     """Feature with the end effector's position, such as state[:3]; by default none."""
-    frame_rate: float | None = None
-    """Steps per second, for the metadata."""
 
     def parts(self) -> list[Part]:
         if self.input.is_dir():
@@ -186,7 +184,6 @@ class RldsSource(Source):
             "camera": self.image,
             "action": self.action,
             "position": self.position,
-            "frame_rate": self.frame_rate,
             "units": "as recorded",
         }
         info = self.input / "dataset_info.json" if self.input.is_dir() else None

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, Float64, Int, UInt8
 
 from foreframe.system.places import Place
 
@@ -69,6 +69,11 @@ class RawRecording:
         tracks: [T, 2N] float32 or None; where objects are in the frames as they come, see
             ``Recording``. They are cropped with the frames.
         view: the camera, where there are several recordings of one name.
+        times: [T], when each frame is, in seconds from any moment on, where that is known.
+        row_of: [T], the number of the row that belongs to each frame, where the rows are not one
+            for each frame (a robot that is read more often than the camera): it never falls. The
+            rows up to that of the next frame are the frame's own.
+        task: what the robot was told to do, in words.
     """
 
     name: str
@@ -77,6 +82,17 @@ class RawRecording:
     positions: Float32[np.ndarray, "time position"] | None = None
     view: str = ""
     tracks: Float32[np.ndarray, "time track"] | None = None
+    times: Float64[np.ndarray, " time"] | None = None
+    row_of: Int[np.ndarray, " time"] | None = None
+    task: str = ""
+
+    @property
+    def rate(self) -> float | None:
+        """Frames a second on average; None where the times are not known."""
+        if self.times is None or len(self.times) < 2:
+            return None
+        span = float(self.times[-1] - self.times[0])
+        return (len(self.times) - 1) / span if span > 0 else None
 
 
 @dataclass(frozen=True)

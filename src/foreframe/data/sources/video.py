@@ -1,9 +1,8 @@
 """A folder of video files, each with an optional CSV of actions and positions beside it."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -19,9 +18,6 @@ SUFFIXES = (".mp4", ".avi", ".gif", ".mov", ".mkv", ".webm", ".m4v")
 _PER_PART = 32
 _TRIED = 8
 """Videos that are looked at before it is said that none can be used."""
-_RATE_TOLERANCE = 0.05
-
-Resampling = Literal["sum", "mean", "first", "last"]
 
 
 @dataclass(frozen=True)
@@ -46,32 +42,15 @@ class VideoSource(Source):
     input: Place
     """A video (mp4, avi, gif, mov, mkv, webm), or a folder of videos; the folders in it are
     searched too. A CSV of the same name holds a row for each frame, with or without a header."""
-    frame_rate: float | None = None
-    """Frames a second: at regular times from the first frame on, the frame nearest to each is
-    taken. By default every frame is, and all videos must have one rate."""
     actions: str = ""
     """Columns of the CSV that are actions: numbers from 0, ranges or names from its header, such as
     0:4 or dx,dy,grip. By default all that are no positions; none for no actions."""
     positions: str = ""
     """Columns of the CSV that are positions, such as 4:7. By default there are none."""
-    resample_actions: Resampling | None = None
-    """With --frame-rate, what the actions from one taken frame to the next become: sum for
-    displacements, mean for velocities, last for targets in absolute coordinates, first for the
-    action at the frame itself. A CSV doesn't say which it holds, so there is no default."""
 
     def parts(self) -> list[Part]:
-        if self.frame_rate is not None and not 0 < self.frame_rate < math.inf:
-            raise ForeframeError(f"--frame-rate {self.frame_rate}: must be more than 0.")
         videos, tables = self._find()
         like = self._like(videos, tables)
-        acts = like.columns is not None and self._chosen(like.columns)["actions"]
-        if acts and self.frame_rate is not None and self.resample_actions is None:
-            raise ForeframeError(
-                "--frame-rate passes over frames, and what becomes of their actions depends on "
-                "what they are. Give --resample-actions sum for displacements, mean for "
-                "velocities, last for targets in absolute coordinates, first for the action at "
-                "the frame itself, or give --actions none."
-            )
         return [
             Part(
                 f"videos-{start:06d}",
@@ -168,10 +147,9 @@ class VideoSource(Source):
         lengths: list[tuple[str, int]] = []
         for video in part.select["videos"]:
             try:
-                taken = self._taken(self._times(video), _Like(**part.select["like"]))
+                lengths.append((video, len(self._times(video))))
             except (UnusableError, ForeframeError):
                 continue  # read() says why
-            lengths.append((video, len(taken)))
         return lengths
 
     def read(self, part: Part) -> Iterator[RawRecording | Skip]:
@@ -186,7 +164,6 @@ class VideoSource(Source):
 
     def _recording(self, video: str, table: str | None, like: _Like) -> RawRecording:
         times = self._times(video)
-        taken = self._taken(times, like)
         rows: dict[str, np.ndarray | None] = {"actions": None, "positions": None}
         if like.columns is not None:
             if table is None:
@@ -197,15 +174,15 @@ class VideoSource(Source):
             values = self._values(table, like, len(times))
             columns = self._chosen(like.columns)
             if columns["actions"]:
-                actions = values[:, columns["actions"]]
-                if self.frame_rate is not None:
-                    assert self.resample_actions is not None
-                    actions = resample(actions, taken, self.resample_actions)
-                rows["actions"] = actions.astype(np.float32)
+                rows["actions"] = values[:, columns["actions"]].astype(np.float32)
             if columns["positions"]:
-                rows["positions"] = values[taken][:, columns["positions"]].astype(np.float32)
+                rows["positions"] = values[:, columns["positions"]].astype(np.float32)
         return RawRecording(
-            video, self._frames(video, times, taken), rows.get("actions"), rows.get("positions")
+            video,
+            self._frames(video, times),
+            rows["actions"],
+            rows["positions"],
+            times=times if _rate(times) else None,
         )
 
     def _values(self, name: str, like: _Like, frames: int) -> np.ndarray:
@@ -225,37 +202,9 @@ class VideoSource(Source):
             )
         return table.values
 
-    def _taken(self, times: np.ndarray, like: _Like) -> np.ndarray:
-        """Numbers of the frames that are taken."""
-        rate = _rate(times)
-        if self.frame_rate is None:
-            if rate and like.rate and abs(rate / like.rate - 1) > _RATE_TOLERANCE:
-                raise UnusableError(
-                    f"it has {rate:.4g} frames a second, and the first video {like.rate:.4g}; "
-                    "--frame-rate brings all to one rate"
-                )
-            return np.arange(len(times))
-        if len(times) > 1 and rate is None:
-            raise UnusableError("it doesn't say when its frames are, so --frame-rate can't be met")
-        if rate and self.frame_rate > rate * (1 + _RATE_TOLERANCE):
-            raise UnusableError(
-                f"it has {rate:.4g} frames a second, so --frame-rate {self.frame_rate:g} would "
-                "show frames twice"
-            )
-        if rate and self.frame_rate > rate / (1 + _RATE_TOLERANCE):
-            return np.arange(len(times))  # it has that rate, as well as cameras keep one
-        taken = nearest(times, self.frame_rate)
-        twice = np.flatnonzero(np.diff(taken) == 0)
-        if len(twice):
-            raise UnusableError(
-                f"after {times[taken[twice[0]]]:.3f} s it has no frames for a while, so "
-                f"--frame-rate {self.frame_rate:g} would show one twice"
-            )
-        return taken
-
-    def _frames(self, video: str, times: np.ndarray, taken: np.ndarray) -> Iterator[np.ndarray]:
+    def _frames(self, video: str, times: np.ndarray) -> Iterator[np.ndarray]:
         place = self._place(video)
-        seen = k = 0
+        seen = 0
         # A frame that could not be decoded would give all after it the row of another one.
         nearly = np.diff(times).min(initial=np.inf) / 2
         with open_binary(place) as file:
@@ -265,9 +214,7 @@ class VideoSource(Source):
                         f"{place}: the frame at {times[seen]:.3f} s is missing. It is damaged: "
                         "restore it, or remove it."
                     )
-                while k < len(taken) and taken[k] == seen:
-                    yield frame
-                    k += 1
+                yield frame
                 seen += 1
         if seen != len(times):
             raise ForeframeError(
@@ -278,8 +225,8 @@ class VideoSource(Source):
     def describe(self) -> dict[str, Any]:
         like = self._like(*self._find())
         told: dict[str, Any] = {"dataset": self.input.name, "units": "as recorded"}
-        if self.frame_rate or like.rate:
-            told["frame_rate"] = self.frame_rate or like.rate
+        if like.rate:
+            told["frame_rate"] = like.rate
         if like.columns is not None and like.named:
             chosen = self._chosen(like.columns).items()
             told["columns"] = {
@@ -299,29 +246,3 @@ def _rate(times: np.ndarray) -> float | None:
     """Frames a second on average."""
     span = times[-1] - times[0]
     return float((len(times) - 1) / span) if span > 0 else None
-
-
-def nearest(times: np.ndarray, rate: float) -> np.ndarray:
-    """Numbers of the frames nearest to regular times from the first frame on; of two, the first."""
-    small = 1e-6
-    grid = times[0] + np.arange(int((times[-1] - times[0]) * rate + small) + 1) / rate
-    after = np.searchsorted(times, grid - small).clip(0, len(times) - 1)
-    before = (after - 1).clip(0)
-    return np.where(grid - times[before] <= times[after] - grid + small, before, after)
-
-
-def resample(actions: np.ndarray, taken: np.ndarray, how: Resampling) -> np.ndarray:
-    """Join the actions from each frame that is taken to the next; those of the last to the end."""
-    ends = np.append(taken[1:], len(actions))
-    rows = []
-    for start, end in zip(taken, ends, strict=True):
-        between = actions[start:end]
-        if how == "sum":
-            rows.append(between.sum(0))
-        elif not len(between):  # a frame taken twice
-            rows.append(actions[start])
-        elif how == "mean":
-            rows.append(between.mean(0))
-        else:
-            rows.append(between[0 if how == "first" else -1])
-    return np.stack(rows)
