@@ -19,6 +19,7 @@ from foreframe.data.lab import SPLITS
 from foreframe.data.resumable import Resumable
 from foreframe.data.sources.source import Skip, Source
 from foreframe.data.store.opened import open_stores
+from foreframe.data.store.store import file_sha256
 from foreframe.data.store.writer import join_shards
 from foreframe.errors import ForeframeError
 from foreframe.system.files import write_json
@@ -89,7 +90,7 @@ def import_dataset(
     with target.begun():
         if target.is_complete():  # by another process, between the first look and the lock
             return _summary(out)
-        plan = plan_import(source, parts, options)
+        plan = plan_import(source, parts, options, log)
         jobs = [
             PartJob(
                 source,
@@ -135,6 +136,11 @@ _FIRST_OPTIONS = (
 
 def _describe(source: Source, options: ImportOptions) -> dict[str, Any]:
     """What was asked for: two imports with the same description give the same bytes."""
+    asked = asdict(options)
+    if options.split_file is not None:  # what it says counts, not where it lies
+        asked["split_file"] = (
+            file_sha256(options.split_file) if options.split_file.is_file() else ""
+        )
     settings = {item.name: getattr(source, item.name) for item in fields(source)}  # type: ignore[arg-type]
     return {
         "importer": type(source).__name__.removesuffix("Source").lower(),
@@ -143,7 +149,7 @@ def _describe(source: Source, options: ImportOptions) -> dict[str, Any]:
         # What came later is named where it was asked for, so that older imports go on.
         "options": {
             name: value
-            for name, value in asdict(options).items()
+            for name, value in asked.items()
             if name in _FIRST_OPTIONS or value != getattr(ImportOptions(), name)
         },
     }

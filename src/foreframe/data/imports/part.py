@@ -134,13 +134,15 @@ def _write_part(job: PartJob) -> None:
     writers: dict[str, StoreWriter] = {}
     with ExitStack() as stack:
 
-        def write(split: str, name: str, recording: Recording) -> None:
+        def write(split: str, name: str, recording: Recording, item: RawRecording) -> None:
             if split not in writers:
                 folder = job.out / split / job.part.name
                 writers[split] = stack.enter_context(write_store(folder))
-            writers[split].add(recording, name)
+            writers[split].add(recording, name, of=item.name, task=item.task)
 
         for item in job.source.read(job.part):
+            if not isinstance(item, Skip) and job.pieces.get(item.name) == []:
+                continue  # a list of splits does not name it
             skip = item if isinstance(item, Skip) else _write_recording(item, job, write)
             if skip is not None and job.strict:
                 raise ForeframeError(
@@ -154,7 +156,7 @@ def _write_part(job: PartJob) -> None:
 
 
 def _write_recording(
-    item: RawRecording, job: PartJob, write: Callable[[str, str, Recording], None]
+    item: RawRecording, job: PartJob, write: Callable[[str, str, Recording, RawRecording], None]
 ) -> Skip | None:
     """Write all sequences of a recording; if it cannot be read to its end, why."""
     reason = fault(item, job.widths)
@@ -163,7 +165,7 @@ def _write_recording(
             assert job.part.split is not None
             pieces = job.pieces.get(item.name, [Piece(job.part.split)])
             for split, name, recording in sequences(item, pieces, job.options, job.rate):
-                write(split, name, recording)
+                write(split, name, recording, item)
     except UnusableError as error:
         reason = str(error)
     except ForeframeError as error:

@@ -138,6 +138,10 @@ class Source(ABC):
         (except while the ``frames`` of one are iterated).
         """
 
+    def group(self, name: str) -> str:
+        """What a recording belongs to: those of one group are never divided over splits."""
+        return name
+
     def describe(self) -> dict[str, Any]:
         """For the store's metadata: "frame_rate" (in Hz), "camera", "units" ..."""
         return {}

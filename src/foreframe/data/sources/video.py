@@ -222,6 +222,10 @@ class VideoSource(Source):
                 "damaged: restore it, or remove it."
             )
 
+    def group(self, name: str) -> str:
+        """The folder of a video: films of one folder are mostly views of one recording."""
+        return name.rpartition("/")[0] or name
+
     def describe(self) -> dict[str, Any]:
         like = self._like(*self._find())
         told: dict[str, Any] = {"dataset": self.input.name, "units": "as recorded"}
