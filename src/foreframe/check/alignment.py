@@ -34,6 +34,16 @@ what the recordings have in common and not from the lag."""
 _LEFT = 2.0
 """... unless it leaves more than so many times as much unexplained as the best."""
 
+_NOISE = 1.3
+"""For targets, another lag is as good if it leaves up to so many times as much: noise of the
+positions is in both the way to go and the way that was gone, and favours other lags."""
+
+_LATE = 0.6
+"""Part of the best R squared that lag 0 reaches where a robot merely answers late."""
+
+_LATE_LEFT = {"positions": 0.5, "images": 0.25, "camera": 0.25}
+"""Part of what lag 0 leaves unexplained that the best lag then still leaves."""
+
 _CLEARLY = 0.05
 
 _COVERED = 0.3
@@ -58,8 +68,9 @@ class Link:
             motion begins, if it can be told.
         confidence: share of 1,000 draws of the recordings in which its ``r2`` was the greatest.
         plausible: lags that were the best in more than 1 % of the draws, or come within 5 % of the
-            best's ``r2`` and leave no more than twice as much unexplained; held and smooth actions
-            go nearly as well with neighbouring changes.
+            best's ``r2`` and leave no more than twice as much unexplained: held and smooth actions
+            go nearly as well with neighbouring changes. With lag 0 where a robot may merely
+            answer late.
         verdict: "aligned", "shifted" (``best`` is not 0), "cannot be told" or "no link".
     """
 
@@ -134,12 +145,12 @@ def align(excerpts: list[Excerpt], of: int, seed: int) -> Alignment | None:
             link, fit, states = by_positions
             commands = np.setdiff1d(commands, states)
             link = _begun(link, fit, usable, commands, numbers, random)
-            measured.append((link, fit))
+            measured.append((_answered(link), fit))
     by_images = _by_images(usable, numbers, commands)
     if by_images is not None:
         fit, seen = by_images
         states = tuple(sorted({*states, *seen}))
-        measured.append((_link("images", fit, numbers, random), fit))
+        measured.append((_answered(_link("images", fit, numbers, random)), fit))
     if not measured:
         return None
     links = tuple(link for link, _ in measured)
@@ -249,7 +260,7 @@ def _link(kind: Kind, fit: _Fit, numbers: np.ndarray, random: np.random.Generato
     plausible = tuple(
         lag
         for lag, share, value in zip(LAGS, wins, r2, strict=True)
-        if share > 1 - _SURE or _alike(value, r2[best])
+        if share > 1 - _SURE or _alike(value, r2[best], way.places)
     )
     return Link(
         kind=kind,
@@ -288,8 +299,23 @@ def _begun(
     )
 
 
-def _alike(r2: float, best: float) -> bool:
-    return r2 >= _ALIKE * best and 1 - r2 <= _LEFT * (1 - best)
+def _alike(r2: float, best: float, places: bool) -> bool:
+    left = (1 - r2) / max(1 - best, 1e-12)
+    return (r2 >= _ALIKE * best and left <= _LEFT) or (places and left <= _NOISE)
+
+
+def _answered(link: Link) -> Link:
+    """The link with lag 0, if it may be no more than that the robot answers over several frames.
+
+    Then the change at once goes nearly as well with the action. Rows that were moved go far
+    better with the change that they belong to, and pixels must say so the more clearly.
+    """
+    zero, best = (link.r2[link.lags.index(one)] for one in (0, link.best))
+    left = _LATE_LEFT[link.kind] * (1 - zero)
+    if link.verdict == "no link" or link.best <= 0 or zero < _LATE * best or 1 - best <= left:
+        return link
+    plausible = tuple(lag for lag in LAGS if 0 <= lag <= link.best or lag in link.plausible)
+    return replace(link, plausible=plausible, verdict="cannot be told")
 
 
 def _beyond_chance(errors: Errors, by_chance: list[Errors]) -> np.ndarray:

@@ -52,8 +52,8 @@ class ColumnGroup:
             second), "motion" (either, in units of its own), "target" (absolute), "switch" (two
             values), "state" (no command) or "unclear".
         rule: how the actions of several rows become one; None where that cannot be told.
-        reached_after: rows after which targets are reached, the least and the most of the columns;
-            None for what is no target or where it cannot be told.
+        reached_after: rows after which targets are reached, from a quarter to three quarters of
+            the columns; None for what is no target or where it cannot be told.
     """
 
     columns: tuple[int, ...]
@@ -113,11 +113,11 @@ def _followed(excerpts: list[Excerpt], frame_rate: float | None) -> dict[int, _C
     if any(excerpt.positions is None for excerpt in excerpts):
         return {}
     far = min(_FARTHEST, int(np.median([len(e.actions) for e in excerpts])) // 3)
-    usable = [e for e in excerpts if len(e.actions) > far + max(_SPANS) + _LATEST]
+    usable = [e for e in excerpts if len(e.actions) > 2 * far + 2]
     if far < 2 or sum(len(e.actions) for e in usable) < _FEWEST_ROWS:
         return {}
     targets, reached = _targets(usable, far)
-    motions, gains = _motions(usable)
+    motions, gains = _motions(usable, far)
     columns = {}
     for column, (target, motion) in enumerate(zip(targets, motions, strict=True)):
         if target >= _TARGET and target > motion:
@@ -156,11 +156,11 @@ def _targets(excerpts: list[Excerpt], far: int) -> tuple[np.ndarray, np.ndarray]
     return best, reached
 
 
-def _motions(excerpts: list[Excerpt]) -> tuple[np.ndarray, np.ndarray]:
+def _motions(excerpts: list[Excerpt], far: int) -> tuple[np.ndarray, np.ndarray]:
     """[columns], how well the change that follows is the action, and the change a unit of it."""
     best, gains = None, None
-    for span in _SPANS:
-        for later in range(_LATEST + 1):
+    for span in sorted({min(span, far) for span in _SPANS}):
+        for later in range(min(_LATEST, far) + 1):
             pairs = []
             for excerpt in excerpts:
                 sums = np.cumsum(np.pad(excerpt.actions.astype(np.float64), ((1, 0), (0, 0))), 0)
@@ -228,5 +228,10 @@ def _grouped(columns: list[_Column]) -> Iterator[ColumnGroup]:
             tuple(range(start, stop)),
             kind,
             RULES.get(kind),
-            (min(reached), max(reached)) if reached else None,
+            _middle(reached) if reached else None,
         )
+
+
+def _middle(rows: list[int]) -> tuple[int, int]:
+    least, most = np.quantile(rows, (0.25, 0.75)).round().astype(int).tolist()
+    return least, most

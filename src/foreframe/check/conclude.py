@@ -14,10 +14,6 @@ from foreframe.data.store.store import Store
 _ROWS = {1: "one row", 2: "two rows"}
 
 
-_LATE = 0.6
-"""Part of the best R squared that lag 0 reaches where a robot merely answers late."""
-
-
 def change(lag: int) -> str:
     """The change that ``action[t]`` would go with at this lag, in words."""
 
@@ -135,7 +131,7 @@ def alignment_findings(alignment: Alignment) -> Iterator[Finding]:
 
 def _shift(link: Link) -> Iterator[Finding]:
     """Rows that go with another change for certain: the plausible one that is nearest."""
-    if 0 in link.plausible or _answers_late(link):
+    if 0 in link.plausible:
         return
     lag = min(link.plausible, key=lambda one: (abs(one), -link.r2[link.lags.index(one)]))
     zero, reached = (link.r2[link.lags.index(one)] for one in (0, lag))
@@ -152,12 +148,6 @@ def _shift(link: Link) -> Iterator[Finding]:
         text += f"the rows come {_ROWS[lag]} early, or the robot answers late. "
     text += f"Shift them: foreframe import ... --shift-actions {-lag}"
     yield Finding("warning", "", text + ".")
-
-
-def _answers_late(link: Link) -> bool:
-    """Whether pixels alone may say no more than that the robot answers over several frames."""
-    zero, best = (link.r2[link.lags.index(one)] for one in (0, link.best))
-    return link.kind == "images" and link.best > 0 and zero >= _LATE * best
 
 
 def _states(columns: tuple[int, ...]) -> Finding:

@@ -80,9 +80,9 @@ def _divided(reaches: np.ndarray) -> tuple[np.ndarray, float] | None:
     if not len(gaps[inside]):
         return None
     at = least - 1 + int(gaps[inside].argmax())
+    if gaps[at] < np.log(_GAP):
+        return None
     large = sizes > (order[at] + order[at + 1]) / 2
     ratio = float(np.exp(np.median(sizes[large]) - np.median(sizes[~large])))
     near = min(abs(np.log(ratio / scale)) for scale in _SCALES)
-    if gaps[at] < np.log(_GAP) or near > np.log(_NEAR):
-        return None
-    return large, ratio
+    return (large, ratio) if near < np.log(_NEAR) else None
