@@ -1,4 +1,4 @@
-"""The check of actions: which row goes with which change, what the columns mean, how to join rows."""
+"""The check of actions: which row goes with which change, and what the columns look like."""
 
 import json
 from dataclasses import replace
@@ -11,7 +11,6 @@ from foreframe.check.alignment import align
 from foreframe.check.behaviour import behaviour
 from foreframe.check.conclude import alignment_findings
 from foreframe.check.excerpt import Excerpt
-from foreframe.check.motion import picture_motion, small_copies
 from foreframe.check.suggestion import suggest
 from foreframe.config.recipes import RECIPES
 from foreframe.data.imports.importing import ImportOptions, import_dataset
@@ -106,7 +105,9 @@ def slow_answer(seed, length=24):
     changes = 0.5 * actions[:-1] + 0.5 * np.pad(actions, ((1, 0), (0, 0)))[:-2]
     positions = np.pad(changes.cumsum(0), ((1, 0), (0, 0)))
     positions += random.normal(0, 0.2, positions.shape)
-    return Excerpt(actions.astype(np.float32), positions.astype(np.float32), noise(seed, length - 1))
+    return Excerpt(
+        actions.astype(np.float32), positions.astype(np.float32), noise(seed, length - 1)
+    )
 
 
 @pytest.mark.parametrize("rows", [0, 1, -1])
@@ -207,7 +208,7 @@ def test_recordings_that_agree_are_not_divided(make):
 
 
 def robot(seed, rate=30.0, length=300):
-    """Two displacements, two velocities, two joints reached after 5 rows, two after 11, a gripper."""
+    """Displacements, velocities, joints reached after 5 and after 11 rows, a gripper."""
     random = np.random.default_rng(seed)
     drift = np.zeros((length, 4))
     for t in range(1, length):
@@ -297,7 +298,8 @@ def check(root):
 
 def test_the_words_and_the_suggestion_are_in_the_lines_and_in_the_json(tmp_path):
     data = dataset(tmp_path / "data", [square(n, length=60) for n in range(12)], rate=30.0)
-    findings = check_dataset(data, out=tmp_path / "out", log=lambda text: None)
+    options = CheckOptions(pictures=1)
+    findings = check_dataset(data, options, out=tmp_path / "out", log=lambda text: None)
     text = "\n".join(lines(findings))
     assert "0 to 1  displacements, as far as the positions change in a row" in text
     assert "foreframe import ... --frame-rate 5 --resample-actions sum" in text

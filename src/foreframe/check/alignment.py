@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from foreframe.check.excerpt import LAGS, SHORTEST, Excerpt, groups
+from foreframe.check.excerpt import LAGS, SHORTEST, Excerpt, cut, groups
 from foreframe.check.matching import state_columns
 from foreframe.check.onset import onset
 from foreframe.check.others import Others, others
@@ -131,7 +131,7 @@ def align(excerpts: list[Excerpt], of: int, seed: int) -> Alignment | None:
         of: recordings that there are, to be told.
         seed: seed of the permutations and draws.
     """
-    usable = [excerpt for excerpt in excerpts if len(excerpt.motion) + 1 >= SHORTEST]
+    usable = cut([excerpt for excerpt in excerpts if len(excerpt.motion) + 1 >= SHORTEST])
     numbers = groups(usable)
     if not len(numbers) or numbers[-1] + 1 < FEWEST:
         return None

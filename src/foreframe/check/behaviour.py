@@ -37,7 +37,12 @@ _TARGET, _MOTION = 0.7, 0.2
 _UNIT = (0.5, 1.6)
 """Ratio of two scales that are taken for the same."""
 
+_OTHER_UNIT = 0.2
+"""R squared that a target loses if its unit is not that of the position: what moves to and fro
+also resembles its own velocity some time before."""
+
 _FEWEST_ROWS = 200
+_MOST_ROWS = 50_000
 _TOGETHER = 2
 """Rows by which neighbouring targets may be reached apart and still are told together."""
 
@@ -81,6 +86,8 @@ def behaviour(
     if not excerpts:
         return ()
     width = excerpts[0].actions.shape[1]
+    rows = np.cumsum([len(excerpt.actions) for excerpt in excerpts])
+    excerpts = excerpts[: int(np.searchsorted(rows, _MOST_ROWS)) + 1]
     followed = _followed(excerpts, frame_rate)
     seen = _seen(alignment)
     states = set(alignment.states) if alignment is not None else set()
@@ -145,8 +152,8 @@ def _targets(excerpts: list[Excerpt], far: int) -> tuple[np.ndarray, np.ndarray]
             for e in excerpts
         ]
         alike, scale = _correlation(pairs, within=True)
-        r2 = np.where((scale > _UNIT[0]) & (scale < 1 / _UNIT[0]), np.square(alike), 0.0)
-        r2 = np.where(alike > 0, r2, 0.0).max(1)
+        same = (scale > _UNIT[0]) & (scale < 1 / _UNIT[0])
+        r2 = np.where(alike > 0, np.square(alike) - np.where(same, 0.0, _OTHER_UNIT), 0.0).max(1)
         if best is None or reached is None:
             best, reached = r2, np.zeros(len(r2), int)
         better = r2 > best

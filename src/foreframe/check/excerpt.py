@@ -1,6 +1,6 @@
 """The rows of a recording that are compared with its motion, and the lags they are compared at."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,6 +14,9 @@ STRETCH = 64
 
 _FEW_RECORDINGS = 10
 
+_MOST_ROWS = 20_000
+"""Rows of all recordings together that are compared: more would only take longer."""
+
 
 @dataclass(frozen=True)
 class Excerpt:
@@ -24,15 +27,31 @@ class Excerpt:
         positions: [T, P] or None.
         motion: [T - 1, M], of the picture from each frame to the next.
         name: name of the recording, for the findings.
-        repeats: [T - 1], whether each frame but the first is exactly the one before; None if that
-            is not known.
     """
 
     actions: np.ndarray
     positions: np.ndarray | None
     motion: np.ndarray
     name: str = ""
-    repeats: np.ndarray | None = None
+
+
+def cut(excerpts: list[Excerpt]) -> list[Excerpt]:
+    """The middle of each recording, if all of them would be more rows than are needed."""
+    rows = max(STRETCH, _MOST_ROWS // max(len(excerpts), 1))
+    return [_middle(excerpt, rows) for excerpt in excerpts]
+
+
+def _middle(excerpt: Excerpt, rows: int) -> Excerpt:
+    start = (len(excerpt.motion) - rows) // 2
+    if start <= 0:
+        return excerpt
+    frames, changes = slice(start, start + rows + 1), slice(start, start + rows)
+    return replace(
+        excerpt,
+        actions=excerpt.actions[frames],
+        positions=None if excerpt.positions is None else excerpt.positions[frames],
+        motion=excerpt.motion[changes],
+    )
 
 
 def times(excerpt: Excerpt) -> np.ndarray:

@@ -117,8 +117,8 @@ class ColumnScan:
         constant = np.asarray(statistics.low == statistics.high)
         if not small:
             yield from self._variation(statistics, constant)
+            yield from self._counters.findings(self.split)
         yield from self._outliers(statistics, constant)
-        yield from self._counters.findings(self.split)
         yield from self._ends.findings(self.split)
         reach = np.where(self.graded & ~constant, self.high - self.low, np.nan)
         yield from mixed_units(self.part, self.split, self._names, reach, stir)

@@ -112,8 +112,7 @@ class Scan:
             if positions is not None and not finite(positions):
                 return
             name = f"{self.split}/{self.store.names[index]}"
-            repeats = look.repeats[: MOTION_FRAMES - 1]
-            excerpt = Excerpt(actions, positions, look.motion, name, repeats)
+            excerpt = Excerpt(actions, positions, look.motion, name)
             self.excerpts.append((look.digest, excerpt))
 
     # -- what comes out -------------------------------------------------------------------------

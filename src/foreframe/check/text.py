@@ -155,29 +155,34 @@ _KINDS: dict[Kind, str] = {
 
 
 def _behaviour(findings: Findings) -> Iterator[str]:
-    if all(group.kind == "unclear" for group in findings.groups):
-        return
+    if any(group.kind != "unclear" for group in findings.groups):
+        yield from _groups(findings.groups)
+    suggestion = findings.suggestion
+    rate, how = findings.splits[0].frame_rate, suggestion.resample_actions
+    if suggestion.every is not None and suggestion.frame_rate is not None:
+        yield ""
+        yield (
+            f"{rate:g} frames a second are many for a model: hardly anything changes from one to "
+            "the next."
+        )
+        whole = suggestion.frame_rate.is_integer()
+        option = (
+            f"--frame-rate {suggestion.frame_rate:g}" if whole else f"--every {suggestion.every}"
+        )
+        joined = f" --resample-actions {how}" if how is not None else ""
+        yield f"  Suggested: foreframe import ... {option}{joined}"
+
+
+def _groups(groups: tuple[ColumnGroup, ...]) -> Iterator[str]:
     yield ""
     yield "what the actions look like, by what follows them, and how to join those of several rows"
     rows: list[tuple[str, ...]] = []
-    for group in findings.groups:
+    for group in groups:
         first, last = group.columns[0], group.columns[-1]
         what = _KINDS[group.kind] + _reached(group)
         rule = f"--resample-actions {group.rule}" if group.rule else ""
         rows.append((f"{first}" if first == last else f"{first} to {last}", what, rule))
     yield from _table(("column", "", ""), rows, left=2, last_left=True)
-    suggestion = findings.suggestion
-    rate, how = findings.splits[0].frame_rate, suggestion.resample_actions
-    if suggestion.every is not None and rate is not None and how is not None:
-        yield (
-            f"  {rate:g} frames a second are many for a model: hardly anything changes from one "
-            "to the next."
-        )
-        whole = suggestion.frame_rate is not None and suggestion.frame_rate.is_integer()
-        option = (
-            f"--frame-rate {suggestion.frame_rate:g}" if whole else f"--every {suggestion.every}"
-        )
-        yield f"  Suggested: foreframe import ... {option} --resample-actions {how}"
 
 
 def _reached(group: ColumnGroup) -> str:
