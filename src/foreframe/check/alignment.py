@@ -101,7 +101,7 @@ class Alignment:
         links: one for the positions, if there are any, and one for the images.
         states: columns of the actions that are no commands but states, and were left out.
         camera: how the images go with the positions, if the two links are sure of different lags.
-        others: recordings whose rows lie at another lag than those of most; None if there are none.
+        others: recordings whose rows lie at another lag than the rest's; None if there are none.
     """
 
     sequences: int

@@ -1,4 +1,4 @@
-"""Recordings whose actions lie at another lag than those of most."""
+"""Recordings whose actions lie at another lag than those of the rest."""
 
 from dataclasses import dataclass
 
@@ -8,16 +8,22 @@ from foreframe.check.excerpt import LAGS, Excerpt, times
 from foreframe.check.ridge import FOLDS
 from foreframe.check.ways import Way
 
-_ROUNDS = 6
+_ROUNDS = 8
 _FEWEST = 6
 """Recordings below which nothing is said."""
 
 _LEAST, _SHARE = 2, 0.1
 """Number and share of the recordings that must lie at another lag, to be told."""
 
-_BETTER, _GAIN = 0.5, 0.2
+_BETTER, _GAIN = 0.5, 0.05
 """A recording lies at a lag for certain if there no more than this part of the error at the other
 is left, and this part of all that there is to explain is gained."""
+
+_EXACT = 0.05
+"""Part of the error at the other lag that is left where a lag is certain whatever is gained."""
+
+_LOST = 1.2
+"""What is left without the first lag of the pattern, as a multiple, if that is no part of it."""
 
 _MOST_SURE = 0.6
 """Part of the recordings at either lag that must lie there for certain."""
@@ -28,9 +34,9 @@ class Others:
     """Some recordings that lie at another lag than the rest.
 
     Attributes:
-        usual: lag of the most.
-        lag: lag of the others.
-        sequences: names of the others.
+        usual: lag of the rest, the one that is nearer to 0.
+        lag: their lag.
+        sequences: their names.
         of: recordings that were compared.
     """
 
@@ -45,7 +51,8 @@ def others(way: Way, excerpts: list[Excerpt], *, start: int, ridge: float) -> Ot
 
     Every recording is given the lag at which the regression of the other recordings, each at its
     own lag, predicts it best; then the regression is fitted again (k-means with regressions in the
-    place of means: Späth 1979).
+    place of means: Späth 1979). The regression also has the lag after, for robots that answer over
+    several frames: what is compared is a pattern of two lags.
 
     Args:
         way: regression at every lag.
@@ -56,18 +63,18 @@ def others(way: Way, excerpts: list[Excerpt], *, start: int, ridge: float) -> Ot
     if len(excerpts) < _FEWEST:
         return None
     owner = np.repeat(np.arange(len(excerpts)), [len(times(e)) for e in excerpts])
-    lags = np.full(len(excerpts), LAGS.index(start))
-    left = _left(way, owner, lags, ridge)
+    width = way.inputs.shape[2] if way.actions == "outputs" else way.action_inputs
+    inputs = np.concatenate([way.inputs[:-1], way.inputs[1:, :, :width]], 2)
+    lags = np.full(len(excerpts), min(LAGS.index(start), len(inputs) - 1))
+    left = _left(inputs, way.outputs, owner, lags, ridge)
     for _ in range(_ROUNDS):
         closest = left.argmin(0)
         if (closest == lags).all():
             break
         lags = closest
-        left = _left(way, owner, lags, ridge)
-    counts = np.bincount(lags, minlength=len(LAGS))
+        left = _left(inputs, way.outputs, owner, lags, ridge)
+    counts = np.bincount(lags, minlength=len(inputs))
     usual, other = np.argsort(-counts, kind="stable")[:2]
-    if abs(LAGS[usual]) > abs(LAGS[other]) and counts[usual] == counts[other]:
-        usual, other = other, usual
     whole = np.bincount(owner, np.square(way.outputs).sum(1))
     sure = [
         _certain(left, lags == one, one, another, whole)
@@ -76,8 +83,17 @@ def others(way: Way, excerpts: list[Excerpt], *, start: int, ridge: float) -> Ot
     for certain, lag in zip(sure, (usual, other), strict=True):
         if certain.sum() < max(_LEAST, _SHARE * len(excerpts), _MOST_SURE * (lags == lag).sum()):
             return None
-    names = tuple(excerpts[k].name for k in np.flatnonzero(sure[1]))
-    return Others(LAGS[usual], LAGS[other], names, len(excerpts))
+    # The pattern may begin with its second lag: nothing is lost without the first.
+    later = _left(inputs[:, :, width:], way.outputs, owner, lags, ridge)
+    own = np.arange(len(excerpts))
+    begins = int(later[lags, own].sum() < _LOST * left[lags, own].sum())
+    found = [
+        (LAGS[lag + begins], certain) for lag, certain in zip((usual, other), sure, strict=True)
+    ]
+    if abs(found[1][0]) < abs(found[0][0]):
+        found.reverse()
+    names = tuple(excerpts[k].name for k in np.flatnonzero(found[1][1]))
+    return Others(found[0][0], found[1][0], names, len(excerpts))
 
 
 def _certain(
@@ -85,20 +101,23 @@ def _certain(
 ) -> np.ndarray:
     """[recordings], which of them lie at ``lag`` and not at ``other`` for certain."""
     gained = left[other] - left[lag]
-    return np.asarray(which & (left[lag] < _BETTER * left[other]) & (gained > _GAIN * whole))
+    better = (left[lag] < _BETTER * left[other]) & (gained > _GAIN * whole)
+    return np.asarray(which & (better | (left[lag] < _EXACT * left[other])))
 
 
-def _left(way: Way, owner: np.ndarray, lags: np.ndarray, ridge: float) -> np.ndarray:
+def _left(
+    inputs: np.ndarray, outputs: np.ndarray, owner: np.ndarray, lags: np.ndarray, ridge: float
+) -> np.ndarray:
     """[lags, recordings], the error of each at every lag, by the regression of the others."""
     fold = np.random.default_rng(0).permutation(len(lags)) % FOLDS
-    left = np.zeros((len(LAGS), len(lags)))
-    chosen = way.inputs[lags[owner], np.arange(len(owner))]
+    left = np.zeros((len(inputs), len(lags)))
+    chosen = inputs[lags[owner], np.arange(len(owner))]
     for f in range(FOLDS):
         own = fold[owner] == f
-        inputs = chosen[~own]
-        square = inputs.T @ inputs + ridge * len(inputs) * np.eye(inputs.shape[1])
-        weights = np.linalg.solve(square, inputs.T @ way.outputs[~own])
-        error = np.square(way.outputs[own] - way.inputs[:, own] @ weights).sum(2)
+        fitted = chosen[~own]
+        square = fitted.T @ fitted + ridge * len(fitted) * np.eye(fitted.shape[1])
+        weights = np.linalg.solve(square, fitted.T @ outputs[~own])
+        error = np.square(outputs[own] - inputs[:, own] @ weights).sum(2)
         for k, errors in enumerate(error):
             left[k] += np.bincount(owner[own], errors, minlength=len(lags))
     return left
