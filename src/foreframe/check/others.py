@@ -87,13 +87,9 @@ def others(way: Way, excerpts: list[Excerpt], *, start: int, ridge: float) -> Ot
     later = _left(inputs[:, :, width:], way.outputs, owner, lags, ridge)
     own = np.arange(len(excerpts))
     begins = int(later[lags, own].sum() < _LOST * left[lags, own].sum())
-    found = [
-        (LAGS[lag + begins], certain) for lag, certain in zip((usual, other), sure, strict=True)
-    ]
-    if abs(found[1][0]) < abs(found[0][0]):
-        found.reverse()
-    names = tuple(excerpts[k].name for k in np.flatnonzero(found[1][1]))
-    return Others(found[0][0], found[1][0], names, len(excerpts))
+    nearer, farther = sorted((usual, other), key=lambda lag: abs(LAGS[lag + begins]))
+    names = tuple(excerpts[k].name for k in np.flatnonzero(lags == farther))
+    return Others(LAGS[nearer + begins], LAGS[farther + begins], names, len(excerpts))
 
 
 def _certain(
