@@ -11,6 +11,7 @@ from foreframe.check.alignment import align
 from foreframe.check.behaviour import behaviour
 from foreframe.check.conclude import alignment_findings
 from foreframe.check.excerpt import Excerpt
+from foreframe.check.ridge import STEADIER, held_out_errors, standardised
 from foreframe.check.suggestion import suggest
 from foreframe.config.recipes import RECIPES
 from foreframe.data.imports.importing import ImportOptions, import_dataset
@@ -85,6 +86,27 @@ def test_the_row_of_absolute_targets_is_told_from_its_neighbours(gain, rows):
     assert remedies(excerpts) == ([-rows] if rows else [])
 
 
+def test_the_penalty_does_not_shrink_a_small_difference_of_large_numbers():
+    random = np.random.default_rng(0)
+    place = random.normal(size=(400, 1))
+    step = 1e-3 * random.normal(size=(400, 1))
+    inputs = standardised(np.hstack([place + step, place]))[None]
+    errors = held_out_errors(inputs, standardised(step), np.arange(400) // 20)
+    assert errors.explained()[0, 0] > 0.4
+    steady = held_out_errors(inputs, standardised(step), np.arange(400) // 20, STEADIER)
+    assert steady.explained()[0, 0] < 0.01
+
+
+def test_many_columns_in_few_rows_are_still_told():
+    def wide(seed):
+        excerpt = straight(seed)
+        others = np.random.default_rng((seed, 3)).normal(size=(20, 30))
+        return replace(excerpt, actions=np.hstack([excerpt.actions, others]))
+
+    (link, _) = align([wide(seed) for seed in range(12)], 12, seed=0).links
+    assert link.verdict == "aligned"
+
+
 def test_where_smooth_targets_and_noise_leave_it_open_nothing_is_claimed():
     excerpts = [follower(seed, 0.5, noise_of=1.0) for seed in range(40)]
     alignment = align(excerpts, len(excerpts), seed=0)
@@ -157,8 +179,9 @@ def test_pixels_alone_do_not_call_a_late_robot_misaligned(early, expected):
 def with_state(seed, positions=True):
     random = np.random.default_rng(seed)
     deltas = random.normal(0, 3, (24, 2))
-    places = np.pad(deltas[:-1].cumsum(0), ((1, 0), (0, 0)))
-    motion = np.pad(deltas[:-1], ((0, 0), (0, 2))) + random.normal(0, 0.5, (23, 4))
+    steps = deltas[:-1] + random.normal(0, 1, (23, 2))
+    places = np.pad(steps.cumsum(0), ((1, 0), (0, 0)))
+    motion = np.pad(steps, ((0, 0), (0, 2))) + random.normal(0, 0.5, (23, 4))
     return Excerpt(np.hstack([deltas, places]), places if positions else None, motion)
 
 

@@ -31,7 +31,7 @@ _SPANS = (1, 4)
 _LATEST = 4
 """Rows by which a motion may follow its action."""
 
-_TARGET, _MOTION = 0.7, 0.2
+_TARGET, _MOTION = 0.75, 0.2
 """R squared from which on a column counts as a target, or as a motion."""
 
 _UNIT = (0.5, 1.6)

@@ -9,6 +9,9 @@ from foreframe.check.conclude import change
 from foreframe.check.findings import ColumnSummary, Finding, Findings, SplitSummary
 
 _MOST_COLUMNS = 32
+_MOST_LAGS = 3
+"""Lags from which on only the first and the last are named."""
+
 _WIDTH = 100
 
 
@@ -137,7 +140,9 @@ def _link_verdict(link: Link) -> str:
     if link.verdict == "shifted":
         return f"goes with {change(link.best)}"
     if link.verdict == "cannot be told":
-        return "cannot be told: " + " or ".join(change(lag) for lag in link.plausible)
+        between = " or " if len(link.plausible) < _MOST_LAGS else " and all up to "
+        ends = dict.fromkeys((link.plausible[0], link.plausible[-1]))
+        return "cannot be told: " + between.join(change(lag) for lag in ends)
     if link.verdict == "no link":
         return "actions do not explain it"
     return "aligned"
