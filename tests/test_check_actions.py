@@ -100,7 +100,7 @@ def test_the_penalty_does_not_shrink_a_small_difference_of_large_numbers():
 def test_many_columns_in_few_rows_are_still_told():
     def wide(seed):
         excerpt = straight(seed)
-        others = np.random.default_rng((seed, 3)).normal(size=(20, 30))
+        others = np.random.default_rng((seed, 3)).normal(size=(20, 140))
         return replace(excerpt, actions=np.hstack([excerpt.actions, others]))
 
     (link, _) = align([wide(seed) for seed in range(12)], 12, seed=0).links
