@@ -194,7 +194,7 @@ class Hdf5File:
     """An open file, in which links are followed one by one."""
 
     def __init__(self, file: Any) -> None:
-        self._file, self._h5py = file, import_h5py()
+        self._root, self._h5py = file["/"], import_h5py()
 
     def find(self, path: str) -> Any:
         """The group or dataset at a path.
@@ -202,10 +202,10 @@ class Hdf5File:
         Raises:
             UnusableError: there is none, or a link on the way leads out of the file.
         """
-        return self._follow(self._file["/"], path, _HOPS)
+        return self._follow(self._root, path, _HOPS)
 
     def _follow(self, start: Any, path: str, hops: int) -> Any:
-        node = self._file["/"] if path.startswith("/") else start
+        node = self._root if path.startswith("/") else start
         for name in filter(None, path.split("/")):
             node = self._through(node, name, hops)
         return node
@@ -345,18 +345,23 @@ def open_hdf5(place: Place) -> Iterator[Hdf5File]:
     """
     h5py = import_h5py()
     with open_binary(place) as stream:  # says whether it may be read at all
+        file: Any = None
         try:
-            if isinstance(place, Path):
-                file = h5py.File(place, "r", locking=False)
-            else:
-                file = h5py.File(stream, "r")
+            file = h5py.File(place if isinstance(place, Path) else stream, "r", locking=False)
+            opened = Hdf5File(file)
         except DAMAGE as error:
+            _close(file)
             raise UnusableError(f"cannot be read as an HDF5 file ({said(error)})") from error
         try:
-            yield Hdf5File(file)
+            yield opened
         finally:
-            with suppress(*DAMAGE):
-                file.close()
+            _close(file)
+
+
+def _close(file: Any) -> None:
+    with suppress(*DAMAGE):
+        if file is not None:
+            file.close()
 
 
 def import_h5py() -> Any:
