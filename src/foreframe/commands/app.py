@@ -17,7 +17,7 @@ from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, subcommand
 
 import foreframe
 from foreframe.commands.console import console, leave, say, tell_what_is_logged
-from foreframe.commands.data import GROUPS, Check
+from foreframe.commands.data import GROUPS, Check, suggest_import
 from foreframe.commands.demo import Demo
 from foreframe.commands.diagnose import Diagnose
 from foreframe.commands.evaluate import Evaluate
@@ -50,7 +50,7 @@ COMMANDS: dict[str, Any] = {
 """Every command by its name; a dictionary is a group of commands of two words."""
 
 _GROUP_HELP = {
-    "import": "Turn videos, arrays or robot datasets into a store.",
+    "import": "Turn videos, arrays or robot datasets into a store; with a path, say how.",
     "export": "Write a store in another form.",
 }
 
@@ -115,6 +115,8 @@ def _find(words: Sequence[str]) -> tuple[list[str], Any]:
         if not isinstance(command, dict) or word.startswith("-"):
             break
         if word not in command:
+            if name == ["import"]:
+                suggest_import(word)
             raise ForeframeError(
                 f"{' '.join([*name, word])}: unknown command; known: {', '.join(command)}."
                 f"{_nearest(word, command)}"

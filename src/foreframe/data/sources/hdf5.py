@@ -234,9 +234,10 @@ class Hdf5Source(Source):
                 (p for p in form.positions if file.has(f"{path}/{p.partition('[')[0]}")), ""
             )
         for name, option in all_columns(choose_columns(action, position)):
-            if not file.has(f"{path}/{name}"):
+            fault = file.fault(f"{path}/{name}")
+            if fault is not None:
                 listed = self._numbers(file, path)
-                raise UnusableError(f"{option} {name}: there is no such dataset; it holds {listed}")
+                raise UnusableError(f"{option} {name}: {fault}; it holds {listed}")
         return Like(form.name, form.episodes, views, action, position, units, rate_of(file), told)
 
     def _views(self, file: Hdf5File, path: str) -> list[str]:
@@ -245,15 +246,14 @@ class Hdf5Source(Source):
             views = [word.strip().strip("/") for word in self.image.split(",")]
             if "" in views or len(set(views)) < len(views):
                 raise ForeframeError(f"--image {self.image}: give each camera once.")
-            missing = [view for view in views if not file.has(f"{path}/{view}")]
+            faults = [(view, file.fault(f"{path}/{view}")) for view in views]
+            missing, fault = next((one for one in faults if one[1] is not None), ("", None))
             if not missing:
                 return views
         there = films(file, path)
         listed = ", ".join(map(shown, there)) or "none"
         if self.image:
-            raise UnusableError(
-                f"--image {missing[0]}: there is no such dataset; those with frames: {listed}"
-            )
+            raise UnusableError(f"--image {missing}: {fault}; datasets with frames: {listed}")
         if len(there) != 1:
             what = "name the camera with --image" if there else "no frames are recognised in it"
             raise UnusableError(

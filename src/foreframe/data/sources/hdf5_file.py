@@ -41,6 +41,7 @@ _BLOCK = 1 << 22
 _LARGEST = 1 << 29
 """Bytes of one chunk, of one row and of one table of numbers, at most."""
 _HOPS = 8
+_NONE = -1  # where a kind of link is expected: there is none
 _DEEPEST = 8
 _WILD = set("*?[")
 
@@ -63,6 +64,7 @@ class Hdf5Array:
             self._dataset = dataset
             self.shape: tuple[int, ...] = tuple(dataset.shape or ())
             self.dtype: np.dtype[Any] = dataset.dtype
+            self._check_kind()
             plan = dataset.id.get_create_plist()
             self._check_own(plan)
             self._check_filters(plan)
@@ -83,6 +85,14 @@ class Hdf5Array:
             yield
         except DAMAGE as error:
             raise UnusableError(f"{self.name} cannot be read ({said(error)})") from error
+
+    def _check_kind(self) -> None:
+        h5py = import_h5py()
+        # Of the kinds that h5py turns into objects: references lead elsewhere.
+        if self.dtype.kind == "O" and not (
+            h5py.check_string_dtype(self.dtype) or h5py.check_vlen_dtype(self.dtype) == np.uint8
+        ):
+            raise UnusableError(f"{self.name} holds neither numbers, bytes nor texts")
 
     def _check_own(self, plan: Any) -> None:
         virtual = plan.get_layout() == import_h5py().h5d.VIRTUAL
@@ -225,28 +235,34 @@ class Hdf5File:
                 return self._follow(group, target, hops - 1)
         except DAMAGE as error:
             raise UnusableError(f"{shown(name)} cannot be opened ({said(error)})") from error
+        if link == _NONE:
+            raise UnusableError(f"there is no {shown(name)}")
         raise UnusableError(f"{shown(name)} is a link that is not followed: it leads elsewhere")
 
     def link(self, group: Any, name: str) -> int:
         """The kind of a link; nothing is opened.
 
         Raises:
-            UnusableError: there is none of that name.
+            UnusableError: it is damaged.
         """
         try:
             links, key = group.id.links, _key(name)
             # Asking for one that is missing or damaged is an error of its own.
-            return int(links.get_info(key).type) if links.exists(key) else -1
+            return int(links.get_info(key).type) if links.exists(key) else _NONE
         except DAMAGE as error:
             raise UnusableError(f"{shown(name)} cannot be opened ({said(error)})") from error
 
     def has(self, path: str) -> bool:
         """Whether there is a group or dataset at a path that can be opened."""
+        return self.fault(path) is None
+
+    def fault(self, path: str) -> str | None:
+        """Why there is no group or dataset at a path; None if there is."""
         try:
             self.find(path)
-        except UnusableError:
-            return False
-        return True
+        except UnusableError as error:
+            return str(error)
+        return None
 
     def names(self, path: str) -> list[str]:
         """What is in a group, in natural order; nothing is opened.

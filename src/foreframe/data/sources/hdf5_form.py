@@ -11,6 +11,9 @@ from foreframe.data.sources.source import SPLIT_NAMES, UnusableError
 MASKS = "mask"
 """The group in which robomimic keeps lists of demonstrations: mask/train, mask/valid, ..."""
 
+_TRIED = 8
+"""Recordings of a file of which one must be as the form says."""
+
 
 @dataclass(frozen=True)
 class Form:
@@ -54,7 +57,7 @@ FORMS = (
 def form_of(file: Hdf5File) -> Form | None:
     """The form that a file has; None for others."""
     for form in FORMS:
-        episodes = file.matching(form.episodes)[:1]
+        episodes = file.matching(form.episodes)[:_TRIED]
         if any(all(file.has(f"{path}/{name}") for name in form.needs) for path in episodes):
             return form
     return None

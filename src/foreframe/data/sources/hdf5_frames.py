@@ -161,7 +161,7 @@ def white_is_one(file: Hdf5File, film: Film) -> bool:
     if between:
         _from_unit(values, array.name)
         return True
-    if values.dtype.kind == "f" and values.max() <= 1:
+    if values.dtype.kind == "f" and values.min() >= 0 and values.max() <= 1:
         raise UnusableError(
             f"{array.name}: the first frames hold floating-point numbers that are all 0 or 1, "
             "which does not tell whether 1 is white: save them as uint8, white being 255"
@@ -233,8 +233,10 @@ def _read_pixels(file: Hdf5File, film: Film, name: str, unit: bool) -> Iterator[
 def _read_pictures(file: Hdf5File, film: Film, name: str, unit: bool) -> Iterator[np.ndarray]:
     array = file.array(film.path)
     array.check_written()
-    for first in range(0, film.length, _PICTURES_AT_ONCE):
-        stop = min(first + _PICTURES_AT_ONCE, film.length)
+    # A damaged length of one that may have any costs as much memory as it says: one at a time.
+    step = 1 if array.dtype.kind == "O" else _PICTURES_AT_ONCE
+    for first in range(0, film.length, step):
+        stop = min(first + step, film.length)
         for t, row in enumerate(array.rows(first, stop), first):
             yield _decoded(_bytes(row), name, t)
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from foreframe.data.sources.feature import ColumnChoice, all_columns, choose_columns, joined
+from foreframe.data.sources.listing import Node, counted, few
 from foreframe.data.sources.picture import decode_picture
 from foreframe.data.sources.source import (
     SPLIT_NAMES,
@@ -49,7 +50,7 @@ class RldsSource(Source):
     frame_rate: float | None = None
     """Steps per second, for the metadata."""
 
-    def parts(self) -> list[Part]:
+    def _files(self) -> list[Place]:
         if self.input.is_dir():
             files = [path for path in files_below(self.input, ("",)) if ".tfrecord" in path.name]
         elif self.input.exists():
@@ -61,6 +62,10 @@ class RldsSource(Source):
                 f"{self.input}: holds no .tfrecord files. Give the folder of one version of a TFDS "
                 "dataset, such as bridge_dataset/1.0.0."
             )
+        return files
+
+    def parts(self) -> list[Part]:
+        files = self._files()
         self._look_at_one(files)
         parts: list[Part] = []
         for path in files:
@@ -197,6 +202,36 @@ class RldsSource(Source):
             except (OSError, ValueError, KeyError, TypeError):
                 pass  # it is not needed to read the episodes
         return told
+
+    def listing(self) -> Node:
+        files = self._files()
+        first: tuple[Node, ...] = ()
+        with open_binary(files[0]) as file:
+            record = next(read_records(file, 0, files[0].stat().st_size), None)
+        if isinstance(record, Record):
+            example = Example(record.payload)
+            keys = [key for key in example if key.startswith(_STEPS)]
+            first = tuple(
+                Node(f"{key.removeprefix(_STEPS)} {self._kind(example, key)}") for key in keys
+            )
+        return Node(
+            f"{self.input}: RLDS, {counted(len(files), 'file')}",
+            (
+                Node("features of the first episode, all steps together", first),
+                *few(map(_listed, files), len(files), "files"),
+            ),
+        )
+
+    def _kind(self, example: Example, key: str) -> str:
+        return f"{'pictures ' if self._pictures(example, key) else ''}{example.kind(key)}"
+
+
+def _listed(path: Place) -> Node:
+    match = _FILE.fullmatch(path.name)
+    with open_binary(path) as file:
+        count = sum(1 for _ in record_offsets(file, 0, path.stat().st_size))
+    split = "" if match is None else f", split {match['split']}"
+    return Node(f"{path.name}: {counted(count, 'episode')}{split}")
 
 
 def _named(name: str, keys: list[str], option: str, fitting: list[str]) -> str:
