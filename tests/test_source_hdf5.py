@@ -379,7 +379,9 @@ def test_options_that_do_not_fit_are_refused(tmp_path, options, said):
 
 def test_several_cameras_are_listed_and_one_is_asked_for(tmp_path):
     aloha(tmp_path / "a.h5", top=pictures(0, 6), wrist=pictures(1, 6))
-    with pytest.raises(ForeframeError, match=r"--image; .*images/top, observations/images/wrist"):
+    with pytest.raises(
+        ForeframeError, match=r"--image .*: .*images/top, observations/images/wrist"
+    ):
         Hdf5Source(tmp_path / "a.h5").parts()
 
 

@@ -50,7 +50,7 @@ COMMANDS: dict[str, Any] = {
 """Every command by its name; a dictionary is a group of commands of two words."""
 
 _GROUP_HELP = {
-    "import": "Turn videos, arrays or robot datasets into a store; with a path, say how.",
+    "import": "Turn videos, arrays or robot datasets into a store.",
     "export": "Write a store in another form.",
 }
 
@@ -67,6 +67,8 @@ def parse(words: Sequence[str]) -> Any:
         say(f"foreframe {foreframe.__version__}")
         raise SystemExit(0)
     name, command = _find(words)
+    if words == name and name[:1] == ["import"] and len(name) == 2:
+        suggest_import(name[1])  # a folder that has the name of a source
     if words == name and isinstance(command, dict):
         with suppress(SystemExit):
             _tyro([*words, "--help"], {})

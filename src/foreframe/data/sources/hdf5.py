@@ -39,6 +39,7 @@ from foreframe.errors import ForeframeError
 from foreframe.system.places import Place, files_below
 
 _PER_PART = 64
+_FRAMES_PER_PART = 8000
 _TRIED = 8
 """Files and recordings that are looked at before the options are said to be wrong."""
 
@@ -60,6 +61,7 @@ class Like:
         units: for each camera, whether its pixels run from 0 to 1.
         rate: steps a second, if the file says it.
         told: what was decided about the pictures and is worth saying.
+        per_part: recordings that are read together: few if they are long.
     """
 
     form: str
@@ -70,6 +72,7 @@ class Like:
     units: list[bool]
     rate: float | None
     told: list[str]
+    per_part: int
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ class Hdf5Source(Source):
         for text in like.told:
             _log.info("%s: %s.", self.input, text)
         several = bool(like.episodes)
-        parts = self._parts_of_groups(files, like) if several else self._parts_of_files(files)
+        parts = self._parts_of_groups(files, like) if several else self._parts_of_files(files, like)
         return [
             Part(
                 f"{part.name}-view-{k}" if len(like.views) > 1 else part.name,
@@ -135,13 +138,13 @@ class Hdf5Source(Source):
     def _place(self, name: str) -> Place:
         return self.input / name if self.input.is_dir() else self.input
 
-    def _parts_of_files(self, files: list[str]) -> list[Part]:
+    def _parts_of_files(self, files: list[str], like: Like) -> list[Part]:
         """Parts of files that hold one recording each; they are not opened."""
         parts: list[Part] = []
         for split, group in groupby(files, key=_split_of):
             names = list(group)
-            for k in range(0, len(names), _PER_PART):
-                own = names[k : k + _PER_PART]
+            for k in range(0, len(names), like.per_part):
+                own = names[k : k + like.per_part]
                 label = f"{split or 'files'}-{len(parts):06d}"
                 others = tuple(self._place(name) for name in own)
                 items = [[name, ""] for name in own]
@@ -162,9 +165,9 @@ class Hdf5Source(Source):
                 chosen = {"episodes": [[name, ""]], "fault": fault}
                 parts.append(Part(f"file-{number:06d}", place, None, chosen))
             for split, paths in groups.items():
-                for k in range(0, len(paths), _PER_PART):
+                for k in range(0, len(paths), like.per_part):
                     label = f"file-{number:06d}-{split or 'episodes'}-{k:06d}"
-                    chosen = {"episodes": [[name, path] for path in paths[k : k + _PER_PART]]}
+                    chosen = {"episodes": [[name, path] for path in paths[k : k + like.per_part]]}
                     if split == _LEFT_OUT:
                         chosen["fault"] = "no mask for training, validation or testing names it"
                     parts.append(Part(label, place, None if split == _LEFT_OUT else split, chosen))
@@ -238,7 +241,18 @@ class Hdf5Source(Source):
             if fault is not None:
                 listed = self._numbers(file, path)
                 raise UnusableError(f"{option} {name}: {fault}; it holds {listed}")
-        return Like(form.name, form.episodes, views, action, position, units, rate_of(file), told)
+        per_part = max(1, min(_PER_PART, _FRAMES_PER_PART // film.length))
+        return Like(
+            form.name,
+            form.episodes,
+            views,
+            action,
+            position,
+            units,
+            rate_of(file),
+            told,
+            per_part,
+        )
 
     def _views(self, file: Hdf5File, path: str) -> list[str]:
         """Paths of the cameras in a recording."""
@@ -256,10 +270,7 @@ class Hdf5Source(Source):
             raise UnusableError(f"--image {missing}: {fault}; datasets with frames: {listed}")
         if len(there) != 1:
             what = "name the camera with --image" if there else "no frames are recognised in it"
-            raise UnusableError(
-                f"{what}; datasets with frames: {listed}. All that it holds: "
-                "foreframe import hdf5 IN --list"
-            )
+            raise UnusableError(f"{what} (--list shows all of it); datasets with frames: {listed}")
         return there
 
     @staticmethod

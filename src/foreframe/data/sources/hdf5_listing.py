@@ -45,7 +45,7 @@ def list_hdf5(place: Place, files: list[str], like: "Like | str") -> Node:
 def _taken(like: "Like | str") -> Node:
     """What an import without further options would take."""
     if isinstance(like, str):
-        return Node(f"An import would be refused: {like}")
+        return Node(f"An import without options would be refused: {like}")
     return Node(
         "An import takes",
         (

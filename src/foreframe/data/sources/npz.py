@@ -232,7 +232,7 @@ class NpzSource(Source):
             f"{self.input}: {counted(len(files), '.npz file')}",
             (
                 Node(f"arrays of {files[0].name}", few(nodes, len(nodes), "arrays")),
-                *few((Node(file.name) for file in files), len(files), "files"),
+                *few((Node(file.name) for file in files[1:]), len(files) - 1, "files"),
             ),
         )
 

@@ -82,8 +82,11 @@ def recognise(place: Place) -> list[Recognised]:
         own = _dataset(place)
         if own is not None:
             return [own]
-        below = [one for folder in _folders(place) for one in _within(folder, 2)]
-        return below or _loose(place)
+        below = [(folder, _within(folder, 2)) for folder in _folders(place)]
+        if not any(found for _, found in below):
+            return _loose(place)
+        # Beside datasets, a folder of files is likely to be one of its own.
+        return [one for folder, found in below for one in found or _readable(folder)]
     except OSError as error:
         raise ForeframeError(f"{place}: cannot be read ({error.strerror or error}).") from error
 
@@ -233,6 +236,10 @@ _DATASETS: tuple[Callable[[Place], Recognised | None], ...] = (
 # -- folders of files, and files ----------------------------------------------------------------
 
 
+def _readable(folder: Place) -> list[Recognised]:
+    return [one for one in _loose(folder) if one.source]
+
+
 def _loose(folder: Place) -> list[Recognised]:
     """Files in a folder, by their kinds."""
     kinds: Counter[str] = Counter()
@@ -245,7 +252,7 @@ def _loose(folder: Place) -> list[Recognised]:
     return [
         Recognised(
             folder,
-            f"a folder with {counted(kinds[one.form], 'file')} of this kind: {one.form}",
+            f"a folder with {counted(kinds[one.form], 'file')}: {one.form}",
             one.source,
             one.options,
             one.advice,

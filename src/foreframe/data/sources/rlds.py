@@ -217,13 +217,22 @@ class RldsSource(Source):
         return Node(
             f"{self.input}: RLDS, {counted(len(files), 'file')}",
             (
-                Node("features of the first episode, all steps together", first),
+                Node("features of a step", first),
                 *few(map(_listed, files), len(files), "files"),
             ),
         )
 
     def _kind(self, example: Example, key: str) -> str:
-        return f"{'pictures ' if self._pictures(example, key) else ''}{example.kind(key)}"
+        """What a feature holds in each step."""
+        if self._pictures(example, key):
+            return "pictures"
+        kind, _, count = example.kind(key).rstrip("]").partition("[")
+        steps = max(
+            (len(example.bytes_list(k)) for k in example if self._pictures(example, k)), default=0
+        )
+        if steps and count and not int(count) % steps:
+            return f"{kind} [{int(count) // steps}]"
+        return example.kind(key)
 
 
 def _listed(path: Place) -> Node:
