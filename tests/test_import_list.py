@@ -49,7 +49,11 @@ def make_rlds(path):
     path.mkdir()
     name = "bridge_dataset-train.tfrecord-00000-of-00001"
     (path / name).write_bytes(frame_record(encode_example(episode)) * 2)
-    return ["observation/image_1 pictures", "action float [7]", f"{name}: 2 episodes, split train"]
+    return [
+        "observation/image_1: pictures",
+        "action: float [7]",
+        f"{name}: 2 episodes, split train",
+    ]
 
 
 def make_lerobot(path):

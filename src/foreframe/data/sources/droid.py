@@ -117,27 +117,38 @@ class DroidSource(Source):
             raise ForeframeError(f"{root}: holds no SPLIT/EPISODE.json.")
         return episodes
 
-    def _look_at_one(self, episodes: dict[str, list[str]], cameras: list[str]) -> None:
-        """Refuse options that the first readable episode does not fit."""
-        wanted = all_columns(choose_columns(self.action, self.position))
+    def _first(self, episodes: dict[str, list[str]]) -> tuple[str, str, Annotation]:
+        """The first episode whose annotation can be read: its folder, its name, what it says.
+
+        Raises:
+            ForeframeError: none of the first few can be read.
+        """
         tried = [(folder, name) for folder, names in episodes.items() for name in names[:_TRIED]]
         failures: list[str] = []
         for folder, name in tried[:_TRIED]:
             try:
-                tables = read_annotation(self._annotation(folder, name)).tables
+                return folder, name, read_annotation(self._annotation(folder, name))
             except UnusableError as error:
                 failures.append(f"{folder}/{name}.json: {error}")
-                continue
-            for key, option in wanted:
-                if key not in tables:
-                    raise ForeframeError(
-                        f"{self.input}: {option} {key}: there is no such key of numbers in "
-                        f"{folder}/{name}.json; there are: {', '.join(map(shown, tables))}."
-                    )
-            if any(self._video(folder, name, view).is_file() for view in cameras):
-                return
-            failures.append(f"{folder}/{name}: there is no {cameras[0]}.mp4")
-        raise ForeframeError(f"{self.input}: no episode can be read ({failures[0]}).")
+        raise ForeframeError(f"{self.input}: no annotation can be read ({failures[0]}).")
+
+    def _look_at_one(self, episodes: dict[str, list[str]], cameras: list[str]) -> None:
+        """Refuse options that the first readable episode does not fit."""
+        wanted = all_columns(choose_columns(self.action, self.position))
+        folder, name, annotation = self._first(episodes)
+        for key, option in wanted:
+            if key not in annotation.tables:
+                raise ForeframeError(
+                    f"{self.input}: {option} {key}: there is no such key of numbers in "
+                    f"{folder}/{name}.json; there are: {', '.join(map(shown, annotation.tables))}."
+                )
+        tried = [(folder, name) for folder, names in episodes.items() for name in names[:_TRIED]]
+        for camera in cameras:
+            if not any(self._video(*one, camera).is_file() for one in tried):
+                raise ForeframeError(
+                    f"{self.input}: --camera {self.camera}: the first episodes have no "
+                    f"{camera}.mp4."
+                )
 
     # -- reading --------------------------------------------------------------------------------
 
@@ -219,13 +230,9 @@ class DroidSource(Source):
 
     def listing(self) -> Node:
         episodes = self._episodes()
-        folder, names = next(iter(episodes.items()))
-        cameras = sorted(path.stem for path in (self.input / VIDEOS / folder / names[0]).glob("*"))
+        folder, name, annotation = self._first(episodes)
+        cameras = sorted(path.stem for path in (self.input / VIDEOS / folder / name).glob("*.mp4"))
         rate = self._rate(episodes)
-        try:
-            annotation = read_annotation(self._annotation(folder, names[0]))
-        except UnusableError as error:
-            raise ForeframeError(f"{self._annotation(folder, names[0])}: {error}.") from error
         keys = [Node(f"{shown(key)} [{t.shape[1]}]") for key, t in annotation.tables.items()]
         return Node(
             f"{self.input}: DROID, {'' if rate is None else f'{rate:g} frames a second'}",

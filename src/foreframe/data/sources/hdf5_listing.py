@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 _MANY = 12
 """Members of a group that are all named; of more, the first few."""
 _DEEPEST = 6
+_TRIED = 8
+"""Files that are looked at before it is said that none can be read."""
 
 
 def list_hdf5(place: Place, files: list[str], like: "Like | str") -> Node:
-    """The tree of a file, or of the first one of a folder.
+    """The tree of a file, or of the first one of a folder that can be read.
 
     Args:
         place: the file or the folder.
@@ -28,17 +30,22 @@ def list_hdf5(place: Place, files: list[str], like: "Like | str") -> Node:
         like: what an import would take, or why it would be refused.
 
     Raises:
-        ForeframeError: the first file cannot be read.
+        ForeframeError: none of the first few files can be read.
     """
     nodes: list[Node] = []
     if len(files) > 1:
         nodes.append(Node(f"{len(files):,} files", few(map(Node, map(shown, files)), len(files))))
-    first = place / files[0] if place.is_dir() else place
-    try:
-        with open_hdf5(first) as file:
-            nodes += _of_file(file, shown(files[0]), like)
-    except UnusableError as error:
-        raise ForeframeError(f"{first}: {error}.") from error
+    failures: list[str] = []
+    for name in files[:_TRIED]:
+        try:
+            with open_hdf5(place / name if place.is_dir() else place) as file:
+                nodes += _of_file(file, shown(name), like)
+            break
+        except UnusableError as error:
+            failures.append(f"{shown(name)}: {error}")
+    else:
+        raise ForeframeError(f"{place}: no file can be read ({failures[0]}).")
+    nodes += map(Node, failures)
     return Node(f"{place}: HDF5, {counted(len(files), 'file')}", (*nodes, _taken(like)))
 
 

@@ -3,13 +3,14 @@
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from foreframe.data.sources.feature import ColumnChoice, all_columns, choose_columns, joined
-from foreframe.data.sources.listing import Node, counted, few
+from foreframe.data.sources.listing import Node, counted, few, shown
 from foreframe.data.sources.picture import decode_picture
 from foreframe.data.sources.source import (
     SPLIT_NAMES,
@@ -205,14 +206,17 @@ class RldsSource(Source):
 
     def listing(self) -> Node:
         files = self._files()
-        first: tuple[Node, ...] = ()
-        with open_binary(files[0]) as file:
+        first: tuple[Node, ...] = (Node("none: the first episode cannot be read"),)
+        with suppress(UnusableError), open_binary(files[0]) as file:
             record = next(read_records(file, 0, files[0].stat().st_size), None)
-        if isinstance(record, Record):
-            example = Example(record.payload)
+            example = Example(record.payload if isinstance(record, Record) else b"")
             keys = [key for key in example if key.startswith(_STEPS)]
-            first = tuple(
-                Node(f"{key.removeprefix(_STEPS)} {self._kind(example, key)}") for key in keys
+            first = (
+                tuple(
+                    Node(f"{shown(key.removeprefix(_STEPS))}: {self._kind(example, key)}")
+                    for key in keys
+                )
+                or first
             )
         return Node(
             f"{self.input}: RLDS, {counted(len(files), 'file')}",
