@@ -3,29 +3,23 @@
 import logging
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-import numpy as np
-
-from foreframe.data.sources.feature import (
-    FeatureColumns,
-    all_columns,
-    choose_columns,
-    join_columns,
-)
+from foreframe.data.sources.feature import all_columns, choose_columns
+from foreframe.data.sources.hdf5_aside import aside
 from foreframe.data.sources.hdf5_file import SUFFIXES, Hdf5File, open_hdf5
 from foreframe.data.sources.hdf5_form import (
     Form,
     form_of,
     given_form,
-    padded,
     rate_of,
     splits_of,
 )
-from foreframe.data.sources.hdf5_frames import Film, film_at, films, frames_of, white_is_one
+from foreframe.data.sources.hdf5_frames import film_at, films, frames_of, white_is_one
+from foreframe.data.sources.hdf5_recording import film_and_rows, lengths_in
 from foreframe.data.sources.listing import Node, shown
 from foreframe.data.sources.source import (
     SPLIT_NAMES,
@@ -157,8 +151,7 @@ class Hdf5Source(Source):
         for number, name in enumerate(files):
             place = self._place(name)
             try:
-                with open_hdf5(place) as file:
-                    groups = self._divided(file, like.episodes, name)
+                groups = aside(place, self._divided, place, like.episodes, name)
             except (UnusableError, ForeframeError) as error:
                 groups = {}
                 fault = str(error).removeprefix(f"{place}: ").rstrip(".")
@@ -174,12 +167,13 @@ class Hdf5Source(Source):
         return parts
 
     @staticmethod
-    def _divided(file: Hdf5File, pattern: str, name: str) -> dict[str | None, list[str]]:
+    def _divided(place: Place, pattern: str, name: str) -> dict[str | None, list[str]]:
         """The recordings of a file by the split that its masks, or its folder, name."""
-        paths = file.matching(pattern)
-        if not paths:
-            raise UnusableError(f"holds nothing that is called {pattern}")
-        splits = splits_of(file)
+        with open_hdf5(place) as file:
+            paths = file.matching(pattern)
+            if not paths:
+                raise UnusableError(f"holds nothing that is called {pattern}")
+            splits = splits_of(file)
         if not splits:
             return {_split_of(name): paths}
         known = {episode: split for split, own in splits.items() for episode in own}
@@ -200,15 +194,22 @@ class Hdf5Source(Source):
         """
         choose_columns(self.action, self.position)
         failures: list[str] = []
-        for name in files[:_TRIED]:
+        for place in map(self._place, files[:_TRIED]):
             try:
-                with open_hdf5(self._place(name)) as file:
-                    return self._like_in(file)
+                like = aside(place, self._like_in, place)
             except UnusableError as error:
-                failures.append(f"{self._place(name)}: {error}.")
+                failures.append(f"{place}: {error}.")
+                continue
+            with suppress(UnusableError):  # apart from the rest, which can do without it
+                return replace(like, rate=aside(place, rate_of, place))
+            return like
         raise ForeframeError(failures[0])
 
-    def _like_in(self, file: Hdf5File) -> Like:
+    def _like_in(self, place: Place) -> Like:
+        with open_hdf5(place) as file:
+            return self._like_of_one(file)
+
+    def _like_of_one(self, file: Hdf5File) -> Like:
         form = given_form(form_of(file), self.episodes)
         paths = file.matching(form.episodes)
         if not paths:
@@ -249,7 +250,7 @@ class Hdf5Source(Source):
             action,
             position,
             units,
-            rate_of(file),
+            None,
             told,
             per_part,
         )
@@ -293,11 +294,14 @@ class Hdf5Source(Source):
         if "fault" in part.select:
             return lengths
         for name, paths in _by_file(part):
-            with suppress(UnusableError, ForeframeError), open_hdf5(self._place(name)) as file:
-                for path in paths:
-                    with suppress(UnusableError, ForeframeError):  # read() says why
-                        length = film_at(file, f"{path}/{view}").length
-                        lengths.append((_label(name, path), length))
+            place = self._place(name)
+            with suppress(UnusableError, ForeframeError):  # read() says why
+                found = aside(place, lengths_in, place, [f"{path}/{view}" for path in paths])
+                lengths += [
+                    (_label(name, path), length)
+                    for path, length in zip(paths, found, strict=True)
+                    if length
+                ]
         return lengths
 
     def read(self, part: Part) -> Iterator[RawRecording | Skip]:
@@ -316,13 +320,9 @@ class Hdf5Source(Source):
 
     def _recording(self, name: str, path: str, like: Like, view: int) -> RawRecording:
         place, label = self._place(name), _label(name, path)
-        with open_hdf5(place) as file:
-            film = film_at(file, f"{path}/{like.views[view]}")
-            choice = choose_columns(like.action, like.position)
-            actions, positions = (
-                join_columns(choice[kind], _tables(file, path, choice[kind], film, kind))
-                for kind in ("actions", "positions")
-            )
+        film, actions, positions = aside(
+            place, film_and_rows, place, path, like.views[view], like.action, like.position
+        )
         frames = frames_of(place, film, label, unit=like.units[view], blue_first=self.blue_first)
         camera = like.views[view] if len(like.views) > 1 else ""
         return RawRecording(label, frames, actions, positions, view=camera)
@@ -348,7 +348,10 @@ class Hdf5Source(Source):
             like = self._like(files)
         except ForeframeError as error:
             like = str(error)
-        return list_hdf5(self.input, files, like)
+        try:
+            return aside(self.input, list_hdf5, self.input, files, like)
+        except UnusableError as error:
+            raise ForeframeError(f"{self.input}: {error}.") from error
 
 
 def _split_of(name: str) -> str | None:
@@ -365,18 +368,3 @@ def _by_file(part: Part) -> Iterator[tuple[str, list[str]]]:
     """The files of a part, and the recordings in each."""
     for name, items in groupby(part.select["episodes"], key=itemgetter(0)):
         yield name, [path for _, path in items]
-
-
-def _tables(
-    file: Hdf5File, path: str, wanted: tuple[FeatureColumns, ...], film: Film, kind: str
-) -> dict[str, np.ndarray]:
-    """The arrays that have these columns, a row for each frame."""
-    return {
-        columns.name: padded(
-            file.array(f"{path}/{columns.name}").table(),
-            film.length,
-            columns.name,
-            actions=kind == "actions",
-        )
-        for columns in wanted
-    }

@@ -53,6 +53,7 @@ class Hdf5Array:
         name: its path in the file, fit for messages.
         shape: its shape.
         dtype: type of its values; "object" for values of different lengths.
+        step: rows that are read at a time: whole chunks, some megabytes.
 
     Raises:
         UnusableError: they lie elsewhere, or nothing here can unpack them.
@@ -117,7 +118,6 @@ class Hdf5Array:
                 )
 
     def _check_sizes(self, chunks: tuple[int, ...] | None) -> None:
-        """See how many rows are read at a time: whole chunks, several if they are small."""
         row = max(1, math.prod(self.shape[1:])) * max(1, self.dtype.itemsize)
         step = chunks[0] if chunks else 1
         if chunks is not None and math.prod(chunks) * self.dtype.itemsize > _LARGEST:
@@ -127,7 +127,7 @@ class Hdf5Array:
             )
         if row * step > _LARGEST:
             raise UnusableError(f"{self.name} has rows of {row:,} bytes in chunks of {step}")
-        self._step = step * max(1, _BLOCK // (row * step))
+        self.step = step * max(1, _BLOCK // (row * step))
 
     def check_written(self) -> None:
         """See that all of it was written once: what never was is read as zeros.
@@ -162,15 +162,6 @@ class Hdf5Array:
             if len(values) != stop - first:
                 raise ValueError("it is cut short")
         return values
-
-    def blocks(self) -> Iterator[tuple[int, np.ndarray]]:
-        """All rows in order, some megabytes at a time, with the number of the first.
-
-        Raises:
-            UnusableError: they are damaged.
-        """
-        for first in range(0, self.shape[0], self._step):
-            yield first, self.rows(first, min(first + self._step, self.shape[0]))
 
     def table(self) -> np.ndarray:
         """All of an array of numbers [time] or [time, number], as [time, number].

@@ -1,12 +1,12 @@
 """The forms in which robots are recorded in HDF5, told by the names in a file."""
 
+import json
 from dataclasses import dataclass
 
-import numpy as np
-
-from foreframe.data.sources.hdf5_file import Hdf5File
+from foreframe.data.sources.hdf5_file import Hdf5File, open_hdf5
 from foreframe.data.sources.listing import shown
 from foreframe.data.sources.source import SPLIT_NAMES, UnusableError
+from foreframe.system.places import Place
 
 MASKS = "mask"
 """The group in which robomimic keeps lists of demonstrations: mask/train, mask/valid, ..."""
@@ -72,9 +72,10 @@ def given_form(form: Form | None, episodes: str) -> Form:
     return Form("HDF5", episodes.strip("/"), ())
 
 
-def rate_of(file: Hdf5File) -> float | None:
+def rate_of(place: Place) -> float | None:
     """Steps a second, where robomimic's settings of the simulator say it."""
-    settings = _json(file.attribute("data", "env_args"))
+    with open_hdf5(place) as file:
+        settings = _json(file.attribute("data", "env_args"))
     nested = settings.get("env_kwargs")
     rate = nested.get("control_freq") if isinstance(nested, dict) else None
     usable = isinstance(rate, (int, float)) and not isinstance(rate, bool) and 0 < rate < 1e6
@@ -82,8 +83,6 @@ def rate_of(file: Hdf5File) -> float | None:
 
 
 def _json(text: object) -> dict[str, object]:
-    import json
-
     try:
         values = json.loads(text) if isinstance(text, (str, bytes)) else None
     except (ValueError, RecursionError):
@@ -124,18 +123,3 @@ def _texts(file: Hdf5File, path: str) -> list[str]:
         text = value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value
         texts.append(text.strip("\0 "))
     return texts
-
-
-def padded(rows: np.ndarray, frames: int, name: str, *, actions: bool) -> np.ndarray:
-    """``rows`` with one for each frame.
-
-    The action of the last frame leads nowhere: where it is missing, the one before is repeated.
-
-    Raises:
-        UnusableError: there are not as many rows as frames.
-    """
-    if actions and len(rows) == frames - 1 and frames > 1:
-        return np.concatenate([rows, rows[-1:]])
-    if len(rows) != frames:
-        raise UnusableError(f"{shown(name)} has {len(rows)} rows, but there are {frames} frames")
-    return rows

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from foreframe.data.container import HEAD_BYTES, container_of, picture_of
+from foreframe.data.sources.hdf5_aside import aside
 from foreframe.data.sources.hdf5_file import Hdf5Array, Hdf5File, open_hdf5
 from foreframe.data.sources.listing import shown
 from foreframe.data.sources.picture import decode_picture
@@ -23,7 +24,6 @@ _FORMATS = ("PNG", "JPEG", "WEBP")
 _NUMBERED = re.compile(r"(\D*)(\d+)")
 _SMALLEST = 8
 """Pixels along an edge of what may be a picture."""
-_PICTURES_AT_ONCE = 32
 _TRIED = 8
 """Frames that are looked at to learn whether white is 1 or 255."""
 
@@ -40,6 +40,7 @@ class Film:
         size: what is known of their size, for the listing.
         channels_first: whether the pixels are [time, channels, height, width].
         dtype: type of the pixels; all but bytes have to be looked at.
+        step: frames that are read at a time.
     """
 
     path: str
@@ -48,6 +49,7 @@ class Film:
     size: str
     channels_first: bool = False
     dtype: str = "uint8"
+    step: int = 32
 
 
 def film_at(file: Hdf5File, path: str) -> Film:
@@ -106,7 +108,7 @@ def _pixels(array: Hdf5Array, path: str) -> Film:
             f"{array}: looks like depth. Pictures of depth are not taken: bring the range that "
             "matters to 0..255 and save it as uint8"
         )
-    return Film(path, "pixels", shape[0], f"{width}x{height}", first, str(array.dtype))
+    return Film(path, "pixels", shape[0], f"{width}x{height}", first, str(array.dtype), array.step)
 
 
 def _encoded(array: Hdf5Array, path: str) -> Film:
@@ -124,7 +126,9 @@ def _encoded(array: Hdf5Array, path: str) -> Film:
     kind = picture_of(_bytes(array.rows(0, 1)[0])[:HEAD_BYTES])
     if kind is None:
         raise UnusableError(none)
-    return Film(path, "pictures", array.shape[0], kind)
+    # A damaged length of one that may have any costs as much memory as it says: one at a time.
+    step = 1 if array.dtype.kind == "O" else 32
+    return Film(path, "pictures", array.shape[0], kind, step=step)
 
 
 def _numbered(file: Hdf5File, path: str) -> Film:
@@ -209,59 +213,60 @@ def frames_of(
         ForeframeError: they are damaged; those before are good.
     """
     try:
-        with open_hdf5(place) as file:
-            frames = _FRAMES[film.kind](file, film, name, unit)
-            for frame in frames:
-                yield np.ascontiguousarray(frame[..., ::-1]) if blue_first else frame
-    except UnusableError as error:
+        frames = _video(place, film) if film.kind == "video" else _rows(place, film, unit)
+        for frame in frames:
+            yield np.ascontiguousarray(frame[..., ::-1]) if blue_first else frame
+    except (UnusableError, ForeframeError) as error:
         raise ForeframeError(f"{name}: {error}") from error
 
 
-def _read_pixels(file: Hdf5File, film: Film, name: str, unit: bool) -> Iterator[np.ndarray]:
-    array = file.array(film.path)
-    array.check_written()
-    for _, values in array.blocks():
-        if values.dtype != np.uint8:
-            values = (_from_unit if unit else _from_bytes)(values, array.name)
-        if values.ndim == 3:
-            values = values[..., None]
-        if film.channels_first:
-            values = np.ascontiguousarray(values.transpose(0, 2, 3, 1))
-        yield from values if values.shape[3] == 3 else np.repeat(values, 3, 3)
+def _rows(place: Place, film: Film, unit: bool) -> Iterator[np.ndarray]:
+    for first in range(0, film.length, film.step):
+        stop = min(first + film.step, film.length)
+        yield from aside(place, _block, place, film, unit, first, stop)
 
 
-def _read_pictures(file: Hdf5File, film: Film, name: str, unit: bool) -> Iterator[np.ndarray]:
-    array = file.array(film.path)
-    array.check_written()
-    # A damaged length of one that may have any costs as much memory as it says: one at a time.
-    step = 1 if array.dtype.kind == "O" else _PICTURES_AT_ONCE
-    for first in range(0, film.length, step):
-        stop = min(first + step, film.length)
-        for t, row in enumerate(array.rows(first, stop), first):
-            yield _decoded(_bytes(row), name, t)
-
-
-def _read_numbered(file: Hdf5File, film: Film, name: str, unit: bool) -> Iterator[np.ndarray]:
-    for t, key in enumerate(_frame_names(file, film.path)):
-        yield _decoded(file.array(f"{film.path}/{key}").content(), name, t)
-
-
-def _read_video(file: Hdf5File, film: Film, name: str, unit: bool) -> Iterator[np.ndarray]:
-    content = io.BytesIO(file.array(film.path).content())
+def _video(place: Place, film: Film) -> Iterator[np.ndarray]:
+    content = io.BytesIO(aside(place, _content, place, film.path))
     seen = 0
-    for _, frame in decode(content, f"{name}: {shown(film.path)}"):
+    for _, frame in decode(content, shown(film.path)):
         yield frame
         seen += 1
     if seen != film.length:
         raise UnusableError(f"{seen} frames could be decoded of the {film.length} in its video")
 
 
-_FRAMES = {
-    "pixels": _read_pixels,
-    "pictures": _read_pictures,
-    "numbered": _read_numbered,
-    "video": _read_video,
-}
+def _content(place: Place, path: str) -> bytes:
+    with open_hdf5(place) as file:
+        return file.array(path).content()
+
+
+def _block(
+    place: Place, film: Film, unit: bool, first: int, stop: int
+) -> np.ndarray | list[np.ndarray]:
+    """Some of the frames."""
+    with open_hdf5(place) as file:
+        if film.kind == "numbered":
+            names = _frame_names(file, film.path)[first:stop]
+            contents = [file.array(f"{film.path}/{name}").content() for name in names]
+            return [_decoded(content, t) for t, content in enumerate(contents, first)]
+        array = file.array(film.path)
+        if not first:
+            array.check_written()
+        values = array.rows(first, stop)
+        if film.kind == "pictures":
+            return [_decoded(_bytes(row), t) for t, row in enumerate(values, first)]
+        return _as_pixels(values, film, unit, array.name)
+
+
+def _as_pixels(values: np.ndarray, film: Film, unit: bool, name: str) -> np.ndarray:
+    if values.dtype != np.uint8:
+        values = (_from_unit if unit else _from_bytes)(values, name)
+    if values.ndim == 3:
+        values = values[..., None]
+    if film.channels_first:
+        values = np.ascontiguousarray(values.transpose(0, 2, 3, 1))
+    return values if values.shape[3] == 3 else np.repeat(values, 3, 3)
 
 
 def _bytes(value: Any) -> bytes:
@@ -269,5 +274,5 @@ def _bytes(value: Any) -> bytes:
     return value if isinstance(value, bytes) else np.asarray(value).tobytes()
 
 
-def _decoded(content: bytes, name: str, t: int) -> np.ndarray:
-    return decode_picture(content, f"{name}: frame {t}", formats=_FORMATS)
+def _decoded(content: bytes, t: int) -> np.ndarray:
+    return decode_picture(content, f"frame {t}", formats=_FORMATS)

@@ -4,7 +4,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from foreframe.data.sources.hdf5_file import Hdf5File, open_hdf5
-from foreframe.data.sources.hdf5_form import form_of, rate_of, splits_of
+from foreframe.data.sources.hdf5_form import form_of, splits_of
 from foreframe.data.sources.hdf5_frames import film_at
 from foreframe.data.sources.listing import FEW, Node, counted, few, recordings, shown
 from foreframe.data.sources.source import UnusableError
@@ -72,9 +72,8 @@ def _of_file(file: Hdf5File, name: str, like: "Like | str") -> list[Node]:
     nodes = [Node(name, tuple(_members(file, "", frozenset(episodes[1:]))))]
     if form is not None:
         nodes.append(Node(f"form: {form.name}"))
-    rate = rate_of(file)
-    if rate is not None:
-        nodes.append(Node(f"{rate:g} steps a second"))
+    if not isinstance(like, str) and like.rate:
+        nodes.append(Node(f"{like.rate:g} steps a second"))
     if episodes:
         lengths = [(path, _length(file, path, like)) for path in episodes[: FEW + 1]]
         what = counted(len(episodes), "recording")
