@@ -31,7 +31,7 @@ MEMORY = 4 << 30
 
 _START = "import sys; sys.path[:] = {path!r}; from {module} import serve; serve()"
 _lock = threading.Lock()
-_fatal: dict[tuple[bytes, int], str] = {}
+_fatal: dict[tuple[str, bytes, int], str] = {}
 """Calls of which a process has died, and what was said: they are not tried again."""
 _process: subprocess.Popen[bytes] | None = None
 
@@ -51,7 +51,8 @@ def aside(place: Place, work: Callable[..., Result], *values: Any) -> Result:
     if not isinstance(place, Path):
         return work(*values)
     call = pickle.dumps((work, values), pickle.HIGHEST_PROTOCOL)
-    key = call, place.stat().st_mtime_ns if place.exists() else 0
+    here = str(Path.cwd())  # to which the paths belong
+    key = here, call, place.stat().st_mtime_ns if place.exists() else 0
     with _lock:
         if key in _fatal:
             raise UnusableError(_fatal[key])
@@ -59,7 +60,7 @@ def aside(place: Place, work: Callable[..., Result], *values: Any) -> Result:
         assert process.stdin is not None
         assert process.stdout is not None
         try:
-            pickle.dump((call, SECONDS), process.stdin, pickle.HIGHEST_PROTOCOL)
+            pickle.dump((here, call, SECONDS), process.stdin, pickle.HIGHEST_PROTOCOL)
             process.stdin.flush()
             error, result = pickle.load(process.stdout)
         except (EOFError, OSError, pickle.UnpicklingError):
@@ -124,9 +125,10 @@ def serve() -> None:
 
 def _answer(calls: IO[bytes]) -> tuple[type[Exception] | None, Any] | None:
     try:
-        call, seconds = pickle.load(calls)
+        here, call, seconds = pickle.load(calls)
     except EOFError:
         return None
+    os.chdir(here)
     work, values = pickle.loads(call)
     _bound_time(seconds)
     try:
