@@ -80,7 +80,10 @@ def _running() -> subprocess.Popen[bytes]:
         _end()
         start = _START.format(path=sys.path, module=__name__)
         _process = subprocess.Popen(
-            [sys.executable, "-c", start], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, "-c", start],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            pipesize=1 << 20,  # the most that Linux lets users have
         )
     return _process
 

@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -221,9 +222,18 @@ def frames_of(
 
 
 def _rows(place: Place, film: Film, unit: bool) -> Iterator[np.ndarray]:
-    for first in range(0, film.length, film.step):
-        stop = min(first + film.step, film.length)
-        yield from aside(place, _block, place, film, unit, first, stop)
+    """The frames block by block; while one is worked on, the next is read."""
+    with ThreadPoolExecutor(1) as pool:
+
+        def begin(first: int) -> Future[np.ndarray | list[np.ndarray]]:
+            stop = min(first + film.step, film.length)
+            return pool.submit(aside, place, _block, place, film, unit, first, stop)
+
+        ahead = begin(0)
+        for first in range(film.step, film.length, film.step):
+            block, ahead = ahead.result(), begin(first)
+            yield from block
+        yield from ahead.result()
 
 
 def _video(place: Place, film: Film) -> Iterator[np.ndarray]:
