@@ -1,6 +1,6 @@
 """HDF5 files read by a process of its own, which may break off or never come to an end.
 
-libhdf5 trusts much of what it reads. Of 10,000 files with a few changed bytes one sent it round in
+libhdf5 trusts much of what it reads. Of 11,000 files with a few changed bytes two sent it round in
 a circle, and some had it ask for gigabytes; no exception can come of either. So what touches a file
 is done aside, one call after the other, with a bound on its computing time and its memory: a
 process that dies is an error in words, and the next call begins a new one.
