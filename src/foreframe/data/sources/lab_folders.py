@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from foreframe.data.lab import SPLITS, list_sequences, read_sequence
+from foreframe.data.sources.listing import Node, counted, few
 from foreframe.data.sources.source import Part, RawRecording, Skip, Source
 from foreframe.errors import ForeframeError
 from foreframe.system.places import Place
@@ -72,3 +73,27 @@ class LabSource(Source):
             "dataset": self.input.name,
             "units": "as recorded",
         }
+
+    def listing(self) -> Node:
+        splits: dict[str | None, list[Path]] = {}
+        for part in self.parts():
+            assert isinstance(part.place, Path)
+            folders = [part.place / name for name in part.select["names"]]
+            splits.setdefault(part.split, []).extend(folders)
+        return Node(
+            f"{self.input}: the lab's layout",
+            tuple(
+                Node(
+                    f"split {split}: {counted(len(folders), 'sequence')}",
+                    few(map(_listed, folders), len(folders), "sequences"),
+                )
+                for split, folders in splits.items()
+            ),
+        )
+
+
+def _listed(folder: Path) -> Node:
+    frames = sum(1 for _ in folder.glob("*.png"))
+    tables = sorted(path.name for path in folder.glob("*.csv"))
+    name = f"{folder.parent.name}/{folder.name}"
+    return Node(f"{name}: {', '.join([counted(frames, 'frame'), *tables])}")

@@ -14,6 +14,7 @@ from foreframe.data.sources.feature import (
     episode_ends,
     joined,
 )
+from foreframe.data.sources.listing import Node, counted, few, shown
 from foreframe.data.sources.npz_file import NpzArray, NpzFile, open_npz, rows
 from foreframe.data.sources.source import Part, RawRecording, Skip, Source, UnusableError
 from foreframe.errors import ForeframeError
@@ -52,9 +53,9 @@ class NpzSource(Source):
 
     input: Place
     """An .npz file, or a folder of .npz files."""
-    frames: str
-    """Name of the array of frames: [time, height, width, 3] for one recording or [recording, time,
-    height, width, 3], values 0..255; with one channel in the place of three it is grey."""
+    frames: str = ""
+    """Name of the array of frames, needed: [time, height, width, 3] for one recording or
+    [recording, time, height, width, 3], values 0..255; one channel in the place of three: grey."""
     actions: str = ""
     """Name of the array of actions, [time, number] or [recording, time, number], or columns of it:
     action[:4]; several divided by commas; by default there are none."""
@@ -175,6 +176,9 @@ class NpzSource(Source):
 
     def _contents(self, place: Place, opened: NpzFile, with_rows: bool) -> _Contents:
         """How the arrays divide into recordings; ``with_rows``: with actions and positions."""
+        if not self.frames:
+            listed = ", ".join(map(str, opened.arrays.values()))
+            raise UnusableError(f"name the array of frames with --frames; it holds {listed}")
         frames = opened.find(self.frames, "frames")
         lead, shape = _axes(frames, bool(self.episode_ends))
         total = math.prod(lead)
@@ -212,6 +216,25 @@ class NpzSource(Source):
             "units": "as recorded",
             "arrays": {kind: name for kind, name in names.items() if name},
         }
+
+    def listing(self) -> Node:
+        files = self._files()
+        try:
+            with open_npz(files[0]) as opened:
+                arrays = [
+                    f"{name}: unreadable ({array})" if isinstance(array, str) else str(array)
+                    for name, array in opened.arrays.items()
+                ]
+        except UnusableError as error:
+            raise ForeframeError(f"{files[0]}: {error}.") from error
+        nodes = [Node(shown(text)) for text in arrays]
+        return Node(
+            f"{self.input}: {counted(len(files), '.npz file')}",
+            (
+                Node(f"arrays of {files[0].name}", few(nodes, len(nodes), "arrays")),
+                *few((Node(file.name) for file in files[1:]), len(files) - 1, "files"),
+            ),
+        )
 
 
 # -- what the arrays mean -----------------------------------------------------------------------
