@@ -79,6 +79,7 @@ def everything(source):
                 continue
             try:
                 found[item.name, item.view] = (list(item.frames), item.actions, item.positions)
+                assert item.row_of.tolist() == list(range(0, 3 * len(item.times), 3))
             except ForeframeError as error:
                 skips.append(Skip(item.name, str(error)))
     return found, skips
@@ -90,13 +91,27 @@ def test_frame_k_belongs_to_row_3k(root):
     assert list(found) == [(name, "") for name in ("train/0", "train/2", "train/10", "val/7")]
     for (name, _), (frames, actions, positions) in found.items():
         episode = int(name.partition("/")[2])
-        assert len(frames) == len(actions) == len(positions)
+        assert len(frames) == -(-len(actions) // 3)
+        assert len(actions) == len(positions)
         for k, frame in enumerate(frames):
             assert abs(float(frame.mean()) - grey(episode, 0, k)) < 5
-            assert np.allclose(positions[k], [3 * k, 3 * k + 0.1, 3 * k + 0.2])
-            if k < len(frames) - 1:  # the target that stands when the next frame is taken
-                assert np.isclose(actions[k, 0], 3 * k + 2)
-                assert actions[k, 6] == (3 * k + 2) % 2
+            assert np.allclose(positions[3 * k], [3 * k, 3 * k + 0.1, 3 * k + 0.2])
+
+
+def imported(root, out, options=None, **fields):
+    options = options or ImportOptions(split="train")
+    import_dataset(DroidSource(root, **fields), out, options, execution=Execution(1), log=len)
+    store = Store(out / "train")
+    return {name: store[k] for k, name in enumerate(store.names)}
+
+
+def test_the_target_that_stands_when_the_next_frame_is_taken(root, tmp_path):
+    for found in imported(root, tmp_path / "out").values():
+        k = np.arange(len(found.frames) - 1)
+        assert np.allclose(found.actions[:-1, 0], 3 * k + 2)
+        assert np.array_equal(found.actions[:-1, 6], (3 * k + 2) % 2)
+        assert np.allclose(found.positions[:-1, 0], 3 * k)
+    assert Store(tmp_path / "out" / "train").tasks == ["Put the cup away"] * 4
 
 
 @pytest.mark.parametrize(
@@ -109,18 +124,21 @@ def test_frame_k_belongs_to_row_3k(root):
         ("stack", [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9, 10, 11], [12, 13, 13]]),
     ],
 )
-def test_the_rows_between_two_frames_become_one(root, rows, expected):
-    found, _ = everything(DroidSource(root, action=f"{ACTION}[0]", rows=rows))
-    actions = found["train/2", ""][1]
+def test_the_rows_between_two_frames_become_one(root, tmp_path, rows, expected):
+    options = ImportOptions(split="train", resample_actions=rows)
+    found = imported(root, tmp_path / "out", options, action=f"{ACTION}[0]")
+    actions = found["train/2"].actions
     for row, wanted in zip(actions, expected, strict=True):
         assert wanted is None or np.allclose(row, wanted)
 
 
-def test_other_keys_and_none(root):
-    source = DroidSource(root, action="action.joint_velocity[1:3]", position="none", rows="first")
+def test_other_keys_and_none(root, tmp_path):
+    source = DroidSource(root, action="action.joint_velocity[1:3]", position="none")
     _, actions, positions = everything(source)[0]["train/0", ""]
-    assert np.allclose(actions[1], [103.1, 103.2])
+    assert np.allclose(actions[3], [103.1, 103.2])
     assert positions is None
+    with pytest.raises(ForeframeError, match="--resample-actions"):
+        import_dataset(source, tmp_path / "out", execution=Execution(1), log=len)
 
 
 def test_views_have_one_name_and_land_in_one_split(tmp_path):

@@ -7,7 +7,7 @@ none, and ends with the same bytes as one that was not interrupted.
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,8 @@ def import_dataset(
     """
     options = options or ImportOptions()
     options.check()
+    if options.resample_actions is None:
+        options = replace(options, resample_actions=source.usual_rule())
     out = Path(out)
     target = Resumable(out, "import", _describe(source, options), DESCRIPTION)
     if target.is_complete():

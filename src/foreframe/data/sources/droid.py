@@ -8,16 +8,12 @@ The rows of the JSON are three times as many as the frames: frame k belongs to r
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from foreframe.data.sources.droid_annotation import (
-    Annotation,
-    join_rows,
-    read_annotation,
-)
-from foreframe.data.sources.feature import all_columns, choose_columns, join_columns
+from foreframe.data.sources.droid_annotation import STEP, Annotation, read_annotation
+from foreframe.data.sources.feature import all_columns, choose_columns, joined
 from foreframe.data.sources.lerobot_video import frame_times, frames_at
 from foreframe.data.sources.listing import Node, counted, recordings, shown
 from foreframe.data.sources.source import (
@@ -37,8 +33,6 @@ _PER_PART = 32
 _TRIED = 8
 """Episodes that are looked at before the options are said to be wrong."""
 
-Rows = Literal["last", "first", "mean", "sum", "stack"]
-
 
 @dataclass(frozen=True)
 class DroidSource(Source):
@@ -54,10 +48,6 @@ class DroidSource(Source):
     several divided by commas; none if there are none."""
     position: str = "observation.state.cartesian_position[:3]"
     """Keys of the annotation that are positions, or columns of them; none if there are none."""
-    rows: Rows = "last"
-    """What the three rows from one frame to the next become as its action: last for absolute
-    targets, which the default action holds; first for the row at the frame itself, mean for
-    velocities, sum for displacements, stack for all three side by side."""
 
     def parts(self) -> list[Part]:
         cameras = self._cameras()
@@ -170,37 +160,43 @@ class DroidSource(Source):
             label = f"{folder}/{name}"
             try:
                 annotation = read_annotation(self._annotation(folder, name))
-                rows = self._rows(annotation)
+                actions, positions = self._rows(annotation)
             except (UnusableError, ValueError) as error:
                 yield Skip(label, f"{name}.json: {error}")
                 continue
             for camera in cameras:
                 try:
-                    frames = self._frames(folder, name, camera, annotation.frames)
+                    times = self._times(folder, name, camera, annotation.frames)
                 except UnusableError as error:
                     yield Skip(f"{label}:{camera}" if len(cameras) > 1 else label, str(error))
                     continue
-                yield RawRecording(label, frames, *rows, view=camera if len(cameras) > 1 else "")
+                interval = float(times[-1] - times[0]) / max(len(times) - 1, 1) or 1.0
+                yield RawRecording(
+                    label,
+                    frames_at(self._video(folder, name, camera), times, times, interval),
+                    actions,
+                    positions,
+                    view=camera if len(cameras) > 1 else "",
+                    times=times,
+                    row_of=np.arange(len(times)) * STEP,
+                    task=annotation.text,
+                )
 
     def _rows(self, annotation: Annotation) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """The actions and positions, a row for each frame."""
-        choice = choose_columns(self.action, self.position)
-        actions = join_columns(choice["actions"], annotation.tables)
-        positions = join_columns(choice["positions"], annotation.tables)
-        return (
-            None if actions is None else join_rows(actions, annotation.frames, self.rows),
-            None if positions is None else join_rows(positions, annotation.frames, "first"),
-        )
+        """The actions and positions, at the rate of the rows."""
+        return joined(choose_columns(self.action, self.position), annotation.tables)
 
-    def _frames(self, folder: str, name: str, camera: str, frames: int) -> Iterator[np.ndarray]:
-        place = self._video(folder, name, camera)
-        times = frame_times(place)
+    def _times(self, folder: str, name: str, camera: str, frames: int) -> np.ndarray:
+        times = frame_times(self._video(folder, name, camera))
         if len(times) != frames:
             raise UnusableError(
                 f"{camera}.mp4 has {len(times)} frames, and the annotation says {frames}"
             )
-        interval = float(times[-1] - times[0]) / (frames - 1) if frames > 1 else 1.0
-        return frames_at(place, times, times, interval)
+        return times
+
+    def usual_rule(self) -> str | None:
+        """``last``: the action that is taken by default is an absolute target."""
+        return "last" if self.action == type(self).action else None
 
     # -- what it is -----------------------------------------------------------------------------
 
@@ -210,7 +206,6 @@ class DroidSource(Source):
             "camera": self.camera,
             "action": self.action,
             "position": self.position,
-            "rows": self.rows,
             "units": "as recorded",
         }
         rate = self._rate(self._episodes())

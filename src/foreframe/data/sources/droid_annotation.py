@@ -95,17 +95,3 @@ def _table(key: str, rows: list[Any]) -> np.ndarray:
         return np.array(numbers, np.float64)
     except (OverflowError, ValueError) as error:
         raise UnusableError(f"{shown(key)}: holds a number that is too large") from error
-
-
-def join_rows(rows: np.ndarray, frames: int, how: str) -> np.ndarray:
-    """What the rows from each frame to the next become: [frames, columns], or 3 x columns.
-
-    The last frame may have fewer than three; its last row is repeated.
-    """
-    missing = frames * STEP - len(rows)
-    each = np.concatenate([rows, np.repeat(rows[-1:], missing, 0)]).reshape(frames, STEP, -1)
-    if how == "stack":
-        return each.reshape(frames, -1)
-    if how in ("first", "last"):
-        return each[:, 0 if how == "first" else -1]
-    return each.mean(1) if how == "mean" else each.sum(1)

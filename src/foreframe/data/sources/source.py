@@ -139,6 +139,13 @@ class Source(ABC):
         (except while the ``frames`` of one are iterated).
         """
 
+    def usual_rule(self) -> str | None:
+        """What its actions between two frames become (``--resample-actions``) if nobody says.
+
+        Only where the form of the data says what they are.
+        """
+        return None
+
     def group(self, name: str) -> str:
         """What a recording belongs to: those of one group are never divided over splits."""
         return name
