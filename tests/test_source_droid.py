@@ -252,6 +252,9 @@ def test_real_episodes_are_in_one_split_each_and_at_5_hz(tmp_path):
     assert len(homes) == 11
     assert all(len(set(splits)) == 1 and len(splits) == 3 for splits in homes.values())
     values = json.loads((REAL / "annotation" / "val" / "199.json").read_text())
-    actions, positions = everything(DroidSource(REAL))[0]["val/199", ""][1:]
-    assert np.allclose(positions, np.array(values[STATE])[::3, :3])
-    assert np.allclose(actions[:-1, :6], np.array(values[ACTION])[2::3][: len(actions) - 1])
+    store = Store(tmp_path / "out" / "validate")
+    found = store[store.names.index("val/199:0")]
+    assert np.allclose(found.positions, np.array(values[STATE])[::3, :3])
+    targets = np.array(values[ACTION])[2::3]
+    assert np.allclose(found.actions[:-1, :6], targets[: len(found.actions) - 1])
+    assert any(store.tasks)
