@@ -358,3 +358,14 @@ def test_a_file_of_many_demonstrations_is_listed_by_its_first(tmp_path):
     lines = tree(Hdf5Source(tmp_path / "a.h5").listing())
     assert len(lines) < 40
     assert "2,000 recordings (data/demo_*)" in "\n".join(lines)
+
+
+def test_a_preview_draws_and_imports_nothing(tmp_path, capsys):
+    make_droid(tmp_path / "droid")
+    main(["import", "droid", str(tmp_path / "droid"), "--preview", str(tmp_path / "seen")])
+    assert "of the first" in capsys.readouterr().out
+    assert sorted(path.name for path in (tmp_path / "seen").iterdir()) == [
+        "contact-sheet.png",
+        "sequences.gif",
+    ]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["droid", "seen"]

@@ -39,6 +39,9 @@ def _import_command(source: type[Source]) -> type:
             for line in tree(source(**given).listing()):
                 say(line)
             return
+        if self.preview is not None:
+            _preview(source(**given), self.dataset, self.preview)
+            return
         if self.out is None:
             raise ForeframeError(
                 "OUT: name the new folder of the dataset, after IN. (Without one, --list says what "
@@ -61,6 +64,11 @@ def _import_command(source: type[Source]) -> type:
     out = Annotated[Positional[Path | None], arg(metavar="OUT", help=new)]
     shown = "Only print what IN holds: features, shapes, recordings. Nothing is imported."
     list_only = Annotated[bool, arg(name="list", help=shown), FlagCreatePairsOff]
+    seen = (
+        "New folder: the first sequences as they would be, contact-sheet.png and sequences.gif, "
+        "with arrows for the first two columns of the actions (right and up). Nothing is imported."
+    )
+    preview = Annotated[Path | None, arg(help=seen)]
     command = make_dataclass(
         "Import",
         [
@@ -68,6 +76,7 @@ def _import_command(source: type[Source]) -> type:
             ("input", given, field()),
             ("out", out, field(default=None, kw_only=True)),
             ("list_only", list_only, field(default=False, kw_only=True)),
+            ("preview", preview, field(default=None, kw_only=True)),
             # The names of these two are titles in the help.
             ("dataset", ImportOptions, field(default_factory=ImportOptions)),
             ("execution", _ImportExecution, field(default_factory=_ImportExecution)),
@@ -78,6 +87,17 @@ def _import_command(source: type[Source]) -> type:
     )
     command.__doc__ = source.__doc__
     return command
+
+
+def _preview(source: Source, options: ImportOptions, out: Path) -> None:
+    """Draw the first sequences as they would be imported."""
+    from foreframe.data.imports.preview import preview
+    from foreframe.visuals.contact import GIF_NAME, SHEET_NAME, Shown, contact_gif, contact_sheet
+
+    shown = [Shown("", name, recording) for name, recording in preview(source, options)]
+    contact_sheet(out / SHEET_NAME, shown)
+    contact_gif(out / GIF_NAME, shown, arrows=True)
+    say(f"{out}: {SHEET_NAME} and {GIF_NAME} of the first {len(shown)} sequences")
 
 
 def suggest_import(word: str) -> None:

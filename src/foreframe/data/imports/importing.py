@@ -8,12 +8,13 @@ none, and ends with the same bytes as one that was not interrupted.
 import json
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import foreframe
 from foreframe.data.imports.options import ImportOptions as ImportOptions
+from foreframe.data.imports.options import with_usual_rule
 from foreframe.data.imports.part import PartJob, PartRecord, files_of, import_part, is_done
 from foreframe.data.imports.plan import ImportPlan, listed, plan_import
 from foreframe.data.lab import SPLITS
@@ -80,10 +81,8 @@ def import_dataset(
             something else, or (``strict``) a recording cannot be read.
         KeyboardInterrupt: after the workers have ended; the same call goes on.
     """
-    options = options or ImportOptions()
+    options = with_usual_rule(options or ImportOptions(), source)
     options.check()
-    if options.resample_actions is None:
-        options = replace(options, resample_actions=source.usual_rule())
     out = Path(out)
     target = Resumable(out, "import", _describe(source, options), DESCRIPTION)
     if target.is_complete():
