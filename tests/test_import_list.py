@@ -362,7 +362,9 @@ def test_a_file_of_many_demonstrations_is_listed_by_its_first(tmp_path):
 
 def test_a_preview_draws_and_imports_nothing(tmp_path, capsys):
     make_droid(tmp_path / "droid")
-    main(["import", "droid", str(tmp_path / "droid"), "--preview", str(tmp_path / "seen")])
+    words = "--action action.joint_position --position none --resample-actions last"
+    place, seen = str(tmp_path / "droid"), str(tmp_path / "seen")
+    main(["import", "droid", place, "--preview", seen, *words.split()])
     assert "of the first" in capsys.readouterr().out
     assert sorted(path.name for path in (tmp_path / "seen").iterdir()) == [
         "contact-sheet.png",
