@@ -6,7 +6,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from foreframe.data.lab import SPLITS, list_sequences, read_sequence
+from foreframe.data.lab import SPLITS, list_sequences, open_sequence, split_folder
 from foreframe.data.sources.source import Part, RawRecording, Skip, Source
 from foreframe.errors import ForeframeError
 from foreframe.system.places import Place
@@ -19,7 +19,7 @@ class LabSource(Source):
     """The lab's layout: a folder of PNG frames and up to three CSV files for each sequence."""
 
     input: Place
-    """Root of the dataset, with train, validate and test, or some of them."""
+    """Root of the dataset, with train, validate (or val) and test, or some of them."""
 
     def _root(self) -> Path:
         if not isinstance(self.input, Path):
@@ -30,7 +30,7 @@ class LabSource(Source):
 
     def parts(self) -> list[Part]:
         root = self._root()
-        splits = [split for split in SPLITS if (root / split).is_dir()]
+        splits = [split for split in SPLITS if split_folder(root, split).is_dir()]
         parts: list[Part] = []
         # Without any split the first one is asked for, and its absence explained.
         for split in splits or SPLITS[:1]:
@@ -55,13 +55,13 @@ class LabSource(Source):
         for name in part.select["names"]:
             folder = part.place / name
             try:
-                sequence = read_sequence(folder)
+                sequence = open_sequence(folder)
             except ForeframeError as error:
                 yield Skip(str(folder.relative_to(self._root())), str(error).rstrip("."))
                 continue
             yield RawRecording(
                 f"{part.place.name}/{name}",
-                sequence.frames,
+                sequence.frames(),
                 sequence.actions,
                 sequence.positions,
                 tracks=sequence.tracks,

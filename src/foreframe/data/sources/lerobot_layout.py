@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from foreframe.data.sources.source import SPLIT_NAMES, UnusableError
+from foreframe.data.lab import SPLIT_NAMES
+from foreframe.data.sources.source import UnusableError
 from foreframe.errors import ForeframeError
 from foreframe.system.places import Place, files_below, open_binary
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from foreframe.data.lab import SPLIT_NAMES
 from foreframe.data.picture import decode_picture
 from foreframe.data.sources.feature import ColumnChoice, all_columns, choose_columns, joined
 from foreframe.data.sources.source import (
-    SPLIT_NAMES,
     Part,
     RawRecording,
     Skip,

@@ -15,16 +15,6 @@ from jaxtyping import Float32, Float64, Int, UInt8
 
 from foreframe.system.places import Place
 
-SPLIT_NAMES = {
-    "train": "train",
-    "val": "validate",
-    "valid": "validate",
-    "validation": "validate",
-    "validate": "validate",
-    "test": "test",
-}
-"""What others call the three splits, in small letters, and their names here."""
-
 
 class UnusableError(Exception):
     """A recording, or a file of some, cannot be used; says why, without a full stop."""
