@@ -117,7 +117,10 @@ def import_dataset(
                 f"nothing could be imported ({listed(skipped) or 'too few frames'}). "
                 "Check the options that cut and shift recordings, and the input."
             )
-        _finish(target, _described(source, options, plan), plan, records)
+        told = _described(source, options, plan)
+        for note in told.get("notes", ()):
+            log(note)
+        _finish(target, told, plan, records)
     return _summary(out)
 
 
