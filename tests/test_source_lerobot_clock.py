@@ -1,9 +1,11 @@
 """LeRobotDatasets as recorders leave them: clocks of their own, tasks, several in a folder."""
 
+import io
 import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from foreframe.data.imports.importing import ImportOptions, import_dataset
 from foreframe.data.sources.lerobot import LerobotSource
@@ -13,6 +15,7 @@ from foreframe.errors import ForeframeError
 from foreframe.system.workers import Execution
 from tests.test_source_lerobot import (
     FPS,
+    FRONT,
     LENGTHS,
     VERSIONS,
     agree,
@@ -195,6 +198,22 @@ def test_without_a_list_of_tasks_nothing_is_missing(tmp_path):
     (tmp_path / "meta/tasks.jsonl").write_text("{no json")
     edit_column(data_file(tmp_path, 1), "task_index", None)
     assert tasks(tmp_path) == [""] * 4
+
+
+# -- depth --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_pictures_of_depth_in_the_parquet_are_refused(tmp_path, version):
+    """Clipped to 255 they would be white."""
+    write(tmp_path, version, dtype="image")
+    file = io.BytesIO()
+    Image.fromarray(np.full((64, 80), 3000, np.uint16)).save(file, "PNG")
+    deep = {"bytes": file.getvalue(), "path": None}
+    edit_column(data_file(tmp_path, 0), FRONT, lambda old: [deep] * len(old))
+    recordings, skips = everything(LerobotSource(tmp_path))
+    assert 0 not in recordings
+    assert "16 or 32 bits a pixel" in skips[0].reason
 
 
 # -- several datasets ---------------------------------------------------------------------------

@@ -173,8 +173,8 @@ class _Clock:
         rate: rows a second by the metadata.
 
     Attributes:
-        times: when each row is by its number, in seconds from the first on: a short episode would not
-            tell its own rate well enough.
+        times: when each row is by its number, in seconds from the first on: a short episode would
+            not tell its own rate well enough.
         fit: how a clock that is not the videos' was fitted; None where it is theirs.
     """
 
