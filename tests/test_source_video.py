@@ -213,8 +213,6 @@ def test_a_video_without_the_csv_that_others_have_is_skipped(tmp_path):
         ("1,2,3\n4,1e99,6\n7,8,9\n", "line 2"),
         ("", "no rows"),
         ("dx,dy,grip\n", "no rows"),
-        ("1,2,3\n4,5,6\n", "2 rows, but the video has 3 frames"),
-        ("1,2,3\n" * 4, "4 rows, but the video has 3 frames"),
         ("1,2\n" * 3, "those of the first CSV are"),
         ("dy,dx,grip\n" + "1,2,3\n" * 3, "those of the first CSV are dx, dy, grip"),
         ('"1,2,3\n4,5,6\n7,8,9\n', "line"),
@@ -229,6 +227,32 @@ def test_a_table_that_does_not_fit_skips_its_video(tmp_path, text, said):
     assert list(recordings) == ["a.gif"]
     assert skip.name == "b.gif"
     assert said in skip.reason
+
+
+@pytest.mark.parametrize(
+    ("rows", "lengths", "frames"),
+    [(3, "equal", 3), (2, "equal", 3), (1, "equal", 0), (4, "equal", 0), (5, "shortest", 3)],
+)
+def test_rows_that_are_not_as_many_as_the_frames(tmp_path, rows, lengths, frames):
+    """One action less is complete; all else is skipped, or cut where that is asked for."""
+    (tmp_path / "in").mkdir()
+    for name in "ab":
+        write_video(tmp_path / "in" / f"{name}.gif", 3)
+    write_table(tmp_path / "in" / "a.csv", table(3), "dx,dy,grip")
+    write_table(tmp_path / "in" / "b.csv", table(rows), "dx,dy,grip")
+    options = ImportOptions(split="train", lengths=lengths)
+    done = import_dataset(
+        VideoSource(tmp_path / "in"),
+        tmp_path / "out",
+        options,
+        execution=Execution(workers=1),
+        log=lambda text: None,
+    )
+    assert done.frames == {"train": 3 + frames}
+    if not frames:
+        (skip,) = done.skipped
+        assert skip.name == "b.gif"
+        assert f"3 frames, but {rows} rows of numbers; --lengths shortest" in skip.reason
 
 
 def test_a_table_that_is_no_text_skips_its_video(tmp_path):

@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -136,16 +137,29 @@ class LabSequence:
             yield frame
 
 
-def open_sequence(folder: Path) -> LabSequence:
+class Parse(Protocol):
+    """Reads the numbers of a CSV file, as ``parse_rows`` does."""
+
+    def __call__(
+        self, content: bytes, path: Path | str, *, missing: bool = False
+    ) -> Float32[np.ndarray, "rows width"]: ...
+
+
+def open_sequence(folder: Path, parse: Parse | None = None) -> LabSequence:
     """Read and check the numbers of one sequence; its frames are listed.
+
+    Args:
+        folder: the folder.
+        parse: reads the CSV files; by default ``parse_rows``, which takes the layout alone.
 
     Raises:
         ForeframeError: names the file (and row) that is missing, superfluous or unreadable.
     """
     if not folder.is_dir():
         raise ForeframeError(f"{folder}: no such folder. Give the folder that holds 0.png, 1.png.")
-    actions, positions = (_read_csv(folder / name) for name in (ACTIONS, POSITIONS))
-    tracks = _read_tracks(folder / TRACKS)
+    parse = parse or parse_rows
+    actions, positions = (_read_csv(folder / name, parse) for name in (ACTIONS, POSITIONS))
+    tracks = _read_tracks(folder / TRACKS, parse)
     files = _frame_files(folder)
     for name, rows in ((ACTIONS, actions), (POSITIONS, positions), (TRACKS, tracks)):
         if rows is not None and len(rows) != len(files):
@@ -212,8 +226,8 @@ def _read_frame(path: Path) -> np.ndarray:
         raise ForeframeError(f"{error}. Restore it, or remove its sequence.") from error
 
 
-def _read_tracks(path: Path) -> np.ndarray | None:
-    rows = _read_csv(path, missing=True)
+def _read_tracks(path: Path, parse: Parse) -> np.ndarray | None:
+    rows = _read_csv(path, parse, missing=True)
     if rows is not None and rows.shape[1] % 2:
         raise ForeframeError(
             f"{path}: {rows.shape[1]} columns, but each object has two, its x and its y. "
@@ -222,7 +236,7 @@ def _read_tracks(path: Path) -> np.ndarray | None:
     return rows
 
 
-def _read_csv(path: Path, *, missing: bool = False) -> np.ndarray | None:
+def _read_csv(path: Path, parse: Parse, *, missing: bool = False) -> np.ndarray | None:
     if not path.exists():
         return None
     try:
@@ -231,7 +245,7 @@ def _read_csv(path: Path, *, missing: bool = False) -> np.ndarray | None:
         raise ForeframeError(
             f"{path}: cannot be read ({error}). Restore it, or remove its sequence."
         ) from error
-    return parse_rows(content, path, missing=missing)
+    return parse(content, path, missing=missing)
 
 
 def parse_rows(

@@ -62,7 +62,8 @@ class RawRecording:
         times: [T], when each frame is, in seconds from any moment on, where that is known.
         row_of: [T], the number of the row that belongs to each frame, where the rows are not one
             for each frame (a robot that is read more often than the camera): it never falls. The
-            rows up to that of the next frame are the frame's own.
+            rows up to that of the next frame are the frame's own. Frames before the first row have
+            -1; those behind the last, more than there are rows.
         task: what the robot was told to do, in words.
     """
 
