@@ -138,7 +138,11 @@ _FIRST_OPTIONS = (
 
 def _describe(source: Source, options: ImportOptions) -> dict[str, Any]:
     """What was asked for: two imports with the same description give the same bytes."""
-    settings = {item.name: getattr(source, item.name) for item in fields(source)}  # type: ignore[arg-type]
+    settings = {
+        item.name: getattr(source, item.name)
+        for item in fields(source)  # type: ignore[arg-type]
+        if "later" not in item.metadata or getattr(source, item.name) != item.default
+    }
     return {
         "importer": type(source).__name__.removesuffix("Source").lower(),
         "input": str(settings.pop("input")),

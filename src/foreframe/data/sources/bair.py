@@ -3,13 +3,15 @@
 import re
 import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import IO, Any, Literal
 
+import numpy as np
+
 from foreframe.data.lab import SPLIT_NAMES, SPLITS
-from foreframe.data.sources.feature import ColumnChoice, all_columns, choose_columns, joined
+from foreframe.data.sources.feature import ColumnChoice, FeatureColumns, all_columns, choose_columns
 from foreframe.data.sources.numbered_features import NumberedFeatures, encoded
-from foreframe.data.sources.source import Part, RawRecording, Skip, Source, UnusableError
+from foreframe.data.sources.source import LATER, Part, RawRecording, Skip, Source, UnusableError
 from foreframe.data.sources.tfrecord import (
     Damage,
     Example,
@@ -39,13 +41,13 @@ class BairSource(Source):
     """bair_robot_pushing_dataset_v0.tar, a folder of .tfrecords files, or one such file."""
     camera: Literal["aux1", "main"] = "aux1"
     """Which of the two cameras; the lab and SVG use aux1."""
-    image: str = ""
+    image: str = field(default="", metadata=LATER)
     """Feature with the pictures, where files of this form have another: images for 0/images/encoded
     as SAVP writes it. By default that of the camera."""
-    action: str = ACTION
+    action: str = field(default=ACTION, metadata=LATER)
     """Feature with the action, or columns of it: action[:2]; several divided by commas; none for no
     actions."""
-    position: str = POSITION
+    position: str = field(default=POSITION, metadata=LATER)
     """Feature with the end effector's position, such as state or state[:3]; none for none."""
 
     def parts(self) -> list[Part]:
@@ -182,11 +184,12 @@ class BairSource(Source):
             kind: features.numbers(kind, least if kind in acts else n, widths.get(kind))
             for kind in counts
         }
-        try:
-            rows = joined(wanted, values)
-        except ValueError as error:
-            raise UnusableError(str(error)) from error
-        return RawRecording(name, features.frames(n, None if self.image else SIZE), *rows)
+        return RawRecording(
+            name,
+            features.frames(n, None if self.image else SIZE),
+            _joined(wanted["actions"], values),
+            _joined(wanted["positions"], values),
+        )
 
     @property
     def _images(self) -> str:
@@ -200,6 +203,16 @@ class BairSource(Source):
             "units": "as recorded",
             **({"columns": {"positions": ["x", "y", "z"]}} if own else {}),
         }
+
+
+def _joined(wanted: tuple[FeatureColumns, ...], values: dict[str, np.ndarray]) -> np.ndarray | None:
+    """The wanted columns side by side; whether they are finite, the import looks at."""
+    if not wanted:
+        return None
+    try:
+        return np.concatenate([columns.of(values[columns.name]) for columns in wanted], 1)
+    except ValueError as error:
+        raise UnusableError(str(error)) from error
 
 
 def _split(folder: str, name: str) -> str | None:

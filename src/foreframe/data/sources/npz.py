@@ -1,7 +1,7 @@
 """Arrays in .npz and .npy files, read as a stream: they may be larger than the memory."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import IO, Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from foreframe.data.sources.feature import (
 )
 from foreframe.data.sources.npz_axes import FrameAxes, FrameReader, axes_of
 from foreframe.data.sources.npz_file import NPY, NpzArray, NpzFile, open_npz
-from foreframe.data.sources.source import Part, RawRecording, Skip, Source, UnusableError
+from foreframe.data.sources.source import LATER, Part, RawRecording, Skip, Source, UnusableError
 from foreframe.errors import ForeframeError
 from foreframe.system.places import Place, natural_key, unreadable
 
@@ -65,7 +65,7 @@ class NpzSource(Source):
     episode_ends: str = ""
     """Name of an array that divides one long array of frames into recordings: for each the number
     of frames up to its end; by default there is none."""
-    axes: str = ""
+    axes: str = field(default="", metadata=LATER)
     """The axes of the frames, where they are others: T for time, N for recordings, H, W and C for
     height, width and channels, such as TNHW, NTCHW or TCHW."""
 

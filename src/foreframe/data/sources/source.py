@@ -15,6 +15,10 @@ from jaxtyping import Float32, Float64, Int, UInt8
 
 from foreframe.system.places import Place
 
+LATER = {"later": True}
+"""Metadata of an option that a source did not have at first: a dataset's description names it only
+where it was asked for, so that older imports go on."""
+
 
 class UnusableError(Exception):
     """A recording, or a file of some, cannot be used; says why, without a full stop."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from foreframe.data.sources.row_times import match_rows
-from foreframe.data.sources.source import Part, RawRecording, Skip, Source, UnusableError
+from foreframe.data.sources.source import LATER, Part, RawRecording, Skip, Source, UnusableError
 from foreframe.data.sources.video_packets import frame_times
 from foreframe.data.sources.video_table import NONE, choose, column_of, read_table
 from foreframe.data.video_file import decode
@@ -54,7 +54,7 @@ class VideoSource(Source):
     none for no actions."""
     positions: str = ""
     """Columns of the CSV that are positions, such as 4:7. By default there are none."""
-    timestamps: str = ""
+    timestamps: str = field(default="", metadata=LATER)
     """Column of the CSV with the times of its rows, by which they are matched to the frames. By
     default there is a row for each frame."""
 
