@@ -35,3 +35,18 @@ def test_a_difference_that_is_the_same_everywhere_is_real_however_noisy_the_valu
 def test_the_same_values_give_the_same_interval():
     values = np.random.default_rng(0).normal(size=30)
     assert bootstrap(values) == bootstrap(values)
+
+
+def test_clips_of_one_recording_are_drawn_together():
+    """Ten recordings of ten clips that are all alike say as much as ten numbers, not a hundred."""
+    random = np.random.default_rng(0)
+    each = random.normal(size=10)
+    values, groups = np.repeat(each, 10), np.repeat(np.arange(10), 10)
+    low, high = bootstrap(values)
+    together = bootstrap(values, groups.tolist())
+    alone = bootstrap(each)
+    assert together[1] - together[0] > 2.5 * (high - low)
+    assert np.allclose(together, alone, atol=0.1 * (alone[1] - alone[0]))
+    assert bootstrap(values, [7] * 100) == pytest.approx((each.mean(),) * 2)
+    gap = paired(values + 1, values, groups.tolist())
+    assert (gap.low, gap.mean, gap.high) == pytest.approx((1, 1, 1))

@@ -316,3 +316,15 @@ def test_a_protocol_with_other_numbers_says_so_and_nonsense_is_refused():
         protocol_named("fvd")
     with pytest.raises(ForeframeError, match="--samples 0"):
         protocol_named("svg", samples=0)
+
+
+def test_the_interval_is_over_recordings_where_sequences_are_their_clips():
+    each = np.repeat(np.linspace(0.001, 0.1, 4), 5)[:, None, None]
+    values = {"psnr": each * np.ones((1, 1, 3))}
+    alone, of_clips = (
+        summarise(values, [METRICS["psnr"]], few("lab"), groups)["psnr"]
+        for groups in (None, np.repeat(np.arange(4), 5).tolist())
+    )
+    assert of_clips.value == alone.value
+    width = [high - low for low, high in (alone.interval, of_clips.interval)]
+    assert width[1] > 1.7 * width[0]

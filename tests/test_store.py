@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from foreframe.data.lab import write_sequence
 from foreframe.data.recording import Recording
@@ -182,16 +183,17 @@ def lab(tmp_path):
 
 @pytest.fixture
 def decoded(monkeypatch):
-    """Names of the PNG files that Pillow opened."""
-    names = []
-    original = Image.open
+    """The pictures whose pixels were unpacked."""
+    pictures = []
+    original = PngImageFile.load
 
-    def spy(path, *args, **more):
-        names.append(path)
-        return original(path, *args, **more)
+    def spy(picture):
+        if picture.tile:  # else it is unpacked already
+            pictures.append(picture)
+        return original(picture)
 
-    monkeypatch.setattr(Image, "open", spy)
-    return names
+    monkeypatch.setattr(PngImageFile, "load", spy)
+    return pictures
 
 
 def quiet(text):

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 
-import numpy as np
-
 from foreframe.check.alignment import Alignment, Link
 from foreframe.check.findings import Finding, some
+from foreframe.check.others import Others
 from foreframe.check.scan import Scan
-from foreframe.config.model import IMAGE_SIZES, nets_for
+from foreframe.config.model import IMAGE_SIZES, ModelConfig, image_size, nets_for
+from foreframe.config.training import TrainConfig
+from foreframe.data.store.opened import too_short
+from foreframe.data.store.store import Store
 
 _ROWS = {1: "one row", 2: "two rows"}
 
@@ -24,9 +26,10 @@ def change(lag: int) -> str:
 def length_findings(
     scan: Scan, n_past: int, n_future: int | None, largest: int
 ) -> Iterator[Finding]:
-    """Sequences that are too short for the clips that are asked for."""
-    least = n_past + (1 if n_future is None else n_future)
-    short = np.flatnonzero(scan.store.lengths < least)
+    """Sequences that are too short for the clips that are asked for, or that training takes."""
+    asked = n_past + (1 if n_future is None else n_future)
+    short = too_short(scan.store, asked)
+    usual = n_past + TrainConfig.n_future
     if len(short):
         names = tuple(scan.store.names[k] for k in short)
         remedy = f"or lower --n-future to {largest} at most" if largest > 0 else ""
@@ -34,11 +37,37 @@ def length_findings(
             "warning" if scan.split == "test" else "error",
             scan.split,
             f"{len(short):,} of {len(scan.store):,} sequences have fewer than n_past + n_future = "
-            f"{least} frames ({some(names)}; the shortest has {int(scan.store.lengths.min())}): "
+            f"{asked} frames ({some(names)}; the shortest has {int(scan.store.lengths.min())}): "
             + ", ".join(part for part in ("remove them", remedy) if part)
             + ".",
             names,
         )
+    elif n_future is None and 0 < 2 * len(short := too_short(scan.store, usual)) <= len(scan.store):
+        # Where most are short, the number of frames is a setting and not a fault of some.
+        names = tuple(scan.store.names[k] for k in short)
+        yield Finding(
+            "warning",
+            scan.split,
+            f"{len(short):,} of {len(scan.store):,} sequences have fewer than the {n_past} + "
+            f"{TrainConfig.n_future} frames that a training takes by itself ({some(names)}; the "
+            f"shortest has {int(scan.store.lengths.min())}): remove them, or train with "
+            f"--n-future {max(largest, 1)}.",
+            names,
+        )
+
+
+def training_flags(
+    stores: list[Store], nets: tuple[str, ...], n_future: int, largest: int
+) -> Iterator[str]:
+    """Options without which a training refuses the data."""
+    if not stores:
+        return
+    if nets and all(image_size(net) != ModelConfig().image_size for net in nets):
+        yield f"--net {nets[0]}"
+    if stores[0].action_dim is None:
+        yield f"--condition {'none' if stores[0].position_dim is None else 'positions'}"
+    if 0 < largest < TrainConfig.n_future:
+        yield f"--n-future {min(n_future, largest)}"
 
 
 def size_findings(scan: Scan, first: Scan) -> Iterator[Finding]:
@@ -65,20 +94,28 @@ def size_findings(scan: Scan, first: Scan) -> Iterator[Finding]:
 
 
 def alignment_findings(alignment: Alignment) -> Iterator[Finding]:
-    """What the links say together."""
-    sure = {link.kind: link for link in alignment.links if link.verdict in ("aligned", "shifted")}
-    positions, images = sure.get("positions"), sure.get("images")
-    if positions is not None and images is not None and positions.best != images.best:
-        yield _disagreement(positions, images)
-    elif positions is not None:
-        yield from _shift(positions)
-    elif images is not None:
-        # A robot that answers over several frames moves most in a later one. The positions, which
-        # say more than pixels, may go with the right change as well as with any.
-        unsure = [link for link in alignment.links if link.verdict == "cannot be told"]
-        if not any(0 in link.plausible for link in unsure):
-            yield from _shift(images)
-    elif all(link.verdict == "no link" for link in alignment.links):
+    """What the links say together; positions say more than pixels."""
+    if alignment.states:
+        yield _states(alignment.states)
+    if alignment.others is not None:
+        yield _others(alignment.others)
+        return
+    links = {link.kind: link for link in alignment.links if link.verdict != "no link"}
+    positions, images = links.get("positions"), links.get("images")
+    camera = alignment.camera
+    if (
+        positions is not None
+        and images is not None
+        and camera is not None
+        and camera.sure
+        and camera.best
+    ):
+        yield _disagreement(positions, images, camera)
+    elif links:
+        # A robot that answers over several frames moves most in a later one: where positions say
+        # something, be it that nothing can be told, the images do not count.
+        yield from _shift(positions or next(iter(links.values())))
+    else:
         where = " and ".join(
             {"positions": "the recorded positions", "images": "the motion in the images"}[link.kind]
             for link in alignment.links
@@ -93,25 +130,54 @@ def alignment_findings(alignment: Alignment) -> Iterator[Finding]:
 
 
 def _shift(link: Link) -> Iterator[Finding]:
-    if link.verdict != "shifted":
+    """Rows that go with another change for certain: the plausible one that is nearest."""
+    if 0 in link.plausible:
         return
-    zero = link.r2[link.lags.index(0)]
-    best = link.r2[link.lags.index(link.best)]
-    rows = _ROWS[abs(link.best)]
+    lag = min(link.plausible, key=lambda one: (abs(one), -link.r2[link.lags.index(one)]))
+    zero, reached = (link.r2[link.lags.index(one)] for one in (0, lag))
+    which = change(lag)
+    if len(link.plausible) > 1:
+        further = " or ".join(change(one) for one in link.plausible if one != lag)
+        which += f", or as well with that from {further},"
     text = (
-        f"action[t] goes with the change from {change(link.best)} (R2 {best:.2f}, for t to t+1 "
-        f"{zero:.2f}): "
+        f"action[t] goes with the change from {which} (R2 {reached:.2f}, for t to t+1 {zero:.2f}): "
     )
-    if link.best < 0:
-        text += f"the rows come {rows} late. "
+    if lag < 0:
+        text += f"the rows come {_ROWS[-lag]} late. "
     else:
-        text += f"the rows come {rows} early, or the robot answers late. "
-    text += f"Shift them: foreframe import ... --shift-actions {-link.best}"
+        text += f"the rows come {_ROWS[lag]} early, or the robot answers late. "
+    text += f"Shift them: foreframe import ... --shift-actions {-lag}"
     yield Finding("warning", "", text + ".")
 
 
-def _disagreement(positions: Link, images: Link) -> Finding:
-    gap = images.best - positions.best
+def _states(columns: tuple[int, ...]) -> Finding:
+    plural = len(columns) > 1
+    return Finding(
+        "warning",
+        "",
+        f"column{'s' * plural} {some([str(k) for k in columns], 8)} of the actions "
+        f"{'say' if plural else 'says'} where the robot is and not where it is to go: "
+        f"{'states' if plural else 'a state'} among the commands, which would tell a model the "
+        f"future. Leave {'them' if plural else 'it'} out of the actions on import.",
+    )
+
+
+def _others(others: Others) -> Finding:
+    apart = others.lag - others.usual
+    word = "late" if apart < 0 else "early"
+    return Finding(
+        "warning",
+        "",
+        f"{len(others.sequences):,} of {others.of:,} sequences have their actions "
+        f"{_ROWS.get(abs(apart), f'{abs(apart)} rows')} too {word}, compared with the rest "
+        f"({some(others.sequences)}): import them apart with --shift-actions {-others.lag}, "
+        f"and the rest with --shift-actions {-others.usual}.",
+        others.sequences,
+    )
+
+
+def _disagreement(positions: Link, images: Link, camera: Link) -> Finding:
+    gap = camera.best
     word = "behind" if gap > 0 else "ahead of"
     text = (
         f"the images are {_frames(abs(gap))} {word} the positions: action[t] goes with the "

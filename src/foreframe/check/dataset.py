@@ -9,13 +9,23 @@ from typing import get_args
 import numpy as np
 from PIL import Image
 
-from foreframe.check.alignment import SHORTEST, Alignment, Excerpt, align
-from foreframe.check.conclude import alignment_findings, length_findings, size_findings
+from foreframe.check.alignment import align
+from foreframe.check.behaviour import behaviour
+from foreframe.check.camera import camera_findings
+from foreframe.check.conclude import (
+    alignment_findings,
+    length_findings,
+    size_findings,
+    training_flags,
+)
+from foreframe.check.excerpt import SHORTEST, Excerpt
 from foreframe.check.findings import Finding, Findings
 from foreframe.check.numbers import compare_columns
 from foreframe.check.repeats import repeats_across, repeats_within
 from foreframe.check.scan import Scan, scan_split
+from foreframe.check.suggestion import suggest
 from foreframe.config.model import IMAGE_SIZES, NetName, nets_for
+from foreframe.config.training import TrainConfig
 from foreframe.data.container import PICTURES
 from foreframe.data.lab import SPLITS, list_sequences
 from foreframe.data.store.meta import META, ROWS
@@ -23,11 +33,8 @@ from foreframe.data.store.opened import open_split
 from foreframe.data.store.store import Store
 from foreframe.errors import ForeframeError, at_least
 from foreframe.system.places import Place, unreadable
-from foreframe.visuals.contact import Shown, contact_gif, contact_sheet
+from foreframe.visuals.contact import GIF_NAME, SHEET_NAME, Shown, contact_gif, contact_sheet
 
-SHEET, GIF = "contact-sheet.png", "sequences.gif"
-
-_USUAL_FUTURE = 10
 _MOST_WORKERS = 8
 
 
@@ -35,7 +42,7 @@ _MOST_WORKERS = 8
 class CheckOptions:
     """What a check assumes, and how much of the costly parts it does."""
 
-    n_past: int = 2
+    n_past: int = TrainConfig.n_past
     """Frames that a model will be given."""
     n_future: int | None = None
     """Frames that it will predict; by default 10, or as many as every sequence has room for."""
@@ -93,35 +100,43 @@ def check_dataset(
     _check_root(root)
     stores, problems = _open_splits(root, log, progress)
     largest = _room([stores[split] for split in SPLITS[:2] if split in stores], options.n_past)
-    n_future = options.n_future or max(1, min(_USUAL_FUTURE, largest))
+    n_future = options.n_future or max(1, min(TrainConfig.n_future, largest))
     scans = _scan(stores, options, n_future, progress)
     for scan in scans:
         problems += size_findings(scan, scans[0])
         problems += length_findings(scan, options.n_past, options.n_future, largest)
         problems += scan.findings(small=scan is not scans[0])
         problems += repeats_within(scan.seen)
+    rate = scans[0].store.frame_rate if scans else None
+    problems += camera_findings({scan.split: scan.camera for scan in scans}, rate)
     problems += _against_each_other(scans)
-    alignment = _alignment(scans, options.seed)
+    excerpts = _different(scans)
+    alignment = align(excerpts, sum(len(scan.store) for scan in scans), options.seed)
     if alignment is not None:
         problems += alignment_findings(alignment)
+    groups = behaviour(excerpts, rate, alignment)
+    nets = _nets(root, stores)
     findings = Findings(
         root=str(root),
         n_past=options.n_past,
         n_future=n_future,
         n_future_max=max(0, largest),
-        nets=_nets(root, stores),
+        nets=nets,
         splits=tuple(scan.summary() for scan in scans),
         alignment=alignment,
         # A stable sort: within a level in the order of the splits.
         findings=tuple(sorted(problems, key=lambda finding: finding.level != "error")),
+        groups=groups,
+        suggestion=suggest(groups, rate),
+        flags=tuple(training_flags([scan.store for scan in scans], nets, n_future, largest)),
     )
     if out is not None:
         findings.write(out)
         if scans:
             shown = _draw(stores, options)
-            contact_sheet(out / SHEET, shown)
+            contact_sheet(out / SHEET_NAME, shown)
             rates = [summary.frame_rate for summary in findings.splits if summary.frame_rate]
-            contact_gif(out / GIF, shown, fps=min(10.0, rates[0]) if rates else 5.0)
+            contact_gif(out / GIF_NAME, shown, fps=min(10.0, rates[0]) if rates else 5.0)
     return findings
 
 
@@ -274,13 +289,13 @@ def _drawn_for_alignment(stores: dict[str, Store], options: CheckOptions) -> dic
     return drawn
 
 
-def _alignment(scans: list[Scan], seed: int) -> Alignment | None:
-    # What is there twice would be held out and fitted at once.
+def _different(scans: list[Scan]) -> list[Excerpt]:
+    """Excerpts of all splits; what is there twice would be held out and fitted at once."""
     different: dict[bytes, Excerpt] = {}
     for scan in scans:
         for digest, excerpt in scan.excerpts:
             different.setdefault(digest, excerpt)
-    return align(list(different.values()), sum(len(scan.store) for scan in scans), seed)
+    return list(different.values())
 
 
 def _against_each_other(scans: list[Scan]) -> Iterator[Finding]:

@@ -1,10 +1,12 @@
 """The result of a check: facts of each split, the alignment, errors and warnings."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from foreframe.check.alignment import Alignment
+from foreframe.check.behaviour import ColumnGroup
+from foreframe.check.suggestion import Suggestion
 from foreframe.system.files import write_json
 
 CHECK = "check.json"
@@ -64,6 +66,8 @@ class SplitSummary:
         copy_last_psnr: PSNR in dB if the last given frame is repeated; None if every sequence is
             too short.
         copy_last_sequences: how many were long enough for it.
+        repeated: part of the frames that are exactly the frame before.
+        rows_a_frame: rows in which the camera makes a frame; None if it makes one in each.
         actions: each column, or None without actions.
         positions: each column, or None without positions.
     """
@@ -82,6 +86,8 @@ class SplitSummary:
     pixel_mean: float
     copy_last_psnr: float | None
     copy_last_sequences: int
+    repeated: float
+    rows_a_frame: float | None
     actions: tuple[ColumnSummary, ...] | None
     positions: tuple[ColumnSummary, ...] | None
 
@@ -101,6 +107,9 @@ class Findings:
         alignment: alignment of the actions with the motion; None without actions or with too few
             sequences.
         findings: errors first.
+        groups: columns of the actions, by what they look like.
+        suggestion: options of an import that suit a model better.
+        flags: options that a training needs, because its own settings do not fit the data.
     """
 
     root: str
@@ -111,6 +120,9 @@ class Findings:
     splits: tuple[SplitSummary, ...]
     alignment: Alignment | None
     findings: tuple[Finding, ...]
+    groups: tuple[ColumnGroup, ...] = ()
+    suggestion: Suggestion = field(default_factory=Suggestion)
+    flags: tuple[str, ...] = ()
 
     @property
     def errors(self) -> tuple[Finding, ...]:

@@ -4,7 +4,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from foreframe.check.counters import Counters
 from foreframe.check.findings import ColumnSummary, Finding, some
+from foreframe.check.padding import Ends
+from foreframe.check.units import mixed_units
 from foreframe.data.statistics import Statistics
 
 OUTLIER = 20.0
@@ -38,6 +41,7 @@ class ColumnScan:
         self._waiting: list[np.ndarray] = []
         self._total: Statistics | None = None
         self._values: list[set[float] | None] = [set() for _ in range(width)]
+        self._ends, self._counters = Ends(part, names), Counters(part, width)
 
     def add(self, index: int, rows: np.ndarray) -> None:
         """Take the rows of a sequence."""
@@ -46,6 +50,9 @@ class ColumnScan:
         if not good.all():
             self._bad[index] = int(np.argmin(good))
             rows = rows[good]
+        else:
+            self._ends.add(index, rows)
+            self._counters.add(rows)
         if not len(rows):
             return
         self.low[index], self.high[index] = rows.min(0), rows.max(0)
@@ -87,10 +94,11 @@ class ColumnScan:
         )
         return tuple(ColumnSummary(*(float(v) for v in column)) for column in columns)
 
-    def findings(self, *, small: bool) -> Iterator[Finding]:
+    def findings(self, *, small: bool, stir: np.ndarray) -> Iterator[Finding]:
         """What is wrong with the values of this split on their own.
 
         Args:
+            stir: [sequences], how much the pictures change.
             small: whether a column may be constant because the split is a small part of the data.
         """
         statistics = self.statistics
@@ -109,7 +117,11 @@ class ColumnScan:
         constant = np.asarray(statistics.low == statistics.high)
         if not small:
             yield from self._variation(statistics, constant)
+            yield from self._counters.findings(self.split)
         yield from self._outliers(statistics, constant)
+        yield from self._ends.findings(self.split)
+        reach = np.where(self.graded & ~constant, self.high - self.low, np.nan)
+        yield from mixed_units(self.part, self.split, self._names, reach, stir)
 
     def _variation(self, statistics: Statistics, constant: np.ndarray) -> Iterator[Finding]:
         size = np.maximum(np.abs(statistics.low), np.abs(statistics.high))

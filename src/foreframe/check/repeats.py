@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
+from copy import copy
 from itertools import combinations
 from typing import Literal
 
@@ -46,6 +47,20 @@ class Seen:
         self.sketches = np.zeros((len(lengths), SKETCHED * 64), np.float16)
         self._filled = 0
 
+    @property
+    def stir(self) -> np.ndarray:
+        """[sequences], how much the pictures change, as a deviation of their brightness."""
+        return np.sqrt(np.square(self.sketches, dtype=np.float32).mean(1))
+
+    def mirrored(self, axis: int) -> "Seen":
+        """The same with the sketches mirrored: left and right (axis 2), or top and bottom (1)."""
+        other = copy(self)
+        shape = (-1, SKETCHED, 8, 8)
+        other.sketches = np.flip(self.sketches.reshape(shape), axis + 1).reshape(
+            len(self.names), -1
+        )
+        return other
+
     def add(self, look: Look) -> None:
         """Keep what is needed of the next sequence."""
         own = slice(self._filled, self._filled + len(look.hashes))
@@ -80,6 +95,7 @@ def repeats_across(splits: list[Seen]) -> Iterator[Finding]:
         same = _same(one, other)
         shared = _shared_frames(one, other, skip=set(same))
         near = _near(one, other, skip=set(same) | set(shared))
+        known = set(same) | set(shared) | set(near)
         if same:
             yield _same_finding(one, other, same)
         if shared:
@@ -91,6 +107,22 @@ def repeats_across(splits: list[Seen]) -> Iterator[Finding]:
                 f"{_are(len(near), 'sequence')} nearly the same as one in {one.split} "
                 f"({_pairs(one, other, near, '~')}): the same recording, encoded twice? Remove "
                 "them from one split.",
+                tuple(other.names[k] for k in near),
+            )
+        yield from _mirrored_findings(one, other, known)
+
+
+def _mirrored_findings(one: Seen, other: Seen, known: set[int]) -> Iterator[Finding]:
+    """Sequences of ``other`` that are one of ``one`` in a mirror, and not as they are."""
+    for axis, sides in ((2, "left and right"), (1, "top and bottom")):
+        near = _near(one, other.mirrored(axis), skip=known)
+        if near:
+            yield Finding(
+                "warning",
+                other.split,
+                f"{_are(len(near), 'sequence')} one in {one.split} with {sides} exchanged "
+                f"({_pairs(one, other, near, '~')}): a mirrored copy tells nothing that training "
+                "has not seen. Keep mirrored copies in the split of their recordings.",
                 tuple(other.names[k] for k in near),
             )
 

@@ -6,7 +6,14 @@ import numpy as np
 from jaxtyping import Float, Int
 
 FOLDS = 5
-_RIDGE = 1e-2
+RIDGE = 1e-6
+"""Part of the inputs' variance that is added to it. It only keeps the equations solvable: a larger
+one shrinks small differences of large inputs, such as a target and the position before it, and
+then a lag that does without them is the best."""
+
+STEADIER = 1e-2
+"""The same for many inputs and few rows."""
+
 _TAIL = 0.01
 """Share of the values of a column at either end that do not count for how far it reaches: a single
 fault of recording must not decide."""
@@ -52,6 +59,7 @@ def held_out_errors(
     x: Float[np.ndarray, "variants rows inputs"],
     y: Float[np.ndarray, "rows columns"],
     groups: Int[np.ndarray, " rows"],
+    ridge: float = RIDGE,
 ) -> Errors:
     """Ridge regression of ``y`` on each variant of ``x``, cross-validated by groups.
 
@@ -60,6 +68,7 @@ def held_out_errors(
         y: standardised outputs, the same for all variants so that their errors compare.
         groups: the recording of each row, in ascending order from 0 on; a recording is never
             fitted and predicted by the same coefficients.
+        ridge: part of the inputs' variance that is added to it.
     """
     count = int(groups[-1]) + 1
     fold = np.random.default_rng(0).permutation(count) % FOLDS
@@ -74,7 +83,7 @@ def held_out_errors(
         residual = np.empty_like(y)
         for f in range(FOLDS):
             rows = len(inputs) - len(parts[f])
-            square = sum(squares) - squares[f] + _RIDGE * rows * np.eye(inputs.shape[1])
+            square = sum(squares) - squares[f] + ridge * rows * np.eye(inputs.shape[1])
             weights = np.linalg.solve(square, sum(products) - products[f])
             residual[fold_of_row == f] = targets[f] - parts[f] @ weights
         left[v] = np.add.reduceat(np.square(residual), starts)

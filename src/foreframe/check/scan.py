@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from foreframe.check.alignment import Excerpt
+from foreframe.check.camera import SlowCamera
+from foreframe.check.excerpt import Excerpt
 from foreframe.check.findings import Finding, SplitSummary, some
 from foreframe.check.look import MOTION_FRAMES, Look, look_at
 from foreframe.check.numbers import ColumnScan
@@ -16,9 +17,6 @@ from foreframe.system.workers import in_threads
 
 _STANDSTILL = 5
 """Equal frames in a row that are reported, if they are a quarter of the sequence."""
-
-_REPEATED = 0.2
-"""Part of all frames that are the frame before, from which on that is reported."""
 
 _FAULTS: dict[str, str] = {
     "black": "black from beginning to end",
@@ -42,6 +40,8 @@ class Scan:
         columns: "actions" and "positions", those that there are.
         excerpts: (digest of the frames, excerpt) of the sequences drawn for the alignment.
         noted: indices of the sequences with each of the faults in ``_FAULTS``.
+        standstills: longest runs of equal frames, of the sequences that have a long one.
+        camera: how the camera keeps up with the rows.
     """
 
     store: Store
@@ -51,8 +51,8 @@ class Scan:
     excerpts: list[tuple[bytes, Excerpt]] = field(default_factory=list)
     noted: dict[str, list[int]] = field(default_factory=lambda: {name: [] for name in _FAULTS})
     blank_frames: int = 0
-    repeated_frames: int = 0
-    longest_standstill: int = 0
+    standstills: dict[int, int] = field(default_factory=dict)
+    camera: SlowCamera = field(default_factory=SlowCamera)
     low: int = 255
     high: int = 0
     total: float = 0.0
@@ -78,11 +78,11 @@ class Scan:
             self.copy_last.append(look.copy_last)
         for part, columns in self.columns.items():
             columns.add(index, getattr(sequence, part))
-        self._note(index, look)
+        self._note(index, look, sequence.positions)
         if excerpt and look.motion is not None and not look.frozen:
-            self._excerpt(sequence, look)
+            self._excerpt(index, sequence, look)
 
-    def _note(self, index: int, look: Look) -> None:
+    def _note(self, index: int, look: Look, positions: np.ndarray | None) -> None:
         fault = None
         if look.blank.all():
             fault = "black" if look.black else "blank"
@@ -94,16 +94,14 @@ class Scan:
         if look.blank.any():
             self.noted["blanks"].append(index)
             self.blank_frames += int(look.blank.sum())
-        repeats = look.repeats
-        self.repeated_frames += int(repeats.sum())
-        standstill = _longest_run(repeats) + 1
+        self.camera.add(look.repeats, positions)
+        standstill = _longest_run(look.repeats) + 1
         if standstill >= max(_STANDSTILL, len(look.hashes) / 4):
-            self.noted["standstill"].append(index)
-            self.longest_standstill = max(self.longest_standstill, standstill)
+            self.standstills[index] = standstill
         if len(look.cuts):
             self.noted["cuts"].append(index)
 
-    def _excerpt(self, sequence: Recording, look: Look) -> None:
+    def _excerpt(self, index: int, sequence: Recording, look: Look) -> None:
         assert look.motion is not None
         # Copies: the rows are views of what may be unloaded.
         actions, positions = (
@@ -113,7 +111,9 @@ class Scan:
         if actions is not None and finite(actions):
             if positions is not None and not finite(positions):
                 return
-            self.excerpts.append((look.digest, Excerpt(actions, positions, look.motion)))
+            name = f"{self.split}/{self.store.names[index]}"
+            excerpt = Excerpt(actions, positions, look.motion, name)
+            self.excerpts.append((look.digest, excerpt))
 
     # -- what comes out -------------------------------------------------------------------------
 
@@ -138,6 +138,8 @@ class Scan:
             pixel_mean=self.total / max(frames, 1),
             copy_last_psnr=float(np.mean(self.copy_last)) if self.copy_last else None,
             copy_last_sequences=len(self.copy_last),
+            repeated=self.camera.share,
+            rows_a_frame=self.camera.rows_a_frame,
             actions=values.get("actions"),
             positions=values.get("positions"),
         )
@@ -162,27 +164,26 @@ class Scan:
                 f"{self.blank_frames:,} frame{plural} blank. Frames lost in recording? Cut them "
                 "off or remove the sequences",
             )
-        if self.noted["standstill"]:
+        if self._standstills():
+            longest = max(self.standstills.values())
             yield self._of(
                 "standstill",
-                f"up to {self.longest_standstill:,} equal frames in a row. Waiting for something, "
+                f"up to {longest:,} equal frames in a row. Waiting for something, "
                 "or a camera that hung? Cut them shorter, if so",
-            )
-        steps = int((self.store.lengths - 1).sum())
-        if count < len(self.store) and self.repeated_frames > _REPEATED * steps:
-            yield Finding(
-                "warning",
-                self.split,
-                f"{self.repeated_frames / steps:.0%} of the frames are exactly the frame before: "
-                "was the video recorded at a lower rate than it was imported at? Import it at its "
-                "own rate.",
             )
         if self.noted["cuts"]:
             yield self._of(
                 "cuts", "scenes joined together, or a light that was switched? Cut them there"
             )
         for columns in self.columns.values():
-            yield from columns.findings(small=small)
+            yield from columns.findings(small=small, stir=self.seen.stir)
+
+    def _standstills(self) -> bool:
+        """Whether robots or cameras stand still that do not merely wait for the next frame."""
+        self.noted["standstill"] = [
+            k for k, frames in self.standstills.items() if self.camera.standstill(frames)
+        ]
+        return bool(self.noted["standstill"])
 
     def _nothing_to_see(self, faults: list[str]) -> Finding:
         remedy = "look whether the right camera or feature was imported"

@@ -4,10 +4,14 @@ from collections.abc import Iterator
 from textwrap import wrap
 
 from foreframe.check.alignment import Alignment, Link
+from foreframe.check.behaviour import ColumnGroup, Kind
 from foreframe.check.conclude import change
 from foreframe.check.findings import ColumnSummary, Finding, Findings, SplitSummary
 
 _MOST_COLUMNS = 32
+_MOST_LAGS = 3
+"""Lags from which on only the first and the last are named."""
+
 _WIDTH = 100
 
 
@@ -42,6 +46,7 @@ def _lines(findings: Findings) -> Iterator[str]:
             yield from _columns(part, findings.splits)
         yield ""
         yield from _alignment(findings.alignment, findings.splits)
+        yield from _behaviour(findings)
     for title, problems in (("Errors", findings.errors), ("Warnings", findings.warnings)):
         if problems:
             yield ""
@@ -63,7 +68,10 @@ def _verdict(findings: Findings) -> str:
     errors, warnings = len(findings.errors), len(findings.warnings)
     said = f"{warnings} warning{'s' * (warnings != 1)}"
     if findings.ok:
-        return f"Training can start{f' ({said})' if warnings else ': nothing to complain of'}."
+        flags = f" with {' '.join(findings.flags)}" if findings.flags else ""
+        return (
+            f"Training can start{flags}{f' ({said})' if warnings else ': nothing to complain of'}."
+        )
     return f"Training cannot start: {errors} error{'s' * (errors != 1)}, {said}."
 
 
@@ -132,10 +140,65 @@ def _link_verdict(link: Link) -> str:
     if link.verdict == "shifted":
         return f"goes with {change(link.best)}"
     if link.verdict == "cannot be told":
-        return "cannot be told: " + " or ".join(change(lag) for lag in link.plausible)
+        between = " or " if len(link.plausible) < _MOST_LAGS else " and all up to "
+        ends = dict.fromkeys((link.plausible[0], link.plausible[-1]))
+        return "cannot be told: " + between.join(change(lag) for lag in ends)
     if link.verdict == "no link":
         return "actions do not explain it"
     return "aligned"
+
+
+_KINDS: dict[Kind, str] = {
+    "displacement": "displacements, as far as the positions change in a row",
+    "velocity": "velocities, in the positions' units a second",
+    "motion": "displacements or velocities, in units of their own",
+    "target": "absolute targets",
+    "switch": "two values, such as a gripper's",
+    "state": "states, no commands",
+    "unclear": "cannot be told",
+}
+
+
+def _behaviour(findings: Findings) -> Iterator[str]:
+    if any(group.kind != "unclear" for group in findings.groups):
+        yield from _groups(findings.groups)
+    suggestion = findings.suggestion
+    rate, how = findings.splits[0].frame_rate, suggestion.resample_actions
+    if suggestion.every is not None and suggestion.frame_rate is not None:
+        yield ""
+        yield (
+            f"{rate:g} frames a second are many for a model: hardly anything changes from one to "
+            "the next."
+        )
+        whole = suggestion.frame_rate.is_integer()
+        option = (
+            f"--frame-rate {suggestion.frame_rate:g}" if whole else f"--every {suggestion.every}"
+        )
+        joined = f" --resample-actions {how}" if how is not None else ""
+        yield f"  Suggested: foreframe import ... {option}{joined}"
+
+
+def _groups(groups: tuple[ColumnGroup, ...]) -> Iterator[str]:
+    yield ""
+    yield "what the actions look like, by what follows them, and how to join those of several rows"
+    rows: list[tuple[str, ...]] = []
+    for group in groups:
+        first, last = group.columns[0], group.columns[-1]
+        what = _KINDS[group.kind] + _reached(group)
+        rule = f"--resample-actions {group.rule}" if group.rule else ""
+        rows.append((f"{first}" if first == last else f"{first} to {last}", what, rule))
+    yield from _table(("column", "", ""), rows, left=2, last_left=True)
+
+
+def _reached(group: ColumnGroup) -> str:
+    if group.reached_after is None:
+        return ""
+    least, most = group.reached_after
+    if most == 0:
+        return ", reached at once"
+    if least == most:
+        return f", reached {least} row{'s' * (least != 1)} later"
+    return f", reached {least} to {most} rows later"
 
 
 def _table(

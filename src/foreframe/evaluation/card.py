@@ -140,10 +140,12 @@ class Card(Result):
         foreframe: version that scored.
         torch: version of PyTorch.
         rows: in the order of ``score.ROWS``.
+        recordings: number of the recording that each sequence is a clip or a view of; None where
+            each is one of its own.
     """
 
     WHAT = "an evaluation"
-    OPTIONAL = frozenset({"scores", "fvd", "why_none", *_OPTIONAL_SCORES})
+    OPTIONAL = frozenset({"scores", "fvd", "why_none", "recordings", *_OPTIONAL_SCORES})
 
     card: int = 1
     protocol: CardProtocol
@@ -155,6 +157,7 @@ class Card(Result):
     foreframe: str = "unknown"
     torch: str = "unknown"
     rows: list[Row]
+    recordings: list[int] | None = None
 
     def row(self, name: str) -> Row | None:
         """The row of that name, if there is one."""

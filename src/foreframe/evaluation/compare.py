@@ -105,7 +105,8 @@ def compare(cards: Sequence[Card]) -> Comparison:
     differences = []
     for name in metrics:
         for a, b in combinations(cards, 2):
-            lost = paired(*(card.rows[0].scores[name].per_sequence for card in (b, a)))
+            theirs, ours = (card.rows[0].scores[name].per_sequence for card in (a, b))
+            lost = paired(ours, theirs, first.recordings)
             differences.append(
                 PairedDifference(
                     name, a.run, b.run, lost.mean, (lost.low, lost.high), lost.separable

@@ -114,6 +114,7 @@ def evaluate(
         run=str(run),
         data=str(data),
         command=command,
+        recordings=store.recordings,
     )
     path = card_path(run if out is None else out, protocol.name, partial=sequences < len(store))
     _write_frames(path.with_suffix(".npz"), collected, protocol.n_past)

@@ -31,6 +31,7 @@ def make_card(
     run: str,
     data: str,
     command: str,
+    recordings: Sequence[str] = (),
 ) -> Card:
     """The card with every row of ``ROWS``, absent ones with the reason.
 
@@ -46,7 +47,9 @@ def make_card(
         run: the run folder, as it was named.
         data: root of the dataset, likewise.
         command: that was run.
+        recordings: the recording that each sequence is of, where the data say.
     """
+    groups = _numbered(recordings[:sequences])
     psnr, ssim = (next(m for m in metrics if m.name.startswith(k)) for k in ("psnr", "ssim"))
     labels = _labels(config, mirrored_about)
     rows = []
@@ -60,7 +63,7 @@ def make_card(
             )
             rows.append(Row(name=name, label=label, condition=condition, why_none=why))
             continue
-        scores = summarise(scored[name].values, metrics, protocol)
+        scores = summarise(scored[name].values, metrics, protocol, groups)
         rows.append(
             Row(
                 name=name,
@@ -98,7 +101,14 @@ def make_card(
         foreframe=foreframe.__version__,
         torch=torch.__version__,
         rows=rows,
+        recordings=groups,
     )
+
+
+def _numbered(recordings: Sequence[str]) -> list[int] | None:
+    """The number of each recording; None if no two are the same."""
+    numbers = {name: k for k, name in enumerate(dict.fromkeys(recordings))}
+    return [numbers[name] for name in recordings] if len(numbers) < len(recordings) else None
 
 
 def _labels(config: ModelConfig, mirrored_about: str) -> dict[str, tuple[str, str]]:
@@ -115,7 +125,10 @@ def _labels(config: ModelConfig, mirrored_about: str) -> dict[str, tuple[str, st
 
 
 def summarise(
-    values: dict[str, Values], metrics: Sequence[Metric], protocol: Protocol
+    values: dict[str, Values],
+    metrics: Sequence[Metric],
+    protocol: Protocol,
+    groups: list[int] | None = None,
 ) -> dict[str, Score]:
     """The scores of a row by the metrics' names.
 
@@ -123,9 +136,10 @@ def summarise(
         values: [sequences, samples, n_future] of each metric's ``frame``.
         metrics: their definitions.
         protocol: which sample counts.
+        groups: the recording of each sequence, see ``bootstrap``.
     """
     scores = {m.name: _Video.of(values[m.name], m, protocol) for m in metrics}
-    return {name: _summary(name, scores, protocol) for name in scores}
+    return {name: _summary(name, scores, protocol, groups) for name in scores}
 
 
 @dataclass(frozen=True)
@@ -156,7 +170,9 @@ class _Video:
         return self.video if self.metric.higher_is_better else -self.video
 
 
-def _summary(name: str, scores: dict[str, _Video], protocol: Protocol) -> Score:
+def _summary(
+    name: str, scores: dict[str, _Video], protocol: Protocol, groups: list[int] | None
+) -> Score:
     own = scores[name]
     n, samples = own.video.shape
     judge = own if protocol.select == "each" else scores.get(protocol.select, own)
@@ -165,7 +181,10 @@ def _summary(name: str, scores: dict[str, _Video], protocol: Protocol) -> Score:
     per_sequence = own.video[every, chosen]
     score = Score(
         value=float(per_sequence.mean()),
-        interval=(normal if protocol.interval == "normal" else bootstrap)(per_sequence),
+        # The normal approximation is SVG's, which knows of sequences alone.
+        interval=normal(per_sequence)
+        if protocol.interval == "normal"
+        else bootstrap(per_sequence, groups),
         per_step=own.frames[every, chosen].mean(0).tolist(),
         per_sequence=per_sequence.tolist(),
         without_context=float(own.alone[every, chosen].mean()) if protocol.counts_context else None,

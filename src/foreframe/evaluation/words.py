@@ -48,6 +48,8 @@ def _card_lines(card: Card) -> Iterator[str]:
     yield from _rows_table(card)
     yield ""
     which = "normal approximation" if protocol.interval == "normal" else "bootstrap"
+    if card.recordings is not None and which == "bootstrap":
+        which += f" over the {len(set(card.recordings))} recordings that they are of"
     yield f"In brackets: 95 % interval of the mean over sequences ({which})."
     yield ""
     yield from _samples_table(card)

@@ -1,6 +1,7 @@
 """Intervals of means: over sequences by the bootstrap, over a few seeds by Student's t."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,19 +34,28 @@ class Difference:
         return self.low > 0 or self.high < 0
 
 
-def bootstrap(values: ArrayLike, *, confidence: float = CONFIDENCE) -> tuple[float, float]:
+def bootstrap(
+    values: ArrayLike, groups: Sequence[int] | None = None, *, confidence: float = CONFIDENCE
+) -> tuple[float, float]:
     """Percentile bootstrap interval of the mean, Efron & Tibshirani 1993, section 13.3.
 
-    Always the same for the same values.
+    Always the same for the same values. Clips and views of one recording are alike, and do not say
+    as much as so many recordings would: where there are some, recordings are drawn, with all that
+    is of them (the cluster bootstrap, Davison & Hinkley 1997, section 3.8).
 
     Args:
         values: [n], one for each sequence.
+        groups: [n], the number of the recording that each is of; None if each is one of its own.
         confidence: of the interval.
 
     Returns:
-        low and high; both the value itself where there is one value only.
+        low and high; both the value itself where there is one value, or one recording, only.
     """
     x = np.asarray(values, dtype=np.float64)
+    if groups is not None:
+        sums, counts = np.bincount(groups, x), np.bincount(groups)
+        there = counts > 0
+        return bootstrap_of_sums(sums[there], counts[there], confidence=confidence)
     if len(x) < 2:
         return float(x[0]), float(x[0])
     interval = stats.bootstrap(
@@ -105,16 +115,23 @@ def normal(values: ArrayLike, *, confidence: float = CONFIDENCE) -> tuple[float,
     return float(x.mean() - half), float(x.mean() + half)
 
 
-def paired(a: ArrayLike, b: ArrayLike, *, confidence: float = CONFIDENCE) -> Difference:
+def paired(
+    a: ArrayLike,
+    b: ArrayLike,
+    groups: Sequence[int] | None = None,
+    *,
+    confidence: float = CONFIDENCE,
+) -> Difference:
     """The difference of two results on the same sequences, by the bootstrap of the differences.
 
     Args:
         a: [n], one for each sequence.
         b: [n], of the same sequences.
+        groups: [n], see ``bootstrap``.
         confidence: of the interval.
     """
     apart = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
-    return Difference(float(apart.mean()), *bootstrap(apart, confidence=confidence))
+    return Difference(float(apart.mean()), *bootstrap(apart, groups, confidence=confidence))
 
 
 def over_seeds(values: ArrayLike, *, confidence: float = CONFIDENCE) -> tuple[float, float]:

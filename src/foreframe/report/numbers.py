@@ -87,4 +87,5 @@ def gain(card: Card | None, baseline: str, kind: str = "psnr") -> Gain | None:
     values = [score.per_sequence for score in scores if score]
     if len(values) < 2 or len(values[0]) < 2 or len(values[0]) != len(values[1]):
         return Gain(ours - theirs, None)
-    return Gain(ours - theirs, paired(*values), len(values[0]))
+    groups = card.recordings if card else None
+    return Gain(ours - theirs, paired(values[0], values[1], groups), len(values[0]))

@@ -7,18 +7,21 @@ none, and ends with the same bytes as one that was not interrupted.
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import foreframe
 from foreframe.data.imports.options import ImportOptions as ImportOptions
-from foreframe.data.imports.part import PartJob, PartRecord, import_part, is_done
+from foreframe.data.imports.options import with_usual_rule
+from foreframe.data.imports.part import PartJob, PartRecord, files_of, import_part, is_done
 from foreframe.data.imports.plan import ImportPlan, listed, plan_import
 from foreframe.data.lab import SPLITS
 from foreframe.data.resumable import Resumable
-from foreframe.data.sources.source import Skip, Source
+from foreframe.data.sources.source import Part, Skip, Source
 from foreframe.data.store.opened import open_stores
+from foreframe.data.store.store import file_sha256
 from foreframe.data.store.writer import join_shards
 from foreframe.errors import ForeframeError
 from foreframe.system.files import write_json
@@ -78,18 +81,18 @@ def import_dataset(
             something else, or (``strict``) a recording cannot be read.
         KeyboardInterrupt: after the workers have ended; the same call goes on.
     """
-    options = options or ImportOptions()
+    options = with_usual_rule(options or ImportOptions(), source)
     options.check()
     out = Path(out)
     target = Resumable(out, "import", _describe(source, options), DESCRIPTION)
     if target.is_complete():
-        log(f"{out}: is complete already.")
+        log(f"{out}: is complete already.{_grown(source, out)}")
         return _summary(out)
     parts = source.parts()
     with target.begun():
         if target.is_complete():  # by another process, between the first look and the lock
             return _summary(out)
-        plan = plan_import(source, parts, options)
+        plan = plan_import(source, parts, options, log)
         jobs = [
             PartJob(
                 source,
@@ -124,6 +127,9 @@ def import_dataset(
     return _summary(out)
 
 
+_MOST_INPUTS = 100_000
+"""Files of the input that are noted, so that it can be said what has come to it."""
+
 _FIRST_OPTIONS = (
     "size",
     "crop",
@@ -138,6 +144,11 @@ _FIRST_OPTIONS = (
 
 def _describe(source: Source, options: ImportOptions) -> dict[str, Any]:
     """What was asked for: two imports with the same description give the same bytes."""
+    asked = asdict(options)
+    if options.split_file is not None:  # what it says counts, not where it lies
+        asked["split_file"] = (
+            file_sha256(options.split_file) if options.split_file.is_file() else ""
+        )
     settings = {
         item.name: getattr(source, item.name)
         for item in fields(source)  # type: ignore[arg-type]
@@ -150,10 +161,44 @@ def _describe(source: Source, options: ImportOptions) -> dict[str, Any]:
         # What came later is named where it was asked for, so that older imports go on.
         "options": {
             name: value
-            for name, value in asdict(options).items()
+            for name, value in asked.items()
             if name in _FIRST_OPTIONS or value != getattr(ImportOptions(), name)
         },
     }
+
+
+def _grown(source: Source, out: Path) -> str:
+    """What has come to the input of a finished import, or was changed in it, in words."""
+    try:
+        before = json.loads((out / DESCRIPTION).read_text(encoding="utf-8")).get("inputs")
+        now = _inputs(source.parts())
+    except (OSError, ValueError, AttributeError, ForeframeError):
+        return ""  # the input need not be there any more
+    if not isinstance(before, dict):
+        return ""
+    new = [Path(name).name for name in now if name not in before]
+    other = [Path(name).name for name, size in now.items() if before.get(name, size) != size]
+    if not new and not other:
+        return ""
+    said = [
+        f"{what} ({', '.join(names[:3])}{f' and {len(names) - 3} more' * (len(names) > 3)})"
+        for what, names in (("new files", new), ("changed ones", other))
+        if names
+    ]
+    return (
+        f" But its input has {' and '.join(said)} since then, which are not in it: import it into "
+        "a new folder."
+    )
+
+
+def _inputs(parts: list[Part]) -> dict[str, int]:
+    """The files that are read, and their sizes.
+
+    Raises:
+        OSError: one cannot be looked at.
+    """
+    files = {str(path): path for part in parts for path in files_of(part)}
+    return {name: path.stat().st_size for name, path in files.items()}
 
 
 def _described(source: Source, options: ImportOptions, plan: ImportPlan) -> dict[str, Any]:
@@ -177,6 +222,10 @@ def _finish(
         if shards:
             join_shards(target.out / split, shards, {"source": source})
     skipped = [asdict(skip) for record in records for skip in record.skipped]
+    with suppress(OSError):
+        inputs = _inputs(plan.parts)
+        if len(inputs) <= _MOST_INPUTS:
+            source["inputs"] = inputs
     write_json(
         target.out / DESCRIPTION,
         {**source, "divided_by_time": plan.divided_by_time, "skipped": skipped},

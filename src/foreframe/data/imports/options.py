@@ -1,13 +1,16 @@
 """What becomes of the recordings of an import, whatever their source."""
 
 import math
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Literal
 
 from foreframe.data.imports.thinning import ActionRules, Thinning
 from foreframe.data.lab import SPLITS
 from foreframe.data.recording import Fit
+from foreframe.data.sources.source import Source
 from foreframe.errors import ForeframeError, at_least
 
 
@@ -47,6 +50,13 @@ class ImportOptions:
     """Share of the recordings for validation, if the source has no such split."""
     test: float = 0.1
     """Share of the recordings for testing, if the source has no such split."""
+    group: str | None = None
+    """Recordings that stay together when they are divided: those in whose names this regular
+    expression matches the same text (its first group, if it has one), as in '^[^/]+' for the
+    videos of one folder. By default what the source knows to belong together."""
+    split_file: Path | None = None
+    """Where each recording goes: a file with a line NAME,SPLIT for each, as in lift/3,test. Those
+    that it does not name are left out."""
     split: str | None = None
     """Put everything into this split: train, validate or test."""
     split_seed: int = 0
@@ -67,6 +77,15 @@ class ImportOptions:
         if self.split is not None and self.split not in SPLITS:
             raise ForeframeError(f"--split {self.split}: is one of {', '.join(SPLITS)}.")
         at_least(0, split_seed=self.split_seed)
+        if self.group is not None:
+            try:
+                re.compile(self.group)
+            except re.error as error:
+                raise ForeframeError(
+                    f"--group {self.group}: no regular expression ({error})."
+                ) from error
+        if self.split is not None and self.split_file is not None:
+            raise ForeframeError("--split and --split-file: give one of them.")
         at_least(1, min_frames=self.min_frames)
         if self.recorded_rate is not None and not 0 < self.recorded_rate < math.inf:
             raise ForeframeError(f"--recorded-rate {self.recorded_rate:g}: must be above 0.")
@@ -92,3 +111,10 @@ class ImportOptions:
             ForeframeError: the rules cannot be read.
         """
         return None if self.resample_actions is None else ActionRules.parse(self.resample_actions)
+
+
+def with_usual_rule(options: ImportOptions, source: Source) -> ImportOptions:
+    """``options`` with the rule for actions that the form of the data implies, if none is given."""
+    if options.resample_actions is not None:
+        return options
+    return replace(options, resample_actions=source.usual_rule())

@@ -22,6 +22,7 @@ from foreframe.data.store.meta import ROWS
 from foreframe.data.store.writer import StoreWriter, write_store
 from foreframe.errors import ForeframeError
 from foreframe.system.files import write_json
+from foreframe.system.places import Place
 
 
 @dataclass(frozen=True)
@@ -96,15 +97,24 @@ def is_done(job: PartJob) -> bool:
     return False
 
 
+def files_of(part: Part) -> list[Place]:
+    """What is read of the input for a part.
+
+    Raises:
+        OSError: it cannot be looked through.
+    """
+    files = [*part.others]
+    if not part.place.is_dir():
+        files.append(part.place)
+    elif not files:
+        files = sorted(part.place.iterdir(), key=str)
+    return files
+
+
 def _stamp(part: Part) -> list[Any]:
     """What changes when the input does."""
     try:
-        files = [*part.others]
-        if not part.place.is_dir():
-            files.append(part.place)
-        elif not files:
-            files = sorted(part.place.iterdir(), key=str)
-        stats = [(path.name, path.stat()) for path in files]
+        stats = [(path.name, path.stat()) for path in files_of(part)]
     except OSError:
         return []
     return [[name, stat.st_size, getattr(stat, "st_mtime", 0)] for name, stat in stats]
@@ -134,13 +144,15 @@ def _write_part(job: PartJob) -> None:
     writers: dict[str, StoreWriter] = {}
     with ExitStack() as stack:
 
-        def write(split: str, name: str, recording: Recording) -> None:
+        def write(split: str, name: str, recording: Recording, item: RawRecording) -> None:
             if split not in writers:
                 folder = job.out / split / job.part.name
                 writers[split] = stack.enter_context(write_store(folder))
-            writers[split].add(recording, name)
+            writers[split].add(recording, name, of=item.name, task=item.task)
 
         for item in job.source.read(job.part):
+            if not isinstance(item, Skip) and job.pieces.get(item.name) == []:
+                continue  # a list of splits does not name it
             skip = item if isinstance(item, Skip) else _write_recording(item, job, write)
             if skip is not None and job.strict:
                 raise ForeframeError(
@@ -154,7 +166,7 @@ def _write_part(job: PartJob) -> None:
 
 
 def _write_recording(
-    item: RawRecording, job: PartJob, write: Callable[[str, str, Recording], None]
+    item: RawRecording, job: PartJob, write: Callable[[str, str, Recording, RawRecording], None]
 ) -> Skip | None:
     """Write all sequences of a recording; if it cannot be read to its end, why."""
     reason = fault(item, job.widths)
@@ -163,7 +175,7 @@ def _write_recording(
             assert job.part.split is not None
             pieces = job.pieces.get(item.name, [Piece(job.part.split)])
             for split, name, recording in sequences(item, pieces, job.options, job.rate):
-                write(split, name, recording)
+                write(split, name, recording, item)
     except UnusableError as error:
         reason = str(error)
     except ForeframeError as error:

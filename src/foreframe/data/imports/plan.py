@@ -1,13 +1,16 @@
 """The plan of an import: which recording goes where, and how wide its numbers are."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
-from foreframe.data.imports.division import FEW, Piece, divide, divide_by_time
+from foreframe.data.imports.division import FEW, Piece, divide_by_time
 from foreframe.data.imports.options import ImportOptions
 from foreframe.data.imports.part import fault
+from foreframe.data.imports.splitting import by_groups, by_list
 from foreframe.data.recording import TABLES, Fit
 from foreframe.data.sources.source import Part, RawRecording, Skip, Source
 from foreframe.errors import ForeframeError
@@ -36,8 +39,19 @@ class ImportPlan:
     rate: float | None = None
 
 
-def plan_import(source: Source, parts: list[Part], options: ImportOptions) -> ImportPlan:
+def plan_import(
+    source: Source,
+    parts: list[Part],
+    options: ImportOptions,
+    log: Callable[[str], None] = lambda text: None,
+) -> ImportPlan:
     """Decide what goes where.
+
+    Args:
+        source: what is read.
+        parts: of it.
+        options: what becomes of the recordings.
+        log: told what was decided that nobody asked for.
 
     Raises:
         ForeframeError: the source is ambiguous or has too little for the splits asked for.
@@ -45,6 +59,8 @@ def plan_import(source: Source, parts: list[Part], options: ImportOptions) -> Im
     name, count = Counter(part.name for part in parts).most_common(1)[0] if parts else ("", 0)
     if count > 1:
         raise ForeframeError(f"{name}: there are two parts of this name; rename one.")
+    if options.split_file is not None and not options.split_file.is_file():
+        raise ForeframeError(f"--split-file {options.split_file}: no such file.")
     first = _first(source, parts, options)
     widths = {part: None if rows is None else rows.shape[1] for part, rows in _tables(first)}
     _require_rules(options, widths["actions"])
@@ -52,10 +68,14 @@ def plan_import(source: Source, parts: list[Part], options: ImportOptions) -> Im
     if options.split is not None:
         parts = [replace(part, split=options.split) for part in parts]
         return ImportPlan(parts, {}, False, widths, rate)
+    if options.split_file is not None:
+        return ImportPlan(*_listed_pieces(source, parts, options.split_file), False, widths, rate)
     fractions = {"validate": options.validate, "test": options.test}
     own = {part.split for part in parts}
     missing = [split for split in fractions if split not in own and fractions[split]]
-    pieces, by_time = _divided(source, parts, missing, options, rate) if missing else ({}, False)
+    pieces, by_time = (
+        _divided(source, parts, missing, options, rate, log) if missing else ({}, False)
+    )
     parts = [replace(part, split=part.split or "train") for part in parts]
     return ImportPlan(parts, pieces, by_time, widths, rate)
 
@@ -66,6 +86,7 @@ def _divided(
     missing: list[str],
     options: ImportOptions,
     rate: float | None,
+    log: Callable[[str], None],
 ) -> tuple[Pieces, bool]:
     """Pieces for the splits that the source does not have; whether recordings are cut for them."""
     fractions = {"validate": options.validate, "test": options.test}
@@ -96,11 +117,22 @@ def _divided(
             for part, own in lengths.items()
         }
         return by_time, True
-    splits = divide(names, missing, fractions, options.split_seed)
+    splits = by_groups(names, missing, options, source.group, log)
     return {
         part: {name: [Piece(splits.get(name, "train"))] for name, _ in own}
         for part, own in lengths.items()
     }, False
+
+
+def _listed_pieces(source: Source, parts: list[Part], path: Path) -> tuple[list[Part], Pieces]:
+    """The parts, and the piece that each recording of a list becomes; all others become none."""
+    own = {part.name: [name for name, _ in source.lengths(part)] for part in parts}
+    splits = by_list(path, list(dict.fromkeys(name for names in own.values() for name in names)))
+    pieces = {
+        part: {name: [Piece(splits[name])] if name in splits else [] for name in names}
+        for part, names in own.items()
+    }
+    return [replace(part, split="train") for part in parts], pieces
 
 
 def _tables(item: RawRecording) -> list[tuple[str, np.ndarray | None]]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from foreframe.data.lab import SPLIT_NAMES, SPLITS
 from foreframe.data.sources.feature import ColumnChoice, FeatureColumns, all_columns, choose_columns
+from foreframe.data.sources.listing import Node, counted, few
 from foreframe.data.sources.numbered_features import NumberedFeatures, encoded
 from foreframe.data.sources.source import LATER, Part, RawRecording, Skip, Source, UnusableError
 from foreframe.data.sources.tfrecord import (
@@ -203,6 +204,42 @@ class BairSource(Source):
             "units": "as recorded",
             **({"columns": {"positions": ["x", "y", "z"]}} if own else {}),
         }
+
+    def listing(self) -> Node:
+        parts = [part for part in self.parts() if "start" in part.select]
+        splits: dict[str | None, list[Part]] = {}
+        for part in parts:
+            splits.setdefault(part.split, []).append(part)
+        files = (
+            Node(
+                f"split {split or 'unknown'}: {counted(len(own), 'file')}",
+                few((self._listed(part) for part in own), len(own), "files"),
+            )
+            for split, own in splits.items()
+        )
+        return Node(
+            f"{self.input}: BAIR, {counted(len(parts), 'file')}",
+            (Node("frame 0 of the first record", self._features(parts[0])), *files),
+        )
+
+    def _listed(self, part: Part) -> Node:
+        lengths = self.lengths(part)
+        return Node(f"{part.name}: {counted(len(lengths), 'record')} of {FRAMES} frames")
+
+    @staticmethod
+    def _features(part: Part) -> tuple[Node, ...]:
+        """The features of the first frame in a file, if its first record can be read."""
+        with open_binary(part.place) as file:
+            record = next(read_records(file, part.select["start"], part.select["stop"]), None)
+        try:
+            example = Example(
+                b"" if record is None or isinstance(record, Damage) else record.payload
+            )
+        except UnusableError as error:
+            return (Node(str(error)),)
+        return tuple(
+            Node(f"{key} {example.kind(key)}") for key in example if key.startswith("0/")
+        ) or (Node("it cannot be read"),)
 
 
 def _joined(wanted: tuple[FeatureColumns, ...], values: dict[str, np.ndarray]) -> np.ndarray | None:

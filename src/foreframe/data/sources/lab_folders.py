@@ -18,6 +18,7 @@ from foreframe.data.lab import (
     split_folder,
 )
 from foreframe.data.sources.csv_text import Table, parse_csv
+from foreframe.data.sources.listing import Node, counted, few
 from foreframe.data.sources.source import Part, RawRecording, Skip, Source, UnusableError
 from foreframe.errors import ForeframeError
 from foreframe.system.places import Place
@@ -100,6 +101,23 @@ class LabSource(Source):
             **({"notes": notes} if notes else {}),
         }
 
+    def listing(self) -> Node:
+        splits: dict[str | None, list[Path]] = {}
+        for part in self.parts():
+            assert isinstance(part.place, Path)
+            folders = [part.place / name for name in part.select["names"]]
+            splits.setdefault(part.split, []).extend(folders)
+        return Node(
+            f"{self.input}: the lab's layout",
+            tuple(
+                Node(
+                    f"split {split}: {counted(len(folders), 'sequence')}",
+                    few(map(_listed, folders), len(folders), "sequences"),
+                )
+                for split, folders in splits.items()
+            ),
+        )
+
 
 def _numbers(content: bytes, path: Path | str, *, missing: bool = False) -> np.ndarray:
     """The numbers of a CSV as people have it, without the columns that are none of the robot's.
@@ -121,3 +139,10 @@ def _left_out(table: Table) -> dict[int, str]:
         n: said.partition("; with --timestamps")[0]
         for n, said in (table.no_numbers_of_the_robot() if table.named else {}).items()
     }
+
+
+def _listed(folder: Path) -> Node:
+    frames = sum(1 for _ in folder.glob("*.png"))
+    tables = sorted(path.name for path in folder.glob("*.csv"))
+    name = f"{folder.parent.name}/{folder.name}"
+    return Node(f"{name}: {', '.join([counted(frames, 'frame'), *tables])}")

@@ -23,6 +23,7 @@ from foreframe.data.sources.lerobot_layout import (
     require_one_dataset,
 )
 from foreframe.data.sources.lerobot_video import decode_pictures, frame_times, frames_at
+from foreframe.data.sources.listing import Node, few, recordings, shown, spread
 from foreframe.data.sources.source import Part, RawRecording, Skip, Source, UnusableError
 from foreframe.errors import ForeframeError
 from foreframe.system.places import Place
@@ -163,6 +164,28 @@ class LerobotSource(Source):
             "frame_rate": float(info["fps"]),
             "units": "as recorded",
         }
+
+    def listing(self) -> Node:
+        info = read_info(self.input)
+        episodes = list_episodes(self.input, info, "", False)
+        lengths = [(f"episode-{episode.index:06d}", episode.length) for episode in episodes]
+        features = [_listed(key, feature) for key, feature in info["features"].items()]
+        given = info.get("splits")
+        splits = given.items() if isinstance(given, dict) else ()
+        version = f"LeRobotDataset {info['codebase_version']}"
+        return Node(
+            f"{self.input}: {version}, {info['fps']} frames a second",
+            (
+                Node("features", tuple(features)),
+                *few((Node(f"split {k}: episodes {v}") for k, v in splits), len(splits), "splits"),
+                Node(spread([n for _, n in lengths]), recordings(lengths, len(lengths))),
+            ),
+        )
+
+
+def _listed(key: str, feature: Any) -> Node:
+    known = feature if isinstance(feature, dict) else {}
+    return Node(shown(f"{key}  {known.get('dtype', 'unknown')} {known.get('shape', '')}"))
 
 
 class _Clock:

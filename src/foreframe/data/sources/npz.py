@@ -13,6 +13,7 @@ from foreframe.data.sources.feature import (
     episode_ends,
     joined,
 )
+from foreframe.data.sources.listing import Node, counted, few, shown
 from foreframe.data.sources.npz_axes import FrameAxes, FrameReader, axes_of
 from foreframe.data.sources.npz_file import NPY, NpzArray, NpzFile, open_npz
 from foreframe.data.sources.source import LATER, Part, RawRecording, Skip, Source, UnusableError
@@ -241,6 +242,25 @@ class NpzSource(Source):
             "units": "as recorded",
             "arrays": {kind: name for kind, name in names.items() if name},
         }
+
+    def listing(self) -> Node:
+        files = self._files()
+        try:
+            with open_npz(files[0]) as opened:
+                arrays = [
+                    f"{name}: unreadable ({array})" if isinstance(array, str) else str(array)
+                    for name, array in opened.arrays.items()
+                ]
+        except UnusableError as error:
+            raise ForeframeError(f"{files[0]}: {error}.") from error
+        nodes = [Node(shown(text)) for text in arrays]
+        return Node(
+            f"{self.input}: {counted(len(files), '.npz file')}",
+            (
+                Node(f"arrays of {files[0].name}", few(nodes, len(nodes), "arrays")),
+                *few((Node(file.name) for file in files[1:]), len(files) - 1, "files"),
+            ),
+        )
 
 
 # -- what the arrays mean -----------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from foreframe.data.lab import SPLIT_NAMES
 from foreframe.data.picture import decode_picture
 from foreframe.data.sources.feature import ColumnChoice, all_columns, choose_columns, joined
+from foreframe.data.sources.listing import Node, counted, few, shown
 from foreframe.data.sources.source import (
     Part,
     RawRecording,
@@ -52,7 +54,7 @@ class RldsSource(Source):
     position: str = ""
     """Feature with the end effector's position, such as state[:3]; by default none."""
 
-    def parts(self) -> list[Part]:
+    def _files(self) -> list[Place]:
         if self.input.is_dir():
             files = [path for path in files_below(self.input, ("",)) if ".tfrecord" in path.name]
         elif self.input.exists():
@@ -64,6 +66,10 @@ class RldsSource(Source):
                 f"{self.input}: holds no .tfrecord files. Give the folder of one version of a TFDS "
                 "dataset, such as bridge_dataset/1.0.0."
             )
+        return files
+
+    def parts(self) -> list[Part]:
+        files = self._files()
         self._require_one_dataset()
         self._look_at_one(files)
         parts: list[Part] = []
@@ -224,6 +230,48 @@ class RldsSource(Source):
             except (OSError, ValueError, KeyError, TypeError):
                 pass  # it is not needed to read the episodes
         return told
+
+    def listing(self) -> Node:
+        files = self._files()
+        first: tuple[Node, ...] = (Node("none: the first episode cannot be read"),)
+        with suppress(UnusableError), open_binary(files[0]) as file:
+            record = next(read_records(file, 0, files[0].stat().st_size), None)
+            example = Example(record.payload if isinstance(record, Record) else b"")
+            keys = [key for key in example if key.startswith(_STEPS)]
+            first = (
+                tuple(
+                    Node(f"{shown(key.removeprefix(_STEPS))}: {self._kind(example, key)}")
+                    for key in keys
+                )
+                or first
+            )
+        return Node(
+            f"{self.input}: RLDS, {counted(len(files), 'file')}",
+            (
+                Node("features of a step", first),
+                *few(map(_listed, files), len(files), "files"),
+            ),
+        )
+
+    def _kind(self, example: Example, key: str) -> str:
+        """What a feature holds in each step."""
+        if self._pictures(example, key):
+            return "pictures"
+        kind, _, count = example.kind(key).rstrip("]").partition("[")
+        steps = max(
+            (len(example.bytes_list(k)) for k in example if self._pictures(example, k)), default=0
+        )
+        if steps and count and not int(count) % steps:
+            return f"{kind} [{int(count) // steps}]"
+        return example.kind(key)
+
+
+def _listed(path: Place) -> Node:
+    match = _FILE.fullmatch(path.name)
+    with open_binary(path) as file:
+        count = sum(1 for _ in record_offsets(file, 0, path.stat().st_size))
+    split = "" if match is None else f", split {match['split']}"
+    return Node(f"{path.name}: {counted(count, 'episode')}{split}")
 
 
 def _task(example: Example) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Float64, Int, UInt8
 
+from foreframe.data.sources.listing import Node, counted, recordings
 from foreframe.system.places import Place
 
 LATER = {"later": True}
@@ -133,6 +134,38 @@ class Source(ABC):
         (except while the ``frames`` of one are iterated).
         """
 
+    def usual_rule(self) -> str | None:
+        """What its actions between two frames become (``--resample-actions``) if nobody says.
+
+        Only where the form of the data says what they are.
+        """
+        return None
+
+    def group(self, name: str) -> str:
+        """What a recording belongs to: those of one group are never divided over splits."""
+        return name
+
     def describe(self) -> dict[str, Any]:
         """For the store's metadata: "frame_rate" (in Hz), "camera", "units" ..."""
         return {}
+
+    def listing(self) -> Node:
+        """What the input holds, as a tree to be printed.
+
+        Features with their shapes and types, recordings with their lengths, rates, cameras and
+        splits. As cheap as ``parts``; of 100,000 recordings the first few are named and the others
+        counted. Options that say which feature to take need not be given.
+
+        Raises:
+            ForeframeError: the input is missing or of another form.
+        """
+        parts = self.parts()
+        splits = dict.fromkeys(part.split for part in parts)
+        lengths = self.lengths(parts[0]) if parts else []
+        return Node(
+            f"{self.input}: {counted(len(parts), 'part')}",  # type: ignore[attr-defined]
+            (
+                *(Node(f"split {split}") for split in splits if split is not None),
+                Node("the first part", recordings(lengths, len(lengths))),
+            ),
+        )

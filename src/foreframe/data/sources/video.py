@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from foreframe.data.sources.listing import Node, counted, few
 from foreframe.data.sources.row_times import match_rows
 from foreframe.data.sources.source import LATER, Part, RawRecording, Skip, Source, UnusableError
 from foreframe.data.sources.video_packets import frame_times
@@ -243,6 +244,10 @@ class VideoSource(Source):
                 "damaged: restore it, or remove it."
             )
 
+    def group(self, name: str) -> str:
+        """The folder of a video: films of one folder are mostly views of one recording."""
+        return name.rpartition("/")[0] or name
+
     def describe(self) -> dict[str, Any]:
         found = self._find()
         like = self._like(*found)
@@ -269,6 +274,39 @@ class VideoSource(Source):
                 except (UnusableError, ForeframeError):
                     continue
         return []
+
+    def listing(self) -> Node:
+        videos, tables = self._find()
+        table = next((name for name in tables if name), None)
+        columns: tuple[Node, ...] = ()
+        if table is not None:
+            try:
+                columns = (
+                    Node(
+                        f"columns of {table}: {', '.join(read_table(self._place(table)).columns)}"
+                    ),
+                )
+            except UnusableError as error:
+                columns = (Node(str(error)),)
+        return Node(
+            f"{self.input}: {counted(len(videos), 'video')}",
+            (
+                Node(
+                    f"{counted(sum(name is not None for name in tables), 'CSV')} beside them",
+                    columns,
+                ),
+                *few(map(self._listed, videos), len(videos), "videos"),
+            ),
+        )
+
+    def _listed(self, video: str) -> Node:
+        try:
+            times = self._times(video)
+        except (UnusableError, ForeframeError) as error:
+            return Node(f"{video}: {str(error).rstrip('.')}")
+        rate = _rate(times)
+        said = "" if rate is None else f", {rate:.4g} a second"
+        return Node(f"{video}: {counted(len(times), 'frame')}{said}")
 
 
 def _stem(name: str) -> str:

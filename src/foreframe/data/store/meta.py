@@ -58,12 +58,16 @@ class Shard:
         lengths: frames of each recording.
         names: names of the recordings, relative to the source of the store.
         sha256: checksum of each array's file, by its name; empty for stores of old.
+        recordings: the recording that each is a clip or a view of; empty where each is one whole.
+        tasks: what the robot was told to do in each, in words; empty where nobody says.
     """
 
     folder: Place
     lengths: tuple[int, ...]
     names: tuple[str, ...]
     sha256: Mapping[str, str]
+    recordings: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any], folder: Place) -> "Shard":
@@ -74,20 +78,25 @@ class Shard:
         """
         lengths = tuple(_whole(length, 1) for length in values["lengths"])
         names, sums = tuple(values["names"]), values.get("sha256", {})
-        if not all(isinstance(name, str) for name in names):
+        notes = [tuple(values.get(key, ())) for key in ("recordings", "tasks")]
+        if not all(isinstance(text, str) for own in (names, *notes) for text in own):
             raise TypeError("a name is no text")
+        if any(len(own) not in (0, len(lengths)) for own in notes):
+            raise ValueError("recordings or tasks of other sequences")
         if not all(
             _SHA256.fullmatch(text) and part in ("frames", *TABLES) for part, text in sums.items()
         ):
             raise ValueError("a checksum is none")
-        return cls(folder, lengths, names, dict(sums))
+        return cls(folder, lengths, names, dict(sums), *notes)
 
     def to_json(self) -> dict[str, Any]:
-        """Lengths, names and checksums as plain values."""
+        """Lengths, names and checksums as plain values; what is empty is left out."""
+        notes = {"recordings": list(self.recordings), "tasks": list(self.tasks)}
         return {
             "lengths": list(self.lengths),
             "names": list(self.names),
             "sha256": dict(self.sha256),
+            **{key: own for key, own in notes.items() if own},
         }
 
 

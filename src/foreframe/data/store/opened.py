@@ -3,6 +3,9 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Int
+
 from foreframe.config.model import nets_for
 from foreframe.data.lab import SPLITS, read_sequence
 from foreframe.data.recording import Fit, Recording, fit_recording
@@ -107,6 +110,11 @@ def _require_size(store: Store, where: Place, size: int) -> None:
     )
 
 
+def too_short(store: Store, n_frames: int) -> Int[np.ndarray, " short"]:
+    """Numbers of the sequences that have fewer than ``n_frames`` frames: no clip fits."""
+    return np.flatnonzero(store.lengths < n_frames)
+
+
 def require(store: Store, *, n_frames: int, needs: Mapping[str, int | None]) -> None:
     """Refuse a split that cannot serve.
 
@@ -118,8 +126,9 @@ def require(store: Store, *, n_frames: int, needs: Mapping[str, int | None]) -> 
     Raises:
         ForeframeError: names the sequence, or what is missing, and the remedy.
     """
-    shortest = int(store.lengths.argmin())
-    if store.lengths[shortest] < n_frames:
+    short = too_short(store, n_frames)
+    if len(short):
+        shortest = int(short[store.lengths[short].argmin()])
         raise ForeframeError(
             f"{store.source / store.names[shortest]}: {store.lengths[shortest]} frames, but "
             f"n_past + n_future = {n_frames} are needed. "

@@ -65,7 +65,10 @@ class Store:
         folder: folder of the store.
         meta: all that meta.json says.
         lengths: [len(store)], frames of each sequence.
-        names: names of the recordings, relative to ``source``.
+        names: names of the sequences, relative to ``source``.
+        recordings: the recording that each sequence is: several are of one name where they are its
+            clips, or views of it by several cameras.
+        tasks: what the robot was told to do in each, in words; "" where nobody says.
         size: height and width of the frames.
         shards: the shards in the order of the recordings.
         shard_of: [len(store)], the number of the shard that holds each sequence.
@@ -89,6 +92,12 @@ class Store:
         self.size, self._widths, self.shards = parsed.size, parsed.widths, parsed.shards
         self._statistics = parsed.statistics
         self.names = [name for shard in self.shards for name in shard.names]
+        self.recordings = [
+            name for shard in self.shards for name in shard.recordings or shard.names
+        ]
+        self.tasks = [
+            task for shard in self.shards for task in shard.tasks or ("",) * len(shard.lengths)
+        ]
         self.lengths = np.array([n for shard in self.shards for n in shard.lengths], np.int64)
         counts = [len(shard.lengths) for shard in self.shards]
         self.shard_of = np.repeat(np.arange(len(counts)), counts)

@@ -51,16 +51,20 @@ class StoreWriter:
         self._size = (0, 0)
         self._lengths: list[int] = []
         self._names: list[str] = []
+        self._recordings: list[str] = []
+        self._tasks: list[str] = []
 
     def __len__(self) -> int:
         return len(self._lengths)
 
-    def add(self, recording: Recording, name: str) -> None:
+    def add(self, recording: Recording, name: str, *, of: str = "", task: str = "") -> None:
         """Append a recording.
 
         Args:
             recording: its frames, actions, positions and tracks.
             name: where it came from, relative to the source.
+            of: the recording that it is a clip or a view of; by default it is one whole.
+            task: what the robot was told to do, in words.
 
         Raises:
             ForeframeError: its size, or the width of one of its tables, is not the others'.
@@ -81,6 +85,8 @@ class StoreWriter:
             array.append(getattr(recording, part))
         self._lengths.append(len(recording.frames))
         self._names.append(name)
+        self._recordings.append(of or name)
+        self._tasks.append(task)
 
     def _check_widths(self, widths: dict[str, int | None], name: str) -> None:
         for part, width in widths.items():
@@ -100,7 +106,14 @@ class StoreWriter:
         if not self._arrays:
             raise ForeframeError("a store needs at least one sequence, and none was added.")
         sums = {part: array.sha256.hexdigest() for part, array in self._arrays.items()}
-        shard = Shard(self._folder, tuple(self._lengths), tuple(self._names), sums)
+        shard = Shard(
+            self._folder,
+            tuple(self._lengths),
+            tuple(self._names),
+            sums,
+            tuple(self._recordings) if self._recordings != self._names else (),
+            tuple(self._tasks) if any(self._tasks) else (),
+        )
         statistics = {
             part: self._arrays[part].statistics if part in self._arrays else None for part in ROWS
         }
