@@ -129,7 +129,7 @@ def test_the_store_says_where_it_comes_from(tar, tmp_path):
     bair(tar, tmp_path / "out", camera="main")
     meta = Store(tmp_path / "out" / "train").meta
     assert meta["source"]["importer"] == "bair"
-    assert meta["source"]["settings"] == {"camera": "main"}
+    assert meta["source"]["settings"] == {"camera": "main"}  # not what came later and is unused
     assert meta["source"]["foreframe"] == meta["foreframe"]
     statistics = Store(tmp_path / "out" / "train").statistics()["actions"]
     rows = np.concatenate(

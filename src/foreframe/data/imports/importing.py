@@ -120,7 +120,10 @@ def import_dataset(
                 f"nothing could be imported ({listed(skipped) or 'too few frames'}). "
                 "Check the options that cut and shift recordings, and the input."
             )
-        _finish(target, _described(source, options, plan), plan, records)
+        told = _described(source, options, plan)
+        for note in told.get("notes", ()):
+            log(note)
+        _finish(target, told, plan, records)
     return _summary(out)
 
 
@@ -146,7 +149,11 @@ def _describe(source: Source, options: ImportOptions) -> dict[str, Any]:
         asked["split_file"] = (
             file_sha256(options.split_file) if options.split_file.is_file() else ""
         )
-    settings = {item.name: getattr(source, item.name) for item in fields(source)}  # type: ignore[arg-type]
+    settings = {
+        item.name: getattr(source, item.name)
+        for item in fields(source)  # type: ignore[arg-type]
+        if "later" not in item.metadata or getattr(source, item.name) != item.default
+    }
     return {
         "importer": type(source).__name__.removesuffix("Source").lower(),
         "input": str(settings.pop("input")),

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from foreframe.data.lab import SPLIT_NAMES
 from foreframe.data.sources.droid_annotation import STEP, Annotation, read_annotation
 from foreframe.data.sources.feature import all_columns, choose_columns, joined
 from foreframe.data.sources.lerobot_video import frame_times, frames_at
 from foreframe.data.sources.listing import Node, counted, recordings, shown
 from foreframe.data.sources.source import (
-    SPLIT_NAMES,
     Part,
     RawRecording,
     Skip,

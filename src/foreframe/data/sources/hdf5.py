@@ -8,6 +8,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
+from foreframe.data.lab import SPLIT_NAMES
 from foreframe.data.sources.feature import all_columns, choose_columns
 from foreframe.data.sources.hdf5_aside import aside
 from foreframe.data.sources.hdf5_file import SUFFIXES, Hdf5File, open_hdf5
@@ -22,7 +23,6 @@ from foreframe.data.sources.hdf5_frames import film_at, films, frames_of, white_
 from foreframe.data.sources.hdf5_recording import film_and_rows, lengths_in
 from foreframe.data.sources.listing import Node, shown
 from foreframe.data.sources.source import (
-    SPLIT_NAMES,
     Part,
     RawRecording,
     Skip,

@@ -3,9 +3,10 @@
 import json
 from dataclasses import dataclass
 
+from foreframe.data.lab import SPLIT_NAMES
 from foreframe.data.sources.hdf5_file import Hdf5File, open_hdf5
 from foreframe.data.sources.listing import shown
-from foreframe.data.sources.source import SPLIT_NAMES, UnusableError
+from foreframe.data.sources.source import UnusableError
 from foreframe.system.places import Place
 
 MASKS = "mask"

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from itertools import islice
 
 from foreframe.data.container import container_of
+from foreframe.data.lab import SPLIT_NAMES
 from foreframe.data.sources.listing import counted, shown
-from foreframe.data.sources.source import SPLIT_NAMES
 from foreframe.errors import ForeframeError
 from foreframe.system.places import Place, natural_key, open_binary
 

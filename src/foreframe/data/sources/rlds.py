@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from foreframe.data.lab import SPLIT_NAMES
 from foreframe.data.picture import decode_picture
 from foreframe.data.sources.feature import ColumnChoice, all_columns, choose_columns, joined
 from foreframe.data.sources.listing import Node, counted, few, shown
 from foreframe.data.sources.source import (
-    SPLIT_NAMES,
     Part,
     RawRecording,
     Skip,
@@ -32,7 +32,11 @@ from foreframe.system.places import Place, files_below, open_binary
 
 _FILE = re.compile(r"(?P<dataset>.+)-(?P<split>[^-]+)\.tfrecord(-\d+-of-\d+)?$")
 _STEPS = "steps/"
+_INFO = "dataset_info.json"
+_LISTED = 12
 _FEW = 3
+_TASKS = ("language_instruction", "natural_language_instruction", "instruction")
+"""Features with what the robot was told to do."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,8 @@ class RldsSource(Source):
     """Feature of a step with the camera's pictures, such as image_0; needed if several. Several
     divided by commas: each camera's view of an episode is a sequence, all in the same split."""
     action: str = "action"
-    """Feature with the action, or columns of it: action[:7]; several divided by commas."""
+    """Feature with the action, or columns of it: action[:7]; several divided by commas are joined
+    in that order, such as action/world_vector,action/rotation_delta of a dictionary."""
     position: str = ""
     """Feature with the end effector's position, such as state[:3]; by default none."""
 
@@ -65,6 +70,7 @@ class RldsSource(Source):
 
     def parts(self) -> list[Part]:
         files = self._files()
+        self._require_one_dataset()
         self._look_at_one(files)
         parts: list[Part] = []
         for path in files:
@@ -78,6 +84,19 @@ class RldsSource(Source):
                 label = f"{name}-{view.replace('/', '-')}"
                 parts.append(Part(label, path, split, {**select, "view": view}))
         return parts
+
+    def _require_one_dataset(self) -> None:
+        """Refuse a folder of several datasets, or of several versions of one."""
+        if not self.input.is_dir():
+            return
+        descriptions = [str(path.parent) for path in files_below(self.input, (_INFO,))]
+        if len(descriptions) > 1:
+            names = [name[len(str(self.input)) :].strip("/") or "." for name in descriptions]
+            more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+            raise ForeframeError(
+                f"{self.input}: holds {len(names)} datasets: {', '.join(names[:_LISTED])}{more}. "
+                "Import one at a time."
+            )
 
     @property
     def _views(self) -> list[str]:
@@ -109,6 +128,8 @@ class RldsSource(Source):
             image = _named(view, steps, "--image", pictures)
         elif len(pictures) == 1:
             image = pictures[0]
+        elif len(colour := [key for key in pictures if not self._deep(example, key)]) == 1:
+            image = colour[0]  # the others are of depth
         else:
             listed = ", ".join(key.removeprefix(_STEPS) for key in pictures) or "none"
             raise ForeframeError(
@@ -127,6 +148,14 @@ class RldsSource(Source):
         if not example.kind(key).startswith("bytes"):
             return False
         return any(value[:2] in (b"\xff\xd8", b"\x89P") for value in example.bytes_list(key)[:1])
+
+    @staticmethod
+    def _deep(example: Example, key: str) -> bool:
+        """Whether pictures have 16 bits a pixel, as those of depth have."""
+        return any(
+            value[:2] == b"\x89P" and value[24:25] == b"\x10"
+            for value in example.bytes_list(key)[:1]
+        )
 
     def lengths(self, part: Part) -> list[tuple[str, int]]:
         stop = part.select["stop"]
@@ -183,6 +212,7 @@ class RldsSource(Source):
             _decoded(pictures, where),
             *joined(self._wanted, features),
             view=view,
+            task=_task(example),
         )
 
     def describe(self) -> dict[str, Any]:
@@ -192,7 +222,7 @@ class RldsSource(Source):
             "position": self.position,
             "units": "as recorded",
         }
-        info = self.input / "dataset_info.json" if self.input.is_dir() else None
+        info = self.input / _INFO if self.input.is_dir() else None
         if info is not None and info.is_file():
             try:
                 values = json.loads(info.read_text(encoding="utf-8"))
@@ -244,12 +274,30 @@ def _listed(path: Place) -> Node:
     return Node(f"{path.name}: {counted(count, 'episode')}{split}")
 
 
+def _task(example: Example) -> str:
+    """What the robot was told to do; several things in one episode divided by semicolons."""
+    for name in _TASKS:
+        for key in example:
+            if key.rpartition("/")[2] == name and example.kind(key).startswith("bytes"):
+                said = (bytes(value) for value in example.bytes_list(key))
+                words = [text.decode("utf-8", "replace").strip() for text in dict.fromkeys(said)]
+                if any(words):
+                    return "; ".join(word for word in words if word)
+    return ""
+
+
 def _named(name: str, keys: list[str], option: str, fitting: list[str]) -> str:
     """The one key that is ``name`` or ends with it."""
     matches = [key for key in keys if key == name or f"/{key}".endswith(f"/{name}")]
     if len(matches) == 1:
         return matches[0]
     listed = ", ".join(key.removeprefix(_STEPS) for key in (matches or fitting)) or "none"
+    inside = [key.removeprefix(_STEPS) for key in fitting if f"/{name}/" in f"/{key}"]
+    if inside and not matches:
+        raise ForeframeError(
+            f"{option} {name}: is a dictionary of {', '.join(inside)}; name those that are to be "
+            f"joined, as in {option} {','.join(inside)}."
+        )
     what = "several features have this name" if matches else "no feature of a step has this name"
     raise ForeframeError(f"{option} {name}: {what}; there are: {listed}.")
 

@@ -16,15 +16,9 @@ from jaxtyping import Float32, Float64, Int, UInt8
 from foreframe.data.sources.listing import Node, counted, recordings
 from foreframe.system.places import Place
 
-SPLIT_NAMES = {
-    "train": "train",
-    "val": "validate",
-    "valid": "validate",
-    "validation": "validate",
-    "validate": "validate",
-    "test": "test",
-}
-"""What others call the three splits, in small letters, and their names here."""
+LATER = {"later": True}
+"""Metadata of an option that a source did not have at first: a dataset's description names it only
+where it was asked for, so that older imports go on."""
 
 
 class UnusableError(Exception):
@@ -73,7 +67,8 @@ class RawRecording:
         times: [T], when each frame is, in seconds from any moment on, where that is known.
         row_of: [T], the number of the row that belongs to each frame, where the rows are not one
             for each frame (a robot that is read more often than the camera): it never falls. The
-            rows up to that of the next frame are the frame's own.
+            rows up to that of the next frame are the frame's own. Frames before the first row have
+            -1; those behind the last, more than there are rows.
         task: what the robot was told to do, in words.
     """
 
