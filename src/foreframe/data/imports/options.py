@@ -39,7 +39,7 @@ class ImportOptions:
     lengths: Literal["equal", "shortest"] = "equal"
     """What to do where frames and rows of numbers are not equally many: skip the recording, or
     cut what is longer at its end."""
-    min_frames: int = 2
+    min_frames: int = 1
     """Recordings of which fewer frames are taken are skipped."""
     clip_frames: int | None = None
     """Cut recordings into clips of so many frames; what is left over at their ends is dropped."""
