@@ -1,12 +1,15 @@
 """Uploads made to do harm: each is refused in words, reads nothing, and ends in time."""
 
 import io
+import json
 import os
 import socket
 import struct
 import subprocess
 import sys
 import time
+import tracemalloc
+import zlib
 
 import av
 import numpy as np
@@ -14,6 +17,7 @@ import pytest
 from PIL import GifImagePlugin, Image
 
 from foreframe.data.container import container_of, open_video
+from foreframe.data.lab import TooManyRowsError, parse_rows
 from foreframe.data.recording import Recording
 from foreframe.data.video_file import decode as decode_video
 from foreframe.errors import ForeframeError
@@ -267,6 +271,33 @@ def test_a_table_of_too_many_numbers_is_refused_unread(aside, table):
     assert refusal.status == 413
     assert "rows" in refusal.reason
     assert time.monotonic() - began < 10
+
+
+ENDS = ["\n", "\r", "\r\n", "\v", "\f", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029"]
+
+
+def test_all_ends_of_lines_are_known():
+    assert set(ENDS) - {"\r\n"} == {
+        chr(n) for n in range(sys.maxunicode + 1) if len(f"1{chr(n)}2".splitlines()) == 2
+    }
+
+
+@pytest.mark.parametrize("end", ENDS, ids=ascii)
+def test_rows_are_counted_whatever_ends_them(end):
+    """A table of hardly more rows is read; one of many is refused before they are split."""
+    assert len(parse_rows((f"1{end}" * 300).encode(), "a.csv", most=300)) == 300
+    with pytest.raises(TooManyRowsError, match="more than 300 rows"):
+        parse_rows((f"1{end}" * 302).encode(), "a.csv", most=300)
+    began = time.monotonic()
+    tracemalloc.start()
+    content = (f"1{end}" * 600_000).encode()
+    with pytest.raises(Refusal, match="more than 300 rows") as refusal:
+        decoding.decode([("a.png", picture())], content, None, size=64, limits=Limits())
+    held = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert refusal.value.status == 413
+    assert held < 2**24
+    assert time.monotonic() - began < 5
 
 
 def scans(count):
@@ -580,6 +611,53 @@ def as_file(kind, seen):
     return b"done"
 e.as_file, e.load_everything = as_file, lambda kind: None
 """
+
+
+LIES = {
+    "nothing but brackets": b"[" * 100_000,
+    "no header": b"[1]",
+    "an endless frame": b'{"shapes": {"frames": [Infinity, 64, 64, 3]}}',
+    "no number of frames": b'{"shapes": {"frames": [NaN, 64, 64, 3]}}',
+    "a huge number": b'{"shapes": {"frames": [1' + b"0" * 4000 + b", 64, 64, 3]}}",
+    "a longer number": b'{"shapes": {"frames": [1' + b"0" * 9000 + b", 64, 64, 3]}}",
+    "no list": b'{"shapes": {"frames": 1}}',
+    "lists in a list": b'{"shapes": {"frames": [[1], 64, 64, 3]}}',
+    "no shapes": b'{"shapes": [1]}',
+    "nothing": b"{}",
+    "null": b'{"shapes": null}',
+    "a refusal of nothing": b'{"refused": []}',
+    "a refusal that is a number": b'{"refused": 1}',
+    "a success refused": b'{"refused": [200, "well"]}',
+    "no text": b"\xff\xfe",
+}
+
+
+@pytest.mark.parametrize("answer", LIES.values(), ids=LIES)
+def test_an_answer_that_is_made_up_is_refused_in_words(monkeypatch, answer):
+    """From a process that somebody has taken over."""
+    refusal = refused(lying(monkeypatch, answer, bytes(2**16)), [("a.png", picture())])
+    assert (refusal.status, "broke off" in refusal.reason) == (422, True)
+
+
+@pytest.mark.parametrize(("rows", "content"), [(1, [0.5]), (2, [0.5, np.nan]), (2, [0.5, np.inf])])
+def test_rows_that_are_made_up_are_refused(monkeypatch, rows, content):
+    shapes = {"frames": [2, 64, 64, 3], "actions": [rows, 1]}
+    answer = json.dumps({"shapes": shapes}).encode()
+    after = bytes(2 * 64 * 64 * 3) + np.array(content, np.float32).tobytes()
+    assert refused(lying(monkeypatch, answer, after), [("a.png", picture())]).status == 422
+    shapes["actions"] = [2, 1]
+    honest = bytes(2 * 64 * 64 * 3) + np.array([0.5, 1], np.float32).tobytes()
+    own = lying(monkeypatch, json.dumps({"shapes": shapes}).encode(), honest)
+    np.testing.assert_array_equal(bring(own, [("a.png", picture())]).actions, [[0.5], [1]])
+
+
+def lying(monkeypatch, answer, after):
+    """Processes aside that answer what they are told to, whatever they are asked."""
+    said = b"+" + struct.pack("<I", len(answer)) + answer + after
+    said = f"zlib.decompress({zlib.compress(said)!r})"
+    program = f"import sys, zlib; sys.stdout.buffer.write({said}); sys.stdout.flush()"
+    monkeypatch.setattr("foreframe.serve.aside.pool._BEGIN", program)
+    return Aside(spares=0)
 
 
 def test_processes_are_used_once_and_none_stays(aside):

@@ -10,7 +10,9 @@ Frame files are not zero-padded: they are ordered by number, never by name.
 
 import io
 import math
+import re
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +29,8 @@ SHARD = 256
 """Sequences in one folder."""
 SPLITS = ("train", "validate", "test")
 ACTIONS, POSITIONS, TRACKS = "actions.csv", "endeffector_positions.csv", "tracks.csv"
+_ENDS = re.compile("\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
+"""Ends of lines, as ``str.splitlines`` knows them."""
 
 
 def list_sequences(root: Path, split: str) -> list[Path]:
@@ -160,8 +164,12 @@ def _read_csv(path: Path, *, missing: bool = False) -> np.ndarray | None:
     return parse_rows(content, path, missing=missing)
 
 
+class TooManyRowsError(ForeframeError):
+    """A table has more rows than it may have."""
+
+
 def parse_rows(
-    content: bytes, path: Path | str, *, missing: bool = False
+    content: bytes, path: Path | str, *, missing: bool = False, most: int | None = None
 ) -> Float32[np.ndarray, "rows width"]:
     """The numbers of a CSV file without a header.
 
@@ -169,18 +177,23 @@ def parse_rows(
         content: bytes of the file.
         path: its name, for messages.
         missing: whether a number may be missing: an empty field, or nan; it becomes NaN.
+        most: rows at most; of more none is read.
 
     Raises:
+        TooManyRowsError: it has more than ``most``.
         ForeframeError: no text, empty, or a row that is not as wide as the first, or not of finite
             numbers.
     """
     try:
         # Spreadsheets put a byte-order mark before the first number.
-        lines = content.decode("utf-8-sig").splitlines()
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ForeframeError(
             f"{path}: cannot be read as text ({error}). Restore it, or remove its sequence."
         ) from error
+    if most is not None and next(islice(_ENDS.finditer(text), most + 1, None), None) is not None:
+        raise TooManyRowsError(f"{path}: more than {most} rows. Give one row for each frame.")
+    lines = text.splitlines()
     while lines and not lines[-1].strip():
         lines.pop()
     if not lines:

@@ -14,6 +14,11 @@ from foreframe.serve.refusal import ENDING, Refusal
 
 _BEGIN = "from foreframe.serve.aside.process import main; main()"
 _BEGINNING_SECONDS = 60.0
+_NONSENSE = (
+    *(EOFError, OSError, ValueError, TypeError, AttributeError),
+    *(LookupError, ArithmeticError, RecursionError),
+)
+"""What reading an answer may raise that was made up by who has taken over the process."""
 _KEPT = ("PATH", "HOME", "LANG", "TZ", "SYSTEMROOT", "TMPDIR", "TEMP", "TMP", "VIRTUAL_ENV")
 _KEPT_BEGINNINGS = ("PYTHON", "LC_", "LD_", "DYLD_")
 
@@ -83,7 +88,7 @@ class Aside:
             if "refused" in answer:
                 raise _refusal(answer)
             return receive(answer, process.stdout)
-        except (EOFError, OSError, ValueError, KeyError, TypeError) as error:
+        except _NONSENSE as error:
             raise self._died(process, over.is_set(), seconds, what) from error
         finally:
             timer.cancel()
