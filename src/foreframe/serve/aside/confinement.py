@@ -95,7 +95,8 @@ def _limit(seconds: float, megabytes: float) -> None:
 
     used = resource.getrusage(resource.RUSAGE_SELF)
     lower(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime + seconds) + 1)
-    lower(resource.RLIMIT_CORE, 0)
+    # On Linux 0 holds for files alone; at 1 no program that collects core dumps gets one either.
+    lower(resource.RLIMIT_CORE, int(sys.platform == "linux"))
     if sys.platform == "linux":
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         held = pages * os.sysconf("SC_PAGE_SIZE")
