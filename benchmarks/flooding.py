@@ -1,4 +1,4 @@
-"""The hostile client of ``floods.py``: ten ways of asking for too much, by many threads at once.
+"""The hostile client of ``floods.py``: eleven ways of asking for too much, by many threads at once.
 
 It runs on the machine of the service, and takes processor time from it; the first "flood", which
 asks for nothing, shows how much of what is measured comes from that alone.
@@ -8,6 +8,7 @@ import base64
 import http.client
 import io
 import json
+import multiprocessing
 import socket
 import threading
 import time
@@ -40,7 +41,7 @@ class Hostile:
         self.tally: Any = [0, 0]
 
     def flood(self, name: str, tally: Any = None) -> None:
-        """Flood in one of the ``FLOODS`` until killed.
+        """Flood in one of the ``FLOODS`` until killed, or until who has begun it is no more.
 
         Args:
             name: of the flood.
@@ -59,20 +60,21 @@ class Hostile:
             thread.join()
 
     def _again_and_again(self, work: Callable[["Hostile", int], None], seed: int) -> None:
-        while True:
+        beginner = multiprocessing.parent_process()
+        while beginner is None or beginner.is_alive():
             try:
                 work(self, seed)
             except (OSError, http.client.HTTPException, WebSocketException, ValueError):
                 self.tally[1] += 1
             time.sleep(0.01)
 
-    def ask(self, method: str, path: str, body: bytes = b"", kind: str = "") -> bytes:
-        """One request; what is answered, if it is answered well, else nothing."""
+    def ask(self, method: str, path: str, body: bytes = b"", kind: str = "", **more: str) -> bytes:
+        """One request, with more headers; what is answered well, or nothing."""
         connection = http.client.HTTPConnection(
             self.host, self.port, timeout=60, source_address=(self.source, 0)
         )
         try:
-            headers = {"content-type": kind} if kind else {}
+            headers = more | ({"content-type": kind} if kind else {})
             connection.request(method, path, body or None, headers)
             answer = connection.getresponse()
             content = answer.read()
@@ -211,6 +213,13 @@ def _requests(hostile: Hostile, seed: int) -> None:
         hostile.ask("GET", path)
 
 
+def _guesses(hostile: Hostile, seed: int) -> None:
+    """Words that could be the token, under names that are not the service's."""
+    for number in range(10):
+        word = f"Bearer guess-{seed}-{number}"
+        hostile.ask("GET", "/api/runs", host="elsewhere.example", authorization=word)
+
+
 def _sessions(hostile: Hostile, seed: int) -> None:
     hostile.begin(seed)
 
@@ -250,5 +259,6 @@ FLOODS: dict[str, Callable[[Hostile, int], None]] = {
     "JSON": _json,
     "uploads": _uploads,
     "requests": _requests,
+    "refused requests": _guesses,
     "sessions": _sessions,
 }

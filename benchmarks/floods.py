@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from contextlib import suppress
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 import numpy as np
@@ -86,19 +87,18 @@ def under(
     hostile = context.Process(
         target=Hostile(address, source, run["run"]).flood, args=(flood, tally), daemon=True
     )
-    hostile.start()
-    until = time.time() + 60
-    while not sum(tally) and time.time() < until:
-        time.sleep(0.1)
-    time.sleep(given.seconds / 3)
-    before, began = list(tally), time.perf_counter()
     try:
+        hostile.start()
+        until = time.time() + 60
+        while not sum(tally) and time.time() < until:
+            time.sleep(0.1)
+        time.sleep(given.seconds / 3)
+        before, began = list(tally), time.perf_counter()
         seen = asyncio.run(honest(address, run, given.seconds, service))
         took = time.perf_counter() - began
         return (*seen, *((after - n) / took for n, after in zip(before, tally, strict=True)))
     finally:
-        hostile.kill()
-        hostile.join()
+        _end(hostile)
         time.sleep(2.0)  # what it had begun ends
 
 
@@ -114,17 +114,23 @@ def interrupted(
         )
         for flood in ("steps", "unread steps", "predictions", "uploads")
     ]
-    for each in hostiles:
-        each.start()
-    time.sleep(given.seconds / 2)
-    began = time.perf_counter()
-    service.send_signal(signal.SIGINT)
-    service.wait(60)
-    took = time.perf_counter() - began
-    for each in hostiles:
-        each.kill()
-        each.join()
-    return took
+    try:
+        for each in hostiles:
+            each.start()
+        time.sleep(given.seconds / 2)
+        began = time.perf_counter()
+        service.send_signal(signal.SIGINT)
+        service.wait(60)
+        return time.perf_counter() - began
+    finally:
+        for each in hostiles:
+            _end(each)
+
+
+def _end(hostile: SpawnProcess) -> None:
+    if hostile.pid is not None:
+        hostile.kill()
+        hostile.join()
 
 
 def measure(address: str, service: subprocess.Popen, given: argparse.Namespace) -> list[tuple]:
@@ -165,6 +171,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=list(FLOODS))
     parser.add_argument("--one-address", action="store_true")
     given = parser.parse_args()
+    # Whoever ends this by a signal ends the service and the hostile processes, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     device = set_up(given)
     with tempfile.TemporaryDirectory() as folder:
         run, data = (given.run, given.data) if given.run else small_run(Path(folder))

@@ -453,7 +453,7 @@ def test_what_is_exported_is_imported(client, served, tmp_path, capsys):
 
 @pytest.mark.parametrize("rate", [2.5, 10.0, 30.0])
 def test_files_play_at_the_recordings_rate(played, toy_data, tmp_path, rate):
-    words = ["--frame-rate", str(rate), "--workers", "1"]
+    words = ["--recorded-rate", str(rate), "--workers", "1"]
     main(["import", "lab", str(toy_data), str(tmp_path / "store"), *words])
     served = Served("toy", played, tmp_path / "store", "cpu")
     with TestClient(make_app({"toy": served}, ServeOptions("testserver"))) as client:

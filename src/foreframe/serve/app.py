@@ -15,6 +15,7 @@ from starlette.staticfiles import StaticFiles
 import foreframe
 from foreframe.serve.fairness.answers import RETRY_SECONDS
 from foreframe.serve.fairness.aside import InLanes
+from foreframe.serve.fairness.clients import PROXIES, BehindProxy
 from foreframe.serve.gauges import Gauges
 from foreframe.serve.guard import Guard
 from foreframe.serve.memory import give_back
@@ -38,7 +39,8 @@ def make_app(runs: Mapping[str, Served], options: ServeOptions | None = None) ->
         options: by default those of ``ServeOptions``; where it listens, others decide.
     """
     options = options or ServeOptions()
-    service = Service(dict(runs), options.limits)
+    proxies = PROXIES if options.behind_proxy else ()
+    service = Service(dict(runs), options.limits, proxies)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -76,6 +78,8 @@ def make_app(runs: Mapping[str, Served], options: ServeOptions | None = None) ->
         token=options.token,
         hosts=options.hosts,
     )
+    if options.behind_proxy:
+        app.add_middleware(BehindProxy)
     app.state.service = service
     return app
 

@@ -1,7 +1,6 @@
 """What was imagined as a file: imagined again, then written by a process aside."""
 
 import asyncio
-import tempfile
 from dataclasses import replace
 from typing import IO, Any
 
@@ -106,22 +105,20 @@ def write(
             raise ValueError(f"a file of {size} bytes")
         return wire.read_exactly(stream, size)
 
-    with tempfile.TemporaryDirectory(prefix="foreframe-") as folder:
-        content: bytes = aside.do(
-            {
-                "work": "export",
-                "format": kind,
-                "folder": folder,
-                "rate": session.served.frame_rate,
-                "n_past": len(session.given),
-                "shapes": {name: array.shape for name, array in arrays.items()},
-            },
-            send,
-            receive,
-            seconds=limits.export_seconds,
-            megabytes=limits.upload_memory_megabytes,
-            what="the file",
-        )
+    content: bytes = aside.do(
+        {
+            "work": "export",
+            "format": kind,
+            "rate": session.served.frame_rate,
+            "n_past": len(session.given),
+            "shapes": {name: array.shape for name, array in arrays.items()},
+        },
+        send,
+        receive,
+        seconds=limits.export_seconds,
+        megabytes=limits.upload_memory_megabytes,
+        what="the file",
+    )
     return content
 
 

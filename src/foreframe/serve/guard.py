@@ -2,10 +2,9 @@
 
 import asyncio
 import hmac
-import time
 from collections.abc import Mapping
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -66,7 +65,7 @@ class Guard:
         if scope["type"] == "http":
             await self._http(scope, receive, send)
         elif scope["type"] == "websocket":
-            if self._refuse_socket(scope):
+            if not self._admits_socket(scope):
                 await receive()
                 await send({"type": "websocket.close", "code": 1008})
                 return
@@ -76,13 +75,23 @@ class Guard:
 
     # -- who ------------------------------------------------------------------------------------
 
-    def _refuse_socket(self, scope: Scope) -> bool:
+    def _in_time(self, scope: Scope) -> bool:
+        """Whether a client does not ask too often; what is then refused has counted too.
+
+        Otherwise it could guess tokens as fast as it can send them.
+        """
+        in_time = self.rates.take(client_of(scope))
+        if not in_time:
+            self.doors.slow_down(scope)
+        return in_time
+
+    def _admits_socket(self, scope: Scope) -> bool:
         headers = _headers(scope)
-        return not (
-            self._host_fits(headers)
+        return (
+            self._in_time(scope)
+            and self._host_fits(headers)
             and _same_origin(headers)
             and self._has_token(headers)
-            and self.rates.take(client_of(scope))
         )
 
     def _host_fits(self, headers: dict[str, str]) -> bool:
@@ -90,8 +99,8 @@ class Guard:
         # which we admit, take the host of [::1]:8642 for "[".
         if self.hosts is None:
             return True
-        name = urlsplit(f"//{headers.get('host', '')}").hostname
-        return name in self.hosts
+        address = _parts(f"//{headers.get('host', '')}")
+        return address is not None and address.hostname in self.hosts
 
     def _has_token(self, headers: dict[str, str]) -> bool:
         if self.token is None:
@@ -114,6 +123,9 @@ class Guard:
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         send = Paced(send, scope, self.doors, self.limits.answer_seconds)
         send = _with_headers(send, scope)
+        if not self._in_time(scope):
+            await refuse(send, 429, "too many requests; wait a second.", close=True)
+            return
         headers = _headers(scope)
         if not self._host_fits(headers):
             await refuse(send, 421, "the service is not addressed under this name.")
@@ -128,10 +140,6 @@ class Guard:
                 return
         if scope["method"] not in ("GET", "HEAD", "OPTIONS") and not _same_origin(headers):
             await refuse(send, 403, "requests of other pages are not served.")
-            return
-        if not self.rates.take(client_of(scope)):
-            self.doors.slow_down(scope)
-            await refuse(send, 429, "too many requests; wait a second.", close=True)
             return
         most = self.bodies.get(scope["path"], _SMALL_BODY)
         declared = headers.get("content-length", "0")
@@ -164,10 +172,14 @@ class Guard:
         return True
 
     async def _bounded(self, scope: Scope, receive: Receive, send: Send, most: int) -> None:
-        """The body ends within its size and time, or the request does."""
+        """The body ends within its size and time, or the request does.
+
+        The time is what is spent waiting for the sender: not for a turn in a lane, which is before
+        anything is received, nor while the service is busy with what it has.
+        """
         begun = False
-        taken, complete = 0, False
-        deadline = time.monotonic() + self.limits.body_seconds
+        taken, complete, left = 0, False, self.limits.body_seconds
+        clock = asyncio.get_running_loop().time
 
         async def watched_send(message: Message) -> None:
             nonlocal begun
@@ -175,13 +187,15 @@ class Guard:
             await send(message)
 
         async def watched_receive() -> Message:
-            nonlocal taken, complete
+            nonlocal taken, complete, left
             if complete:
                 return await receive()
+            began = clock()
             try:
-                message = await asyncio.wait_for(receive(), max(0.0, deadline - time.monotonic()))
+                message = await asyncio.wait_for(receive(), max(0.0, left))
             except TimeoutError:
                 raise _TooMuchError(408, "the request took too long to arrive.") from None
+            left -= clock() - began
             if message["type"] == "http.request":
                 taken += len(message.get("body", b""))
                 complete = not message.get("more_body", False)
@@ -213,7 +227,18 @@ def _headers(scope: Scope) -> dict[str, str]:
 def _same_origin(headers: dict[str, str]) -> bool:
     """Whether the page that asks is the service's own; programs name no origin."""
     origin = headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == headers.get("host", "")
+    if origin is None:
+        return True
+    page = _parts(origin)
+    return page is not None and page.netloc == headers.get("host", "")
+
+
+def _parts(address: str) -> SplitResult | None:
+    """An address in its parts; None where it is none, such as ``http://[``."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return None
 
 
 def _with_headers(send: Send, scope: Scope) -> Send:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 
 import uvicorn
+from fastapi import FastAPI
 
 from foreframe.errors import ForeframeError
 from foreframe.serve.app import make_app
@@ -42,21 +43,6 @@ def listen(
     keep_together()
     bound = _bind(options.host, options.port)
     app = make_app(runs, options)
-    service: Service = app.state.service
-    config = uvicorn.Config(
-        app,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        http=service.doors.http,
-        ws=service.doors.socket,
-        ws_max_size=64 * 1024,
-        ws_per_message_deflate=False,  # frames of noise hardly shrink, and it takes time
-        h11_max_incomplete_event_size=64 * 1024,
-        timeout_keep_alive=30,
-        timeout_graceful_shutdown=2,
-        limit_concurrency=1024,
-    )
     at = f"[{options.host}]" if ":" in options.host else options.host
     address = f"http://{at}:{bound.getsockname()[1]}/"
     token = options.token
@@ -64,20 +50,34 @@ def listen(
     if token is not None:
         log(f"Programs send the header Authorization: Bearer {token} (or the cookie {COOKIE}).")
     sys.setswitchinterval(_SWITCH_SECONDS)
-    Server(config, service).run(sockets=[bound])
+    Server(app).run(sockets=[bound])
 
 
 class Server(uvicorn.Server):
     """uvicorn's, which ends within seconds whatever is under way.
 
     Args:
-        config: of uvicorn.
-        service: that is served.
+        app: of ``make_app``.
     """
 
-    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+    def __init__(self, app: FastAPI) -> None:
+        self._service: Service = app.state.service
+        config = uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,  # whose word is taken, --behind-proxy says
+            http=self._service.doors.http,
+            ws=self._service.doors.socket,
+            ws_max_size=64 * 1024,
+            ws_per_message_deflate=False,  # frames of noise hardly shrink, and it takes time
+            h11_max_incomplete_event_size=64 * 1024,
+            timeout_keep_alive=30,
+            timeout_graceful_shutdown=2,
+            limit_concurrency=1024,
+        )
         super().__init__(config)
-        self._service = service
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End sessions, refuse what waits, and cut off who takes no answer."""

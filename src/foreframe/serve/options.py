@@ -122,6 +122,8 @@ class ServeOptions:
     """Port to listen at; 0 takes a free one."""
     token: str | None = None
     """Word that every request must bring."""
+    behind_proxy: bool = False
+    """Take the word of a proxy on this machine for whom it speaks (X-Forwarded-For, -Proto)."""
     limits: Limits = field(default_factory=Limits)
 
     def check(self) -> None:

@@ -1,7 +1,7 @@
 """What the routes of one service share."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from foreframe.serve.aside.pool import Aside
@@ -30,6 +30,7 @@ class Service:
     Attributes:
         runs: that can be played with, by name.
         limits: on what requests may take.
+        proxies: addresses from which proxies speak for clients.
         sessions: that are open.
         uploads: recordings that users have brought.
         gauges: what is counted.
@@ -43,6 +44,7 @@ class Service:
 
     runs: Mapping[str, Served]
     limits: Limits
+    proxies: Collection[str] = ()
     sessions: Sessions = field(init=False)
     uploads: Uploads = field(init=False)
     gauges: Gauges = field(init=False)
@@ -62,7 +64,7 @@ class Service:
         self.aside = Aside()
         self.lanes = Lanes(self.limits)
         self.rates = Rates(self.limits.requests_per_second)
-        self.doors = Doors()
+        self.doors = Doors(proxies=self.proxies)
 
     async def end(self) -> None:
         """Refuse all that waits, kill what is done aside, and let the engine finish its step."""

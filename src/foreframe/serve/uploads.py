@@ -112,9 +112,7 @@ def decode(
         shapes = answer["shapes"]
         frames = _array(stream, shapes["frames"], np.uint8, (limits.upload_frames, size, size, 3))
         rows = [
-            _array(stream, shapes[part], np.float32, (len(frames), _WIDTH))
-            if part in shapes
-            else None
+            _table(stream, shapes[part], len(frames)) if part in shapes else None
             for part in ("actions", "positions")
         ]
         return Recording(frames, *rows)
@@ -142,6 +140,18 @@ def _size(file: BinaryIO) -> int:
     size = file.seek(0, 2)
     file.seek(0)
     return size
+
+
+def _table(stream: IO[bytes], shape: Any, rows: int) -> np.ndarray:
+    """A table with a row for each frame.
+
+    Raises:
+        ValueError: it is none.
+    """
+    table = _array(stream, shape, np.float32, (rows, _WIDTH))
+    if len(table) != rows or not np.isfinite(table).all():
+        raise ValueError(f"a table of {len(table)} rows for {rows} frames, or not of numbers")
+    return table
 
 
 def _array(stream: IO[bytes], shape: Any, kind: type, most: tuple[int, ...]) -> np.ndarray:

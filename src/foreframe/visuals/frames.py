@@ -5,8 +5,10 @@ frame around them and in words.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -63,12 +65,12 @@ def prediction_gif(
 
 
 def futures_gif(
-    path: Path, futures: np.ndarray, n_past: int, *, fps: float = 5.0, scale: int = 4
+    path: Path | IO[bytes], futures: np.ndarray, n_past: int, *, fps: float = 5.0, scale: int = 4
 ) -> None:
     """Write futures of which no recording is known as a GIF, side by side in rows of four.
 
     Args:
-        path: of the GIF.
+        path: of the GIF, or a file that is open for writing.
         futures: uint8 [K, T, H, W, 3], the given frames included.
         n_past: given frames.
         fps: frames a second.
@@ -248,7 +250,7 @@ def _names(count: int, given: Sequence[str]) -> list[str]:
 
 
 def _write_gif(
-    path: Path,
+    path: Path | IO[bytes],
     videos: np.ndarray,
     cells: Sequence[tuple[int, float]],
     names: Sequence[str],
@@ -344,7 +346,7 @@ def _paste(
     picture.paste(large, corner)
 
 
-def write_gif(path: Path, pictures: list[Image.Image], fps: float) -> None:
+def write_gif(path: Path | IO[bytes], pictures: list[Image.Image], fps: float) -> None:
     """Write pictures of one palette as a GIF that shows the last one longer, for ever.
 
     Raises:
@@ -352,7 +354,7 @@ def write_gif(path: Path, pictures: list[Image.Image], fps: float) -> None:
     """
     durations = [round(1000 / fps)] * len(pictures)
     durations[-1] += 1000
-    with whole_file(path) as aside:
+    with whole_file(path) if isinstance(path, Path) else nullcontext(path) as aside:
         pictures[0].save(
             aside,
             "GIF",

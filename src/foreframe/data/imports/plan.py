@@ -91,6 +91,8 @@ def _divided(
     """Pieces for the splits that the source does not have; whether recordings are cut for them."""
     fractions = {"validate": options.validate, "test": options.test}
     lengths = {part.name: source.lengths(part) for part in parts if part.split in (None, "train")}
+    if not lengths:  # such as a dataset of test recordings alone: there is nothing to divide
+        return {}, False
     # Views of several cameras have one name, and go to one split; what is too short to give a
     # sequence goes to none (a length of 0 means that it is not known).
     least = options.clip_frames or options.min_frames

@@ -10,7 +10,7 @@ from PIL import Image, ImageSequence, UnidentifiedImageError
 
 from foreframe.data import video_file
 from foreframe.data.container import HEAD_BYTES, VIDEOS, Picture, container_of, picture_of
-from foreframe.data.lab import parse_rows
+from foreframe.data.lab import TooManyRowsError, parse_rows
 from foreframe.data.recording import Fit, Recording
 from foreframe.errors import ForeframeError
 from foreframe.serve.options import Limits
@@ -94,11 +94,11 @@ def decode(
     tables = {"actions": actions, "positions": positions}
     for name, content in tables.items():
         if content is not None:
-            _check_table(content, name, limits)
+            check_table_size(len(content), name, limits)
     try:
         frames = _frames(files, size, limits)
         rows = {
-            name: None if content is None else _rows(content, name, len(frames))
+            name: None if content is None else _rows(content, name, len(frames), limits)
             for name, content in tables.items()
         }
     except ForeframeError as error:
@@ -244,16 +244,15 @@ def check_table_size(size: int, name: str, limits: Limits) -> None:
         raise Refusal(413, f"{name}: {size} bytes are more than {most} rows, one a frame, have.")
 
 
-def _check_table(content: bytes, name: str, limits: Limits) -> None:
-    """Refuse a CSV that has more than a row for each frame, before it is read."""
-    check_table_size(len(content), name, limits)
+def _rows(
+    content: bytes, name: str, frames: int, limits: Limits
+) -> Float32[np.ndarray, "time width"]:
     most = limits.upload_frames
-    if content.count(b"\n") > most + 1:
-        raise Refusal(413, f"{name}: more than {most} rows, but one row a frame is needed.")
-
-
-def _rows(content: bytes, name: str, frames: int) -> Float32[np.ndarray, "time width"]:
-    rows = parse_rows(content, f"{name}.csv")
+    try:
+        rows = parse_rows(content, f"{name}.csv", most=most)
+    except TooManyRowsError as error:
+        reason = f"{name}: more than {most} rows, but one row a frame is needed."
+        raise Refusal(413, reason) from error
     if rows.shape[1] > _WIDTH:
         raise Refusal(413, f"{name}: {rows.shape[1]} numbers a row; {_WIDTH} are the most.")
     if len(rows) == frames - 1:  # nothing follows the last frame

@@ -4,13 +4,12 @@ import io
 import zipfile
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from foreframe.data.lab import SHARD, write_sequence
+from foreframe.data.lab import ACTIONS, POSITIONS, SHARD, sequence_files
 from foreframe.data.video_file import import_av
 from foreframe.errors import ForeframeError
 from foreframe.serve.refusal import Refusal
@@ -40,23 +39,29 @@ class Seen:
     rate: float
 
 
-def as_file(kind: Format, seen: Seen, folder: Path) -> bytes:
-    """The file's content.
+def as_file(kind: Format, seen: Seen) -> bytes:
+    """The file's content; no file is opened for it.
 
     Args:
         kind: of file.
         seen: that is written.
-        folder: an empty one, for what must lie in files meanwhile.
 
     Raises:
         Refusal: a package for it is not installed.
     """
     if kind == "gif":
-        futures_gif(folder / "x.gif", seen.frames, seen.n_past, fps=seen.rate, scale=_SCALE)
-        return (folder / "x.gif").read_bytes()
+        file = io.BytesIO()
+        futures_gif(file, seen.frames, seen.n_past, fps=seen.rate, scale=_SCALE)
+        return file.getvalue()
     if kind == "mp4":
         return _mp4(seen.frames, seen.rate)
-    return _lab(folder, seen)
+    return _lab(seen)
+
+
+def load_everything(kind: Format) -> None:
+    """Have in memory all that a file of one kind needs: later nothing can be opened."""
+    rows = np.zeros((2, 1), np.float32)
+    as_file(kind, Seen(np.zeros((1, 2, 64, 64, 3), np.uint8), rows, rows, 1, 10.0))
 
 
 def _mp4(frames: np.ndarray, rate: float) -> bytes:
@@ -96,13 +101,13 @@ def _side_by_side(step: UInt8[np.ndarray, "k height width 3"]) -> UInt8[np.ndarr
     )
 
 
-def _lab(folder: Path, seen: Seen) -> bytes:
+def _lab(seen: Seen) -> bytes:
     """A zip of a dataset: each future is a sequence of its test split."""
     shard = f"imagined/test/traj_0_to_{SHARD - 1}.tfrecords"
+    tables = {ACTIONS: seen.actions, POSITIONS: seen.positions}
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:  # PNGs are packed already
         for k, future in enumerate(seen.frames):
-            write_sequence(folder / str(k), future, seen.actions, seen.positions)
-            for path in sorted((folder / str(k)).iterdir()):
-                archive.write(path, f"{shard}/{k}/{path.name}")
+            for name, content in sequence_files(future, tables):
+                archive.writestr(f"{shard}/{k}/{name}", content)
     return file.getvalue()

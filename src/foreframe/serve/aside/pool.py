@@ -14,6 +14,11 @@ from foreframe.serve.refusal import ENDING, Refusal
 
 _BEGIN = "from foreframe.serve.aside.process import main; main()"
 _BEGINNING_SECONDS = 60.0
+_NONSENSE = (
+    *(EOFError, OSError, ValueError, TypeError, AttributeError),
+    *(LookupError, ArithmeticError, RecursionError),
+)
+"""What reading an answer may raise that was made up by who has taken over the process."""
 _KEPT = ("PATH", "HOME", "LANG", "TZ", "SYSTEMROOT", "TMPDIR", "TEMP", "TMP", "VIRTUAL_ENV")
 _KEPT_BEGINNINGS = ("PYTHON", "LC_", "LD_", "DYLD_")
 
@@ -62,7 +67,7 @@ class Aside:
 
         def end() -> None:
             over.set()
-            process.kill()
+            _kill(process)
 
         timer = threading.Timer(_BEGINNING_SECONDS, end)
         timer.start()
@@ -83,7 +88,7 @@ class Aside:
             if "refused" in answer:
                 raise _refusal(answer)
             return receive(answer, process.stdout)
-        except (EOFError, OSError, ValueError, KeyError, TypeError) as error:
+        except _NONSENSE as error:
             raise self._died(process, over.is_set(), seconds, what) from error
         finally:
             timer.cancel()
@@ -95,7 +100,7 @@ class Aside:
             self._closed = True
             idle, self._idle = self._idle, []
             for process in self._busy:
-                process.kill()  # who waits for it puts it away
+                _kill(process)  # who waits for it puts it away
         for process in idle:
             _put_away(process)
 
@@ -119,6 +124,7 @@ class Aside:
     ) -> Refusal:
         if self._closed:
             return Refusal(503, ENDING)
+        _kill(process)
         with suppress(subprocess.TimeoutExpired):
             process.wait(1.0)
         too_long = {-getattr(signal, name, 0) for name in ("SIGXCPU",)}
@@ -137,6 +143,8 @@ def _begin() -> subprocess.Popen[bytes]:
         if name in _KEPT or name.startswith(_KEPT_BEGINNINGS)
     }
     once = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    # Else the C library sets 64 MB of addresses aside for each thread of FFmpeg.
+    once["MALLOC_ARENA_MAX"] = "1"
     return subprocess.Popen(
         [sys.executable, "-P", "-c", _BEGIN],
         stdin=subprocess.PIPE,
@@ -147,8 +155,20 @@ def _begin() -> subprocess.Popen[bytes]:
     )
 
 
-def _put_away(process: subprocess.Popen[bytes]) -> None:
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End a process and, where it has begun others, those too: each would hold the pipes open.
+
+    The number of a process that has been waited for may be another's, and is left alone. One that
+    has ended by itself keeps its own code.
+    """
+    if process.returncode is None and hasattr(os, "killpg"):
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)  # it leads a session, and a group of that number
     process.kill()
+
+
+def _put_away(process: subprocess.Popen[bytes]) -> None:
+    _kill(process)
     process.wait()
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:

@@ -5,7 +5,6 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -48,12 +47,10 @@ def main() -> None:
 
 def _answer(header: Mapping[str, Any], stream: IO[bytes]) -> Answer:
     work = _WORK[header["work"]]
-    confine(
-        seconds=header["seconds"],
-        megabytes=header["megabytes"],
-        writes=header["work"] == "export",
-    )
     try:
+        if header["work"] == "export":
+            _load_export(header["format"])
+        confine(seconds=header["seconds"], megabytes=header["megabytes"])
         return work(header, stream)
     except Refusal as refusal:
         return {"refused": [refusal.status, refusal.reason]}, []
@@ -79,7 +76,6 @@ def _decode(header: Mapping[str, Any], stream: IO[bytes]) -> Answer:
 
 
 def _export(header: Mapping[str, Any], stream: IO[bytes]) -> Answer:
-    # Only here: most processes decode, and each should begin soon.
     from foreframe.serve.aside.exporting import Seen, as_file
 
     shapes = header["shapes"]
@@ -89,7 +85,7 @@ def _export(header: Mapping[str, Any], stream: IO[bytes]) -> Answer:
         for part in ("actions", "positions")
     }
     seen = Seen(frames, rows["actions"], rows["positions"], header["n_past"], header["rate"])
-    content = as_file(header["format"], seen, Path(header["folder"]))
+    content = as_file(header["format"], seen)
     return {"size": len(content)}, [content]
 
 
@@ -116,6 +112,13 @@ def _load_everything() -> None:
                 image.convert("RGB").resize((4, 4))
     with suppress(ForeframeError):
         _decode_a_video(import_av())
+
+
+def _load_export(kind: Any) -> None:
+    # Only when it is needed: most processes decode, and each should begin soon.
+    from foreframe.serve.aside.exporting import load_everything
+
+    load_everything(kind)
 
 
 def _decode_a_video(av: Any) -> None:

@@ -1,14 +1,46 @@
-"""Who asks, and how often: a client is an address, and has a rate."""
+"""Who asks, and how often: a client is an address, and has a rate.
+
+Behind a proxy the client is the address that the proxy names, and the peer is the proxy: whoever is
+at the other end of the connection.
+"""
 
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from ipaddress import IPv6Address, ip_address
+from typing import Any, cast
 
-from starlette.types import Scope
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 _CLIENTS = 4096
 """Clients whose rates are remembered."""
+_PEER = "foreframe.peer"
+PROXIES = ("127.0.0.1", "::1")
+"""Where a proxy may be whose word is taken for whom it speaks."""
+
+Address = tuple[str, int]
+
+
+class BehindProxy:
+    """ASGI middleware: the client of a request is whom the proxy names, its peer stays the proxy.
+
+    Args:
+        app: that is told.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app: Any = ProxyHeadersMiddleware(cast(Any, app), trusted_hosts=list(PROXIES))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        await self.app({**scope, _PEER: scope.get("client")}, receive, send)
+
+
+def peer_of(scope: Scope) -> Address | None:
+    """The address at the other end of the connection: the client's, or its proxy's."""
+    peer: Address | None = scope[_PEER] if _PEER in scope else scope.get("client")
+    return peer and (peer[0], peer[1])
 
 
 def client_of(scope: Scope) -> str:

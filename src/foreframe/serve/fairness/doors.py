@@ -7,21 +7,20 @@ for HTTP and for sockets with such bounds.
 
 import asyncio
 from collections import Counter
+from collections.abc import Collection
 from typing import Any
 
 from starlette.types import Scope
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from foreframe.serve.fairness.clients import Rates, client_at
+from foreframe.serve.fairness.clients import Address, Rates, client_at, peer_of
 from foreframe.serve.refusal import ENDING
 
 _SILENT_SECONDS = 15.0
 """Time for the first request of a connection to begin."""
 _PAUSE_SECONDS = 1.0
 _GOING_AWAY = 1001
-
-Address = tuple[str, int]
 
 
 class Doors:
@@ -30,10 +29,13 @@ class Doors:
     Args:
         per_client: connections of one client at a time; more are cut off.
         per_second: connections of one client that are heard at once; later ones wait a second.
+        proxies: addresses whose connections are those of many clients; they are not counted.
     """
 
-    def __init__(self, per_client: int = 128, per_second: float = 50.0) -> None:
-        self._most, self._rates = per_client, Rates(per_second)
+    def __init__(
+        self, per_client: int = 128, per_second: float = 50.0, *, proxies: Collection[str] = ()
+    ) -> None:
+        self._most, self._rates, self._proxies = per_client, Rates(per_second), proxies
         self._open: dict[Address, asyncio.Transport] = {}
         self._counts: Counter[str] = Counter()
         self.http: type[H11Protocol] = type("Http", (_Http,), {"doors": self})
@@ -44,12 +46,13 @@ class Doors:
         if address is None or address in self._open:
             return
         client = client_at(address[0])
-        if self._counts[client] >= self._most:
+        counted = address[0] not in self._proxies
+        if counted and self._counts[client] >= self._most:
             transport.abort()
             return
         self._open[address] = transport
         self._counts[client] += 1
-        if not self._rates.take(client):
+        if counted and not self._rates.take(client):
             self._pause(transport)
 
     def leave(self, address: Address | None) -> None:
@@ -63,13 +66,13 @@ class Doors:
 
     def slow_down(self, scope: Scope) -> None:
         """Hear nothing from a connection for a second: it asks too often."""
-        transport = self._open.get(scope.get("client") or ("", 0))
+        transport = self._connection(scope)
         if transport is not None:
             self._pause(transport)
 
     def cut(self, scope: Scope) -> None:
         """End a connection whose reader takes nothing; what it was to be sent is thrown away."""
-        transport = self._open.get(scope.get("client") or ("", 0))
+        transport = self._connection(scope)
         if transport is not None:
             transport.abort()
 
@@ -77,6 +80,10 @@ class Doors:
         """End all connections."""
         for transport in list(self._open.values()):
             transport.abort()
+
+    def _connection(self, scope: Scope) -> asyncio.Transport | None:
+        peer = peer_of(scope)
+        return None if peer is None else self._open.get(peer)
 
     @staticmethod
     def _pause(transport: asyncio.Transport) -> None:
