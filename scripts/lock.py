@@ -1,11 +1,12 @@
 """The lock: the SHA-256 of every file that continuous integration installs.
 
-    python scripts/lock.py install -c constraints.txt -e '.[dev]'   # pip install, then compared
+    python scripts/lock.py install -c constraints.txt -e '.[dev]'   # compared, then pip install
     .venv/bin/python scripts/lock.py write                          # after constraints.txt changed
 
-``install`` takes wheels alone, which run nothing while they are installed; what came is compared
-with ``constraints.lock`` before anything of it is imported, and a file that is not in it ends the
-set-up. ``write`` asks the default package index for the wheels of every Python that is supported,
+``install`` takes wheels alone, which run nothing while they are installed. It asks pip what it
+would install, the build of foreframe itself included, and compares that with ``constraints.lock``
+before anything is installed; a file that is not in it ends the set-up.
+``write`` asks the default package index for the wheels of every Python that is supported,
 and adds those that this machine's pip would choose besides, such as PyTorch for the CPU alone. A
 build of PyTorch for CUDA brings packages that are not in the lock.
 """
@@ -61,31 +62,40 @@ def read_lock() -> Files:
     return files
 
 
-def pip(*words: str) -> Files:
-    """Run ``pip install`` with these words; what it says that it installed."""
+def would_install(*words: str) -> Files:
+    """What ``pip install`` with these words would choose if nothing were there yet."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
-        command = [sys.executable, "-m", "pip", "install", "--only-binary", ":all:"]
-        done = subprocess.run([*command, "--report", str(report), *words], check=False)
-        if done.returncode:
-            sys.exit(done.returncode)
+        _pip("--dry-run", "--ignore-installed", "--report", str(report), *words)
         return told_of(report)
 
 
+def _pip(*words: str) -> None:
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--only-binary", ":all:"]
+    done = subprocess.run([*command, *words], check=False)
+    if done.returncode:
+        sys.exit(done.returncode)
+
+
 def install(words: list[str]) -> None:
-    """Install, and end with status 1 if a file came that is not in the lock."""
-    lock = read_lock()
+    """Install what is in the lock; a file that is not in it ends this before anything is there."""
     # What builds foreframe itself is locked like the rest, so it is not fetched at the side.
-    came = pip("--quiet", "-c", str(ROOT / "constraints.txt"), *BUILDING)
-    came |= pip("--no-build-isolation", *words)
+    building = ["-c", str(ROOT / "constraints.txt"), *BUILDING]
+    for wanted in (building, ["--no-build-isolation", *words]):
+        _require_locked(would_install(*wanted))
+        _pip("--no-compile", *wanted)
+
+
+def _require_locked(chosen: Files) -> None:
+    lock = read_lock()
     wrong = [
         f"{name} {version}: sha256 {digest}"
-        for (name, version), digests in sorted(came.items())
+        for (name, version), digests in sorted(chosen.items())
         for digest in sorted(digests - lock[name, version])
     ]
     if wrong:
         sys.exit(
-            "Not in constraints.lock, so nothing of it is used:\n  "
+            "Not in constraints.lock, so nothing is installed:\n  "
             + "\n  ".join(wrong)
             + "\nIf constraints.txt was changed on purpose: python scripts/lock.py write"
         )
@@ -118,8 +128,7 @@ def write() -> None:
     with tempfile.TemporaryDirectory() as folder:
         requirements = Path(folder) / "requirements"
         requirements.write_text("\n".join([*BUILDING, *of_project()]), encoding="utf-8")
-        words = ["--dry-run", "--ignore-installed", "--quiet", "-r", str(requirements)]
-        files = pip(*words, "-c", str(ROOT / "constraints.txt"))
+        files = would_install("-r", str(requirements), "-c", str(ROOT / "constraints.txt"))
     for name, version in files:
         files[name, version] |= listed(name, version)
     lines = [

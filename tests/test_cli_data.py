@@ -55,7 +55,7 @@ def made(tmp_path_factory):
         root / "a.npz",
         frames=frames,
         act=random.normal(size=(12, 6, 7)).astype(np.float32),
-        short=np.zeros((12, 5, 4), np.float32),
+        short=np.zeros((12, 4, 4), np.float32),
         nan=np.full((12, 6, 4), np.nan, np.float32),
         text=np.array(["a", "b"]),
     )
@@ -107,7 +107,7 @@ REFUSED = {
     "npz a.npz OUT --frames pictures": "--frames pictures: there is no such array; it holds",
     "npz a.npz OUT --frames act": "act",
     "npz a.npz OUT --frames text": "text",
-    "npz a.npz OUT --frames frames --actions short": r"short .*\[12, 5, 4\]",
+    "npz a.npz OUT --frames frames --actions short": r"short .*\[12, 4, 4\]",
     "npz a.npz OUT --frames frames --actions nan": "not one recording .*finite",
     "npz a.npz OUT --frames frames --actions act[5:2]": r"--actions act\[5:2\]",
     "npz a.npz OUT --frames frames --actions act[5:9]": "act has 7 columns",

@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -128,7 +129,7 @@ def test_the_store_says_where_it_comes_from(tar, tmp_path):
     bair(tar, tmp_path / "out", camera="main")
     meta = Store(tmp_path / "out" / "train").meta
     assert meta["source"]["importer"] == "bair"
-    assert meta["source"]["settings"] == {"camera": "main"}
+    assert meta["source"]["settings"] == {"camera": "main"}  # not what came later and is unused
     assert meta["source"]["foreframe"] == meta["foreframe"]
     statistics = Store(tmp_path / "out" / "train").statistics()["actions"]
     rows = np.concatenate(
@@ -807,3 +808,25 @@ def test_nothing_readable_is_an_error(tmp_path):
         import_dataset(
             Nothing(tmp_path / "in"), tmp_path / "out", execution=Execution(workers=1), log=quiet
         )
+
+
+def test_what_has_come_to_the_input_of_a_finished_import_is_said(tmp_path):
+    for number in range(4):
+        frames = np.full((4, 8, 8, 3), number, np.uint8)
+        (tmp_path / "in").mkdir(exist_ok=True)
+        np.savez(tmp_path / "in" / f"{number}.npz", frames=frames)
+    source = NpzSource(tmp_path / "in", frames="frames")
+    said = []
+    again = {"execution": Execution(1), "log": said.append}
+    import_dataset(source, tmp_path / "out", **again)
+    import_dataset(source, tmp_path / "out", **again)
+    assert said.pop().endswith("is complete already.")
+    np.savez(tmp_path / "in" / "9.npz", frames=np.zeros((4, 8, 8, 3), np.uint8))
+    np.savez(tmp_path / "in" / "2.npz", frames=np.zeros((5, 8, 8, 3), np.uint8))
+    before = digests(tmp_path / "out")
+    import_dataset(source, tmp_path / "out", **again)
+    assert "has new files (9.npz) and changed ones (2.npz) since then" in said.pop()
+    assert digests(tmp_path / "out") == before
+    shutil.rmtree(tmp_path / "in")
+    import_dataset(source, tmp_path / "out", **again)
+    assert said.pop().endswith("is complete already.")

@@ -10,11 +10,10 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
-def lock(monkeypatch):
+def lock():
     spec = importlib.util.spec_from_file_location("lock", ROOT / "scripts" / "lock.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    monkeypatch.setattr(module, "pip", lambda *words: {})
     return module
 
 
@@ -30,15 +29,20 @@ def test_every_pinned_version_is_in_the_lock(lock):
     assert not missing, "run scripts/lock.py write"
 
 
-def test_a_file_that_is_not_in_the_lock_ends_the_set_up(lock, monkeypatch):
+def test_a_file_that_is_not_in_the_lock_ends_the_set_up_before_it_is_there(lock, monkeypatch):
+    installed = []
     (package, digests), *_ = sorted(lock.read_lock().items())
-    came = {package: {next(iter(digests))}}
-    monkeypatch.setattr(lock, "pip", lambda *words: came)
-    lock.install([])
-    came[package] = {"0" * 64}
+    chosen = {package: {next(iter(digests))}}
+    monkeypatch.setattr(lock, "would_install", lambda *words: chosen)
+    monkeypatch.setattr(lock, "_pip", lambda *words: installed.append(words))
+    lock.install(["foreframe"])
+    assert [words[-1] for words in installed] == ["editables", "foreframe"]
+    installed.clear()
+    chosen[package] = {"0" * 64}
     with pytest.raises(SystemExit, match=f"{package[0]} {package[1]}: sha256 0000"):
-        lock.install([])
-    came.clear()
-    came["a-new-package", "1.0"] = next(iter(lock.read_lock().values()))
+        lock.install(["foreframe"])
+    chosen.clear()
+    chosen["a-new-package", "1.0"] = next(iter(lock.read_lock().values()))
     with pytest.raises(SystemExit, match=r"a-new-package 1\.0"):
-        lock.install([])
+        lock.install(["foreframe"])
+    assert not installed

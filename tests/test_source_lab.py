@@ -4,6 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 from upath import UPath
 
 from foreframe.data.imports.importing import ImportOptions, import_dataset
@@ -70,9 +71,61 @@ def test_a_damaged_sequence_is_skipped_with_its_reason(toy_data, tmp_path):
     done = imported(tmp_path / "data", tmp_path / "store")
     assert done.sequences["train"] == 5
     ((name, reason),) = [(skip.name, skip.reason) for skip in done.skipped]
-    assert name == "train/traj_0_to_255/2"
-    assert "5.png" in reason
+    assert name == "traj_0_to_255/2"
+    assert str(broken / "5.png") in reason
     assert not reason.endswith(".")
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "validation", "Val"])
+def test_validation_is_found_by_its_other_names(toy_data, tmp_path, name):
+    root = tmp_path / "data"
+    shutil.copytree(toy_data / "train", root / "train")
+    shutil.copytree(toy_data / "validate", root / name)
+    done = imported(root, tmp_path / "store", ImportOptions(test=0))
+    assert done.sequences == {"train": 6, "validate": 3}
+    here, there = Store(tmp_path / "store" / "validate"), open_split(toy_data, "validate")
+    for i in range(3):
+        assert np.array_equal(here[i].frames, there[i].frames)
+
+
+def test_training_directly_finds_validation_by_its_other_names(toy_data, tmp_path):
+    shutil.copytree(toy_data / "validate", tmp_path / "data" / "val")
+    here, there = open_split(tmp_path / "data", "validate"), open_split(toy_data, "validate")
+    assert all(np.array_equal(here[i].frames, there[i].frames) for i in range(3))
+    # A change of the folder is noticed under its own name, too.
+    shutil.rmtree(tmp_path / "data" / "val" / "traj_0_to_255" / "2")
+    assert len(open_split(tmp_path / "data", "validate")) == 2
+
+
+def test_two_folders_of_one_split_are_refused(toy_data, tmp_path):
+    for name in ("train", "val", "validation"):
+        shutil.copytree(toy_data / "validate", tmp_path / "data" / name)
+    with pytest.raises(ForeframeError, match="val and validation, and both mean validate"):
+        LabSource(tmp_path / "data").parts()
+
+
+def test_frames_are_read_one_at_a_time(toy_data, monkeypatch):
+    from foreframe.data import lab
+
+    read = []
+    original = lab._read_frame
+    monkeypatch.setattr(lab, "_read_frame", lambda path: read.append(path.name) or original(path))
+    source = LabSource(toy_data)
+    recording = next(iter(source.read(source.parts()[0])))
+    frames = iter(recording.frames)
+    assert read == []  # the numbers alone
+    next(frames)
+    next(frames)
+    assert read == ["0.png", "1.png"]
+
+
+def test_frames_of_two_sizes_are_named(toy_data, tmp_path):
+    root = tmp_path / "data"
+    shutil.copytree(toy_data / "train", root / "train")
+    odd = root / "train" / "traj_0_to_255" / "1" / "3.png"
+    Image.fromarray(np.zeros((9, 11, 3), np.uint8)).save(odd)
+    (skip,) = imported(root, tmp_path / "store").skipped
+    assert f"{odd}: is 11x9 pixels, but 0.png is" in skip.reason
 
 
 @pytest.mark.parametrize(

@@ -161,7 +161,7 @@ def test_fortran_order_is_refused_for_frames_and_read_for_actions(tmp_path):
     assert np.array_equal(recordings["a.npz"][1], actions.astype(np.float32))
 
 
-@pytest.mark.parametrize("shape", [(4, 2), (2, 2), (3, 2, 2), (3, 0)])
+@pytest.mark.parametrize("shape", [(4, 2), (1, 2), (3, 2, 2), (3, 0)])
 def test_actions_that_do_not_fit_are_refused(tmp_path, shape):
     np.savez(tmp_path / "a.npz", video=pixels(3, 4, 4, 3), act=numbers(*shape))
     with pytest.raises(ForeframeError, match="actions act have the shape"):
@@ -306,6 +306,138 @@ def test_a_member_that_is_no_array_does_not_matter(tmp_path):
     recordings, skips = everything(NpzSource(tmp_path / "a.npz", "video"))
     assert list(recordings) == ["a.npz"]
     assert not skips
+
+
+@pytest.mark.parametrize("lead", [(3,), (2, 3)])
+def test_actions_between_frames_are_one_less(tmp_path, lead):
+    video, actions = pixels(*lead, 4, 4, 3), numbers(*lead[:-1], 2, 2)
+    np.savez(tmp_path / "a.npz", video=video, act=actions)
+    recordings, skips = everything(NpzSource(tmp_path / "a.npz", "video", "act"))
+    assert not skips
+    own = actions.astype(np.float32).reshape(-1, 2, 2)
+    for (frames, found, _), wanted in zip(recordings.values(), own, strict=True):
+        assert len(frames) == 3
+        assert np.array_equal(found[:2], wanted)  # row 2 leads nowhere
+    with pytest.raises(ForeframeError, match="positions act have the shape"):
+        NpzSource(tmp_path / "a.npz", "video", "", "act").parts()
+
+
+def test_true_and_false_are_one_and_zero(tmp_path):
+    grip = np.array([True, False, True])
+    np.savez(tmp_path / "a.npz", video=pixels(3, 4, 4, 3), act=numbers(3, 2), grip=grip)
+    _, actions, _ = everything(NpzSource(tmp_path / "a.npz", "video", "act,grip"))[0]["a.npz"]
+    assert actions.dtype == np.float32
+    assert actions[:, 2].tolist() == [1, 0, 1]
+
+
+@pytest.mark.parametrize("kind", ["npz", "npy"])
+@pytest.mark.parametrize(
+    "axes", ["TNHWC", "NTCHW", "TNCHW", "NTHWC", "TNHW", "NTHW", "TCHW", "THWC", "TWH", "tnhw"]
+)
+def test_axes_in_any_order_give_the_same_recordings(tmp_path, axes, kind):
+    names = axes.upper()
+    video = pixels(5, 4, 6, 7, 3)[..., : 3 if "C" in names else 1]  # NTHWC
+    if "N" not in names:
+        video = video[:1]
+    kept = video[..., 0] if "C" not in names else video
+    kept = kept[0] if "N" not in names else kept
+    full = "".join(name for name in "NTHWC" if name in names)
+    stored = np.ascontiguousarray(kept.transpose([full.index(name) for name in names]))
+    place = tmp_path / f"a.{kind}"
+    if kind == "npz":
+        np.savez_compressed(place, video=stored)
+    else:
+        np.save(place, stored)
+    source = NpzSource(place, "video" if kind == "npz" else "", axes=axes)
+    recordings, skips = everything(source)
+    assert not skips
+    assert len(recordings) == len(video)
+    for (frames, _, _), wanted in zip(recordings.values(), video, strict=True):
+        assert np.array_equal(frames, np.broadcast_to(wanted, (4, 6, 7, 3)))
+
+
+def test_interleaved_recordings_are_read_in_blocks(tmp_path, monkeypatch):
+    from foreframe.data.sources import npz_axes
+
+    video, actions = pixels(4, 50, 6, 7), numbers(4, 50, 2)
+    np.savez_compressed(tmp_path / "a.npz", video=video, act=actions)
+    monkeypatch.setattr(npz_axes, "_BLOCK_BYTES", 4 * 6 * 7 * 8)
+    read = []
+    original = npz_axes.FrameReader._read_block
+    monkeypatch.setattr(
+        npz_axes.FrameReader,
+        "_read_block",
+        lambda self, stream, k: read.append(k) or original(self, stream, k),
+    )
+    recordings, _ = everything(NpzSource(tmp_path / "a.npz", "video", "act", axes="TNHW"))
+    assert read == list(range(0, 50, 8))
+    for k, (frames, found, _) in enumerate(recordings.values()):
+        assert np.array_equal(frames[..., 0], video[:, k])
+        assert np.array_equal(found, actions[:, k].astype(np.float32))
+
+
+def test_moving_mnists_test_set_is_asked_about(tmp_path):
+    """[20, 10000, 64, 64], or with a channel behind: time comes first, which nothing says."""
+    video = pixels(4, 40, 6, 7)
+    np.save(tmp_path / "mnist_test_seq.npy", video)
+    with pytest.raises(ForeframeError, match=r"--axes"):
+        NpzSource(tmp_path / "mnist_test_seq.npy").parts()
+    np.savez(tmp_path / "a.npz", video=video[..., None], act=numbers(4, 40, 2))
+    with pytest.raises(ForeframeError, match=r"--axes NTHWC or --axes TNHWC"):
+        NpzSource(tmp_path / "a.npz", "video").parts()
+    # Rows of actions are for recordings first, then time.
+    assert len(everything(NpzSource(tmp_path / "a.npz", "video", "act"))[0]) == 4
+
+
+@pytest.mark.parametrize(
+    ("axes", "said"),
+    [
+        ("TNH", "H and W height and width"),
+        ("NTHWX", "H and W height and width"),
+        ("NTTHW", "H and W height and width"),
+        ("NHWTC", "N and T come first"),
+        ("NTHW", "5 axes, and --axes names 4"),
+        ("NTHCW", "must be 1"),
+    ],
+)
+def test_axes_that_cannot_be_are_refused(tmp_path, axes, said):
+    np.savez(tmp_path / "a.npz", video=pixels(2, 3, 4, 4, 3))
+    with pytest.raises(ForeframeError, match=said):
+        NpzSource(tmp_path / "a.npz", "video", axes=axes).parts()
+
+
+def test_arrays_beside_a_npy_file_are_found_by_name(tmp_path):
+    video, actions = pixels(3, 4, 4, 3), numbers(3, 2)
+    np.save(tmp_path / "rgb.npy", video)
+    np.save(tmp_path / "act.npy", actions)
+    for source in (
+        NpzSource(tmp_path / "rgb.npy", actions="act"),
+        NpzSource(tmp_path, "rgb", "act"),
+    ):
+        recordings, skips = everything(source)
+        assert not skips
+        frames, found, _ = recordings["rgb.npy"]
+        assert np.array_equal(frames, video)
+        assert np.array_equal(found, actions.astype(np.float32))
+        assert [place.name for place in source.parts()[0].others] == ["act.npy"]
+
+
+def test_a_folder_of_npy_files_is_a_recording_each(tmp_path):
+    for n in (10, 9):
+        np.save(tmp_path / f"{n}.npy", np.full((n, 4, 4, 3), n, np.uint8))
+    (tmp_path / "11.npy").write_bytes((tmp_path / "10.npy").read_bytes()[:300])
+    recordings, (skip,) = everything(NpzSource(tmp_path))
+    assert [(name, len(found[0])) for name, found in recordings.items()] == [
+        ("9.npy", 9),
+        ("10.npy", 10),
+    ]
+    assert skip.name == "11.npy"
+
+
+def test_frames_have_to_be_named_in_a_file_of_many(tmp_path):
+    np.savez(tmp_path / "a.npz", video=pixels(3, 4, 4, 3), act=numbers(3, 2))
+    with pytest.raises(ForeframeError, match=r"--frames; it holds video uint8 \[3, 4, 4, 3\], act"):
+        NpzSource(tmp_path / "a.npz").parts()
 
 
 @pytest.mark.skipif(not BAIR.exists(), reason="the real sequence is not here")

@@ -213,8 +213,6 @@ def test_a_video_without_the_csv_that_others_have_is_skipped(tmp_path):
         ("1,2,3\n4,1e99,6\n7,8,9\n", "line 2"),
         ("", "no rows"),
         ("dx,dy,grip\n", "no rows"),
-        ("1,2,3\n4,5,6\n", "2 rows, but the video has 3 frames"),
-        ("1,2,3\n" * 4, "4 rows, but the video has 3 frames"),
         ("1,2\n" * 3, "those of the first CSV are"),
         ("dy,dx,grip\n" + "1,2,3\n" * 3, "those of the first CSV are dx, dy, grip"),
         ('"1,2,3\n4,5,6\n7,8,9\n', "line"),
@@ -229,6 +227,32 @@ def test_a_table_that_does_not_fit_skips_its_video(tmp_path, text, said):
     assert list(recordings) == ["a.gif"]
     assert skip.name == "b.gif"
     assert said in skip.reason
+
+
+@pytest.mark.parametrize(
+    ("rows", "lengths", "frames"),
+    [(3, "equal", 3), (2, "equal", 3), (1, "equal", 0), (4, "equal", 0), (5, "shortest", 3)],
+)
+def test_rows_that_are_not_as_many_as_the_frames(tmp_path, rows, lengths, frames):
+    """One action less is complete; all else is skipped, or cut where that is asked for."""
+    (tmp_path / "in").mkdir()
+    for name in "ab":
+        write_video(tmp_path / "in" / f"{name}.gif", 3)
+    write_table(tmp_path / "in" / "a.csv", table(3), "dx,dy,grip")
+    write_table(tmp_path / "in" / "b.csv", table(rows), "dx,dy,grip")
+    options = ImportOptions(split="train", lengths=lengths)
+    done = import_dataset(
+        VideoSource(tmp_path / "in"),
+        tmp_path / "out",
+        options,
+        execution=Execution(workers=1),
+        log=lambda text: None,
+    )
+    assert done.frames == {"train": 3 + frames}
+    if not frames:
+        (skip,) = done.skipped
+        assert skip.name == "b.gif"
+        assert f"3 frames, but {rows} rows of numbers; --lengths shortest" in skip.reason
 
 
 def test_a_table_that_is_no_text_skips_its_video(tmp_path):
@@ -411,3 +435,93 @@ def test_a_video_cut_anywhere_is_never_a_short_recording(tmp_path, kind):
             assert recordings[f"b.{kind}"][0] == list(range(12))
         else:
             assert [skip.name for skip in skips] == [f"b.{kind}"]
+
+
+# -- edit lists ---------------------------------------------------------------------------------
+
+listed_frames = pytest.mark.skipif(
+    not hasattr(av.stream.Stream, "index_entries"),
+    reason="this PyAV does not say which frames an edit list hides",
+)
+
+
+def write_groups(path, count=30, group=5):
+    """An mp4 with frames that depend on later ones, and a key frame for each group."""
+    with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.height, stream.width, stream.pix_fmt = 32, 48, "yuv420p"
+        stream.codec_context.gop_size = group
+        stream.options = {"bf": "2"}
+        for n in range(count):
+            image = np.full((32, 48, 3), 8 * n, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
+
+
+def trim(path, out, seconds):
+    """What ``ffmpeg -ss SECONDS -c copy`` makes: nothing is encoded again, an edit list hides."""
+    with av.open(str(path)) as source, av.open(str(out), "w") as target:
+        stream = source.streams.video[0]
+        copy = target.add_stream_from_template(stream)
+        offset = int(seconds / stream.time_base)
+        for packet in source.demux(stream):
+            if packet.dts is not None:
+                packet.pts, packet.dts, packet.stream = (
+                    packet.pts - offset,
+                    packet.dts - offset,
+                    copy,
+                )
+                target.mux(packet)
+
+
+def shown(source):
+    """The greys of the one recording, as the numbers of its frames."""
+    (part,) = source.parts()
+    (recording,) = source.read(part)
+    assert len(recording.times) == source.lengths(part)[0][1]
+    return [round(float(np.median(frame)) / 8) for frame in recording.frames]
+
+
+@listed_frames
+def test_frames_that_an_edit_list_hides_at_the_beginning_are_not_missed(tmp_path):
+    write_groups(tmp_path / "whole.mp4", group=30)
+    trim(tmp_path / "whole.mp4", tmp_path / "part.mp4", 1)
+    assert len(shown(VideoSource(tmp_path / "part.mp4"))) == 20
+    assert (
+        shown(VideoSource(tmp_path / "part.mp4")) == shown(VideoSource(tmp_path / "whole.mp4"))[10:]
+    )
+
+
+@listed_frames
+def test_frames_that_an_edit_list_hides_at_the_end_are_not_missed(tmp_path):
+    write_groups(tmp_path / "whole.mp4")
+    content = bytearray((tmp_path / "whole.mp4").read_bytes())
+    at = content.find(b"elst") + 12  # the length of the only entry, in milliseconds
+    assert int.from_bytes(content[at : at + 4], "big") == 3000
+    content[at : at + 4] = (1200).to_bytes(4, "big")
+    (tmp_path / "part.mp4").write_bytes(content)
+    assert (
+        shown(VideoSource(tmp_path / "part.mp4")) == shown(VideoSource(tmp_path / "whole.mp4"))[:12]
+    )
+
+
+@listed_frames
+def test_a_trimmed_video_that_was_really_cut_stays_refused(tmp_path):
+    write_groups(tmp_path / "whole.mp4", group=30)
+    with av.open(str(tmp_path / "whole.mp4")) as container:
+        sizes = [packet.size for packet in container.demux() if packet.size]
+    trim(tmp_path / "whole.mp4", tmp_path / "back.mp4", 1)
+    with av.open(str(tmp_path / "back.mp4")) as source:
+        options = {"movflags": "faststart"}
+        with av.open(str(tmp_path / "front.mp4"), "w", options=options) as target:
+            stream = source.streams.video[0]
+            copy = target.add_stream_from_template(stream)
+            for packet in source.demux(stream):
+                if packet.dts is not None:
+                    packet.stream = copy
+                    target.mux(packet)
+    good = (tmp_path / "front.mp4").read_bytes()
+    assert len(shown(VideoSource(tmp_path / "front.mp4"))) == 20
+    (tmp_path / "front.mp4").write_bytes(good[: -sum(sizes[-4:])])
+    with pytest.raises(ForeframeError, match=r"cut or damaged|could be decoded|cannot be read"):
+        shown(VideoSource(tmp_path / "front.mp4"))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from foreframe.data.imports.importing import ImportOptions, import_dataset
+from foreframe.data.imports.preview import preview
 from foreframe.data.imports.thinning import ActionRules, Thinning
 from foreframe.data.sources.source import Part, RawRecording, Source
 from foreframe.data.store.store import Store
@@ -267,3 +268,18 @@ def test_options_that_make_no_sense_are_refused(tmp_path, options, words):
     with pytest.raises(ForeframeError, match=words):
         brought(Made(), tmp_path / "out", split="train", **options)
     assert not (tmp_path / "out" / "train").exists()
+
+
+def test_a_preview_is_what_the_import_will_be(tmp_path):
+    options = ImportOptions(size=8, every=4, resample_actions="sum", clip_frames=2)
+    seen = preview(Made(), options, count=2)
+    brought(Made(), tmp_path / "out", options, split="train")
+    store = Store(tmp_path / "out" / "train")
+    assert [name for name, _ in seen] == store.names[:2]
+    for (_, recording), stored in zip(seen, store, strict=False):
+        for part in ("frames", "actions", "positions"):
+            assert np.array_equal(getattr(recording, part), getattr(stored, part))
+    with pytest.raises(ForeframeError, match="--every passes over frames"):
+        preview(Made(), ImportOptions(every=4))
+    with pytest.raises(ForeframeError, match="nothing could be imported"):
+        preview(Made(), ImportOptions(min_frames=99))

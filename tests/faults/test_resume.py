@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from foreframe.commands.app import main
 from foreframe.data.lab import list_sequences, write_sequence
 from foreframe.data.store.store import Store
 from foreframe.data.store.writer import write_store
 from foreframe.errors import ForeframeError
-from foreframe.runs.folder import LAST, RUN_CONFIG
+from foreframe.runs.folder import BEST, HISTORY, LAST, LAST_GOOD, LAST_PREVIOUS, RUN_CONFIG
 from foreframe.runs.weights import read_tensors, write_tensors
 from foreframe.training.checkpoint import Checkpoint
 from foreframe.training.listener import Listener
@@ -212,7 +213,68 @@ def test_a_packed_copy_with_another_bit_is_refused_and_made_again_when_deleted(
 def test_other_settings_are_refused_from_python_too(whole, tmp_path):
     run = whole.copied(whole.saves[0], tmp_path / "run")
     before = (run / LAST).read_bytes()
-    other = replace(whole.config, train=replace(whole.config.train, batch_size=1))
-    with pytest.raises(ForeframeError, match=r"keeps its settings: train\.batch_size is"):
+    other = replace(whole.config, train=replace(whole.config.train, seed=7))
+    with pytest.raises(ForeframeError, match=r"keeps its settings: train\.seed is"):
         start(other, whole.data, run, replace(CPU, resume=True))
     assert (run / LAST).read_bytes() == before
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_a_run_without_its_last_checkpoint_is_not_begun_anew_over_the_rest(whole, tmp_path, lost):
+    run = whole.copied(whole.run, tmp_path / "run")
+    (run / LAST).unlink()
+    if lost:
+        for name in (LAST_PREVIOUS, LAST_GOOD):
+            (run / name).unlink()
+    before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    words = "no other checkpoint" if lost else r"last-(previous|good)\.safetensors, which is sound"
+    with pytest.raises(ForeframeError, match=rf"last\.safetensors: is gone, but .*{words}"):
+        start(whole.config, whole.data, run, RESUME)
+    assert before == {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+
+
+def test_a_run_ended_before_its_first_save_begins_from_the_weights_it_was_to(whole, tmp_path):
+    run = tmp_path / "run"
+    begun = start(whole.config, whole.data, run, replace(CPU, init_from=whole.run))
+    heard = Heard()
+    again = start(whole.config, whole.data, run, RESUME, listener=heard)
+    assert any("begins from its first step" in message for message in heard.messages)
+    ours, theirs = again.model.state_dict(), begun.model.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    untaught = start(whole.config, whole.data, tmp_path / "other", CPU).model.state_dict()
+    assert not all(torch.equal(ours[name], untaught[name]) for name in untaught)
+
+
+def test_a_mended_best_stays_known_as_one(whole, tmp_path):
+    """Mended and killed, and gone on with again: a later better epoch takes its place."""
+    run = whole.copied(whole.saves[-2], tmp_path / "run")
+    tensors, metadata = read_tensors(run / LAST)
+    progress = json.loads(metadata["progress"])
+    progress["best_psnr"] = progress["history"][0]["validation_psnr"] = 99.0
+    write_tensors(run / LAST, tensors, {**metadata, "progress": json.dumps(progress)})
+    (run / BEST).unlink()
+    start(whole.config, whole.data, run, RESUME)
+    again = start(whole.config, whole.data, run, RESUME)
+    assert again.progress.best_psnr is None or again.progress.best_psnr < 99
+    stand_in = (run / BEST).read_bytes()
+    history = again.fit()
+    assert again.progress.best_psnr == history[-1]["validation_psnr"]
+    assert (run / BEST).read_bytes() != stand_in
+
+
+def test_what_follows_from_a_checkpoint_is_written_after_a_kill_between_the_two(whole, tmp_path):
+    run = whole.copied(whole.run, tmp_path / "run")
+    history = json.loads((run / HISTORY).read_text())
+    (run / HISTORY).write_text(json.dumps(history[:-1]))
+    shutil.copy(run / LAST_PREVIOUS, run / LAST_GOOD)
+    start(whole.config, whole.data, run, RESUME)
+    assert json.loads((run / HISTORY).read_text()) == history
+    assert read_tensors(run / LAST_GOOD)[1] == read_tensors(run / LAST)[1]
+
+
+@pytest.mark.parametrize("said", ["{", "[]", "null", "3", "[" * 100_000])
+def test_a_checkpoint_that_says_nothing_of_its_run_is_refused(run, whole, said):
+    tensors, metadata = read_tensors(run / LAST)
+    write_tensors(run / LAST, tensors, {**metadata, "run": said})
+    with pytest.raises(ForeframeError, match="what it says of its run cannot be read"):
+        start(whole.config, whole.data, run, RESUME)

@@ -17,7 +17,7 @@ from foreframe.runs.hub import VideoCVAE
 from foreframe.runs.weights import read_tensors
 from foreframe.system import asides
 from foreframe.system.asides import sweep
-from foreframe.system.files import write_json
+from foreframe.system.files import whole_folder, write_json
 from foreframe.training import checkpoint
 from foreframe.training.checkpoint import Checkpoint
 from foreframe.training.options import TrainOptions
@@ -57,11 +57,13 @@ class State:
         checkpoint.keep_last_as_good(run)
 
 
-FILES = (BEST, MODEL_CONFIG, LAST, LAST_GOOD, HISTORY)
+FILES = (BEST, MODEL_CONFIG, LAST, LAST_PREVIOUS, LAST_GOOD, HISTORY)
 
 
 def held(path: Path) -> object:
-    """What a file of a run says, compared by value."""
+    """What a file of a run says, compared by value; None if it is not there."""
+    if not path.exists():
+        return None
     if path.suffix == ".json":
         return json.loads(path.read_text())
     tensors, metadata = read_tensors(path)
@@ -109,6 +111,31 @@ def test_a_save_has_the_boundaries_that_are_meant(saved, tmp_path):
     for name in ("model", "last", "last-previous", "last-good"):
         assert any(f".{name}" in call or call.endswith(f" {name}") for call in calls), name
     assert len(calls) > 40
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name_and_the_name_after(saved, tmp_path):
+    calls = boundaries(saved, tmp_path / "run")
+    renames = [n for n, call in enumerate(calls) if call.startswith("replace ")]
+    assert len(renames) == len(FILES)
+    for before, at in zip([0, *renames], renames, strict=False):
+        name = calls[at].split()[1]
+        assert any(call.startswith(f"fsync .{name}") for call in calls[before:at]), name
+        assert calls[at + 1 : at + 3] == ["open run", "fsync run"], name
+
+
+def test_a_folder_is_on_the_disk_before_it_has_its_name_and_the_name_after(tmp_path):
+    disk = Disk(tmp_path)
+    with pytest.MonkeyPatch.context() as patch:
+        disk.install(patch)
+        with whole_folder(tmp_path / "out") as aside:
+            (aside / "a.bin").write_bytes(b"a")
+            (aside / "deep").mkdir()
+            (aside / "deep" / "b.bin").write_bytes(b"b")
+    calls = disk.calls
+    at = calls.index("replace out")
+    for name in ("a.bin", "b.bin", "deep"):
+        assert f"fsync {name}" in calls[:at], name
+    assert f"fsync {tmp_path.name}" in calls[at:]
 
 
 @pytest.mark.parametrize("fault", FAULTS)

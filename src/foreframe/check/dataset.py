@@ -33,9 +33,7 @@ from foreframe.data.store.opened import open_split
 from foreframe.data.store.store import Store
 from foreframe.errors import ForeframeError, at_least
 from foreframe.system.places import Place, unreadable
-from foreframe.visuals.contact import Shown, contact_gif, contact_sheet
-
-SHEET, GIF = "contact-sheet.png", "sequences.gif"
+from foreframe.visuals.contact import GIF_NAME, SHEET_NAME, Shown, contact_gif, contact_sheet
 
 _MOST_WORKERS = 8
 
@@ -136,9 +134,9 @@ def check_dataset(
         findings.write(out)
         if scans:
             shown = _draw(stores, options)
-            contact_sheet(out / SHEET, shown)
+            contact_sheet(out / SHEET_NAME, shown)
             rates = [summary.frame_rate for summary in findings.splits if summary.frame_rate]
-            contact_gif(out / GIF, shown, fps=min(10.0, rates[0]) if rates else 5.0)
+            contact_gif(out / GIF_NAME, shown, fps=min(10.0, rates[0]) if rates else 5.0)
     return findings
 
 

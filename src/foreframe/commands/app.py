@@ -17,7 +17,7 @@ from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, subcommand
 
 import foreframe
 from foreframe.commands.console import console, leave, say, tell_what_is_logged
-from foreframe.commands.data import GROUPS, Check
+from foreframe.commands.data import GROUPS, Check, suggest_import
 from foreframe.commands.demo import Demo
 from foreframe.commands.diagnose import Diagnose
 from foreframe.commands.evaluate import Evaluate
@@ -67,6 +67,8 @@ def parse(words: Sequence[str]) -> Any:
         say(f"foreframe {foreframe.__version__}")
         raise SystemExit(0)
     name, command = _find(words)
+    if words == name and name[:1] == ["import"] and len(name) == 2:
+        suggest_import(name[1])  # a folder that has the name of a source
     if words == name and isinstance(command, dict):
         with suppress(SystemExit):
             _tyro([*words, "--help"], {})
@@ -115,6 +117,8 @@ def _find(words: Sequence[str]) -> tuple[list[str], Any]:
         if not isinstance(command, dict) or word.startswith("-"):
             break
         if word not in command:
+            if name == ["import"]:
+                suggest_import(word)
             raise ForeframeError(
                 f"{' '.join([*name, word])}: unknown command; known: {', '.join(command)}."
                 f"{_nearest(word, command)}"

@@ -6,12 +6,15 @@ from dataclasses import dataclass, field, fields, make_dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from tyro.conf import Positional, arg
+from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from foreframe.check import CheckOptions
 from foreframe.commands.console import counting, say
 from foreframe.data.imports.importing import DESCRIPTION, Imported, ImportOptions
 from foreframe.data.sources import SOURCES, Source
+from foreframe.data.sources.listing import tree
+from foreframe.data.sources.recognise import suggestion
+from foreframe.errors import ForeframeError
 from foreframe.system.places import place
 from foreframe.system.workers import Execution
 
@@ -32,6 +35,18 @@ def _import_command(source: type[Source]) -> type:
 
         given = {item.name: getattr(self, item.name) for item in fields(source)}  # type: ignore[arg-type]
         given["input"] = place(given["input"])
+        if self.list_only:
+            for line in tree(source(**given).listing()):
+                say(line)
+            return
+        if self.preview is not None:
+            _preview(source(**given), self.dataset, self.preview)
+            return
+        if self.out is None:
+            raise ForeframeError(
+                "OUT: name the new folder of the dataset, after IN. (Without one, --list says what "
+                "IN holds.)"
+            )
         with counting("importing") as progress:
             done = import_dataset(
                 source(**given),
@@ -45,13 +60,23 @@ def _import_command(source: type[Source]) -> type:
         _tell(done)
 
     given = Annotated[Positional[str], arg(metavar="IN")]
-    out = Annotated[Positional[Path], arg(metavar="OUT", help="New folder of the dataset.")]
+    new = "New folder of the dataset; needed without --list."
+    out = Annotated[Positional[Path | None], arg(metavar="OUT", help=new)]
+    shown = "Only print what IN holds: features, shapes, recordings. Nothing is imported."
+    list_only = Annotated[bool, arg(name="list", help=shown), FlagCreatePairsOff]
+    seen = (
+        "New folder: the first sequences as they would be, contact-sheet.png and sequences.gif, "
+        "with arrows for the first two columns of the actions (right and up). Nothing is imported."
+    )
+    preview = Annotated[Path | None, arg(help=seen)]
     command = make_dataclass(
         "Import",
         [
             # In the place that it has in the source: first.
             ("input", given, field()),
-            ("out", out, field(kw_only=True)),
+            ("out", out, field(default=None, kw_only=True)),
+            ("list_only", list_only, field(default=False, kw_only=True)),
+            ("preview", preview, field(default=None, kw_only=True)),
             # The names of these two are titles in the help.
             ("dataset", ImportOptions, field(default_factory=ImportOptions)),
             ("execution", _ImportExecution, field(default_factory=_ImportExecution)),
@@ -62,6 +87,30 @@ def _import_command(source: type[Source]) -> type:
     )
     command.__doc__ = source.__doc__
     return command
+
+
+def _preview(source: Source, options: ImportOptions, out: Path) -> None:
+    """Draw the first sequences as they would be imported."""
+    from foreframe.data.imports.preview import preview
+    from foreframe.visuals.contact import GIF_NAME, SHEET_NAME, Shown, contact_gif, contact_sheet
+
+    shown = [Shown("", name, recording) for name, recording in preview(source, options)]
+    contact_sheet(out / SHEET_NAME, shown)
+    contact_gif(out / GIF_NAME, shown, arrows=True)
+    say(f"{out}: {SHEET_NAME} and {GIF_NAME} of the first {len(shown)} sequences")
+
+
+def suggest_import(word: str) -> None:
+    """Refuse a path where the name of a source should be, with the command that imports it.
+
+    Raises:
+        ForeframeError: there is something at this path, or it can be nothing but a path.
+    """
+    there = place(word)
+    if there.exists():
+        raise ForeframeError(suggestion(there))
+    if "/" in word:
+        raise ForeframeError(f"{word}: no such file or folder.")
 
 
 def _tell(done: Imported) -> None:

@@ -1,6 +1,6 @@
 """The lab's layout: a folder of PNG frames and up to three CSV files for each sequence.
 
-    ROOT/{train,validate,test}/SHARD/N/0.png, 1.png, ...
+    ROOT/{train,validate,test}/SHARD/N/0.png, 1.png, ...       validate may be called val
                                        actions.csv                a row for each frame, no header
                                        endeffector_positions.csv  a row for each frame, no header
                                        tracks.csv                 a row for each frame, no header
@@ -12,8 +12,10 @@ import io
 import math
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -28,9 +30,41 @@ from foreframe.system.places import natural_key
 SHARD = 256
 """Sequences in one folder."""
 SPLITS = ("train", "validate", "test")
+SPLIT_NAMES = {
+    "train": "train",
+    "val": "validate",
+    "valid": "validate",
+    "validation": "validate",
+    "validate": "validate",
+    "test": "test",
+}
+"""What others call the three splits, in small letters, and their names here."""
 ACTIONS, POSITIONS, TRACKS = "actions.csv", "endeffector_positions.csv", "tracks.csv"
 _ENDS = re.compile("\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 """Ends of lines, as ``str.splitlines`` knows them."""
+
+
+def split_folder(root: Path, split: str) -> Path:
+    """The folder of a split, whatever it is called there: val, valid and validation are validate.
+
+    ``ROOT/SPLIT`` if there is none.
+
+    Raises:
+        ForeframeError: there are several.
+    """
+    if not root.is_dir():
+        return root / split
+    names = sorted(
+        path.name
+        for path in root.iterdir()
+        if SPLIT_NAMES.get(path.name.lower()) == split and path.is_dir()
+    )
+    if len(names) > 1:
+        raise ForeframeError(
+            f"{root}: holds {' and '.join(names)}, and both mean {split}. Bring them together, or "
+            "rename one."
+        )
+    return root / (names[0] if names else split)
 
 
 def list_sequences(root: Path, split: str) -> list[Path]:
@@ -44,7 +78,7 @@ def list_sequences(root: Path, split: str) -> list[Path]:
             f"{root}: {'is not a folder' if root.exists() else 'no such folder'}. "
             "Give the root of a dataset, the folder that holds train, validate and test."
         )
-    folder = root / split
+    folder = split_folder(root, split)
     if folder.exists() and not folder.is_dir():
         raise ForeframeError(
             f"{folder}: is not a folder. "
@@ -73,16 +107,64 @@ def _folders(parent: Path) -> list[Path]:
     return [path for path in parent.iterdir() if path.is_dir() and not path.name.startswith(".")]
 
 
-def read_sequence(folder: Path) -> Recording:
-    """Read and check one sequence.
+@dataclass(frozen=True)
+class LabSequence:
+    """One sequence whose numbers are read, and whose frames are read when they are asked for.
+
+    Attributes:
+        files: the frames' files in order, one at least.
+        actions: [rows, A] or None.
+        positions: [rows, P] or None.
+        tracks: [rows, 2N] or None.
+    """
+
+    files: list[Path]
+    actions: Float32[np.ndarray, "rows action"] | None
+    positions: Float32[np.ndarray, "rows position"] | None
+    tracks: Float32[np.ndarray, "rows track"] | None
+
+    def frames(self) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
+        """The frames, decoded one at a time.
+
+        Raises:
+            ForeframeError: one is damaged or of another size than the first; names its file.
+        """
+        first: tuple[int, ...] | None = None
+        for file in self.files:
+            frame = _read_frame(file)
+            first = first or frame.shape
+            if frame.shape != first:
+                raise ForeframeError(
+                    f"{file}: is {frame.shape[1]}x{frame.shape[0]} pixels, but "
+                    f"{self.files[0].name} is {first[1]}x{first[0]}. "
+                    "All frames of a sequence must have one size."
+                )
+            yield frame
+
+
+class Parse(Protocol):
+    """Reads the numbers of a CSV file, as ``parse_rows`` does."""
+
+    def __call__(
+        self, content: bytes, path: Path | str, *, missing: bool = False
+    ) -> Float32[np.ndarray, "rows width"]: ...
+
+
+def open_sequence(folder: Path, parse: Parse | None = None) -> LabSequence:
+    """Read and check the numbers of one sequence; its frames are listed.
+
+    Args:
+        folder: the folder.
+        parse: reads the CSV files; by default ``parse_rows``, which takes the layout alone.
 
     Raises:
         ForeframeError: names the file (and row) that is missing, superfluous or unreadable.
     """
     if not folder.is_dir():
         raise ForeframeError(f"{folder}: no such folder. Give the folder that holds 0.png, 1.png.")
-    actions, positions = (_read_csv(folder / name) for name in (ACTIONS, POSITIONS))
-    tracks = _read_tracks(folder / TRACKS)
+    parse = parse or parse_rows
+    actions, positions = (_read_csv(folder / name, parse) for name in (ACTIONS, POSITIONS))
+    tracks = _read_tracks(folder / TRACKS, parse)
     files = _frame_files(folder)
     for name, rows in ((ACTIONS, actions), (POSITIONS, positions), (TRACKS, tracks)):
         if rows is not None and len(rows) != len(files):
@@ -91,15 +173,22 @@ def read_sequence(folder: Path) -> Recording:
                 f"(0.png to {len(files) - 1}.png). One row belongs to each frame: remove the "
                 "superfluous frames or rows, or add those that are missing."
             )
-    frames = [_read_frame(file) for file in files]
-    for file, frame in zip(files, frames, strict=True):
-        if frame.shape != frames[0].shape:
-            size, first = (f"{f.shape[1]}x{f.shape[0]}" for f in (frame, frames[0]))
-            raise ForeframeError(
-                f"{file}: is {size} pixels, but {files[0].name} is {first}. "
-                "All frames of a sequence must have one size."
-            )
-    return Recording(np.stack(frames), actions, positions, tracks)
+    return LabSequence(files, actions, positions, tracks)
+
+
+def read_sequence(folder: Path) -> Recording:
+    """Read and check one sequence.
+
+    Raises:
+        ForeframeError: names the file (and row) that is missing, superfluous or unreadable.
+    """
+    sequence = open_sequence(folder)
+    frames = np.empty((0,), np.uint8)
+    for t, frame in enumerate(sequence.frames()):
+        if not t:
+            frames = np.empty((len(sequence.files), *frame.shape), np.uint8)
+        frames[t] = frame
+    return Recording(frames, sequence.actions, sequence.positions, sequence.tracks)
 
 
 def _frame_files(folder: Path) -> list[Path]:
@@ -142,8 +231,8 @@ def _read_frame(path: Path) -> np.ndarray:
         raise ForeframeError(f"{error}. Restore it, or remove its sequence.") from error
 
 
-def _read_tracks(path: Path) -> np.ndarray | None:
-    rows = _read_csv(path, missing=True)
+def _read_tracks(path: Path, parse: Parse) -> np.ndarray | None:
+    rows = _read_csv(path, parse, missing=True)
     if rows is not None and rows.shape[1] % 2:
         raise ForeframeError(
             f"{path}: {rows.shape[1]} columns, but each object has two, its x and its y. "
@@ -152,7 +241,7 @@ def _read_tracks(path: Path) -> np.ndarray | None:
     return rows
 
 
-def _read_csv(path: Path, *, missing: bool = False) -> np.ndarray | None:
+def _read_csv(path: Path, parse: Parse, *, missing: bool = False) -> np.ndarray | None:
     if not path.exists():
         return None
     try:
@@ -161,7 +250,7 @@ def _read_csv(path: Path, *, missing: bool = False) -> np.ndarray | None:
         raise ForeframeError(
             f"{path}: cannot be read ({error}). Restore it, or remove its sequence."
         ) from error
-    return parse_rows(content, path, missing=missing)
+    return parse(content, path, missing=missing)
 
 
 class TooManyRowsError(ForeframeError):

@@ -47,7 +47,7 @@ def decode(
     try:
         with open_video(file, name) as container:
             stream = _video_stream(container, name, max_pixels)
-            promised, seen = stream.frames, 0
+            promised, seen = _promised(container, stream), 0
             if start > 0 and stream.time_base:
                 # To the last key frame before it; how many frames follow, nothing says.
                 container.seek(int(start / stream.time_base), stream=stream)
@@ -81,6 +81,21 @@ def _video_stream(container: Any, name: str, max_pixels: int | None) -> Any:
     # FFmpeg would paint over what is damaged.
     stream.codec_context.options = {"err_detect": "explode+crccheck+bitstream+buffer"}
     return stream
+
+
+def _promised(container: Any, stream: Any) -> int:
+    """How many frames the file says it shows; 0 where it doesn't say.
+
+    The edit list of an mp4 hides frames: those from the key frame up to where it was cut without
+    being encoded again, and those behind its end, of which some are not even listed.
+    """
+    frames = int(stream.frames)
+    # An AVI has its list at its end, where it may be missing; an mp4 cannot be opened without it.
+    entries = (
+        getattr(stream, "index_entries", ()) if container.format.name.startswith("mov") else ()
+    )
+    shown = sum(not entry.is_discard for entry in entries)
+    return min(frames, shown) if shown else frames
 
 
 def _checked_frames(

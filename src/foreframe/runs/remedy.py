@@ -39,16 +39,16 @@ def _furthest(damaged: Path) -> tuple[Path, str] | None:
         other = damaged.with_name(name)
         if name == damaged.name or not other.is_file():
             continue
-        stands = _stands(other)
-        if stands is not None and (best is None or stands > best[:2]):
-            best = (*stands, other)
+        found = stands(other)
+        if found is not None and (best is None or found > best[:2]):
+            best = (*found, other)
     if best is None:
         return None
     epoch, step, other = best
     return other, f"it stands at step {step} of epoch {epoch + 1}"
 
 
-def _stands(path: Path) -> tuple[int, int] | None:
+def stands(path: Path) -> tuple[int, int] | None:
     """Epoch and step of a sound checkpoint; None if it is none."""
     try:
         contents: Contents = read_sealed(path)

@@ -25,6 +25,9 @@ import foreframe
 SEAL = "foreframe"
 """Name of the entry."""
 
+SEALED_ONLY = "run"
+"""An entry that only versions have written which also seal."""
+
 _SEAL = re.compile(r"\S+ [0-9a-f]{64}")
 
 
@@ -77,6 +80,8 @@ def read_sealed(path: Path) -> Contents:
         ) from error
     # Under a damaged name, too, it is a seal.
     sealed = SEAL in metadata or any(map(_SEAL.fullmatch, metadata.values()))
+    if not sealed and SEALED_ONLY in metadata:
+        raise Unsound("it is damaged: its checksum is gone")
     if sealed:
         version, _, expected = metadata.get(SEAL, "").partition(" ")
         if digest(tensors, {**metadata, SEAL: version}) != expected:

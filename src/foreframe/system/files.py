@@ -89,7 +89,9 @@ def whole_folder(path: Path) -> Iterator[Path]:
             try:
                 yield aside
                 _refuse_taken(path)
+                _sync_below(aside)
                 os.replace(aside, path)
+                _keep_names(path.parent)
             finally:
                 shutil.rmtree(aside, ignore_errors=True)
     except OSError as error:
@@ -98,6 +100,15 @@ def whole_folder(path: Path) -> Iterator[Path]:
         if str(aside) in str(error):  # a file inside: named by where it was going to be
             raise ForeframeError(str(error).replace(str(aside), str(path))) from error
         raise
+
+
+def _sync_below(folder: Path) -> None:
+    """Let the disk have every file in a folder, and the names of them."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with open(os.path.join(place, name), "rb") as written:
+                os.fsync(written.fileno())
+        _keep_names(Path(place))
 
 
 def _refuse_taken(path: Path) -> None:

@@ -30,6 +30,7 @@ from foreframe.runs.folder import (
     saved_config,
 )
 from foreframe.runs.hub import VideoCVAE
+from foreframe.runs.remedy import stands
 from foreframe.runs.sealed import Unsound, read_sealed
 from foreframe.runs.weights import load_into, read_tensors, write_tensors
 from foreframe.system.files import whole_file, write_json
@@ -46,28 +47,14 @@ def save_best(run: Path, model: VideoCVAE) -> None:
     write_json(run / MODEL_CONFIG, to_dict(model.config))
 
 
-def mend_best(run: Path, model: VideoCVAE, progress: Progress, tell: Callable[[str], None]) -> None:
-    """Write the best weights anew if they are damaged or gone: those of the last checkpoint.
-
-    Args:
-        run: the run folder.
-        model: as the last checkpoint has it.
-        progress: of the run; what counts as its best from now on is changed in it.
-        tell: called with a line for the user.
-    """
-    path = run / BEST
+def best_is_lost(run: Path, progress: Progress) -> bool:
+    """Whether the best weights were written, and are damaged or gone."""
     if progress.best_psnr is None:  # none were written yet
-        return
+        return False
     with suppress(Unsound):
-        read_sealed(path)
-        return
-    save_best(run, model)
-    # In the middle of an epoch they have not been validated: the next validation takes their place.
-    progress.best_psnr = None if progress.step else progress.history[-1]["validation_psnr"]
-    tell(
-        f"{path}: was damaged or gone, and is written anew, with the weights of {LAST}: "
-        "they are those of the last save, and not of the best validation."
-    )
+        read_sealed(run / BEST)
+        return False
+    return True
 
 
 def save_last(
@@ -117,6 +104,11 @@ def _keep_previous(run: Path) -> None:
             os.link(run / LAST, aside)
         except OSError:
             shutil.copyfile(run / LAST, aside)
+
+
+def stands_at(path: Path) -> tuple[int, int] | None:
+    """Epoch and step of a checkpoint; None if there is none, or it is damaged."""
+    return stands(path) if path.is_file() else None
 
 
 def keep_last_as_good(run: Path) -> None:

@@ -23,11 +23,11 @@ from foreframe.config.training import RunConfig, check_config
 from foreframe.data.store.batches import prefetch
 from foreframe.errors import ForeframeError
 from foreframe.model.clip import Clip
-from foreframe.runs.folder import HISTORY, LAST, LAST_GOOD
+from foreframe.runs.folder import BEST, HISTORY, LAST, LAST_GOOD
 from foreframe.runs.hub import VideoCVAE
 from foreframe.runs.kinematics import fit_kinematics
 from foreframe.system.device import autocast, choose_device, keep_freed_memory
-from foreframe.system.files import write_json
+from foreframe.system.files import read_json, write_json
 from foreframe.system.places import Place
 from foreframe.training import checkpoint, health
 from foreframe.training.average import moving_average
@@ -310,12 +310,45 @@ class Training:
         if progress.epoch % train.sample_every == 0 or progress.epoch == train.epochs:
             self.validation.gif(self.judged, self._picture("epoch"))
         self._save_last()
-        write_json(self.out / HISTORY, progress.history)
-        if not health.collapsed_in_a_row(progress.history, train.epochs)[-1]:
-            checkpoint.keep_last_as_good(self.out)
+        self._note_epoch()
         self.listener.epoch(row)
         self._warn()
         return progress
+
+    def _note_epoch(self) -> None:
+        """Write what follows from the last checkpoint of an epoch."""
+        write_json(self.out / HISTORY, self.progress.history)
+        if not health.collapsed_in_a_row(self.progress.history, self.config.train.epochs)[-1]:
+            checkpoint.keep_last_as_good(self.out)
+
+    def catch_up(self, tell: Callable[[str], None]) -> None:
+        """Write what is missing beside the checkpoint that this training goes on from.
+
+        A kill may have come between the checkpoint and what is written after it; and the best
+        weights may be damaged or gone.
+
+        Args:
+            tell: called with a line for the user.
+        """
+        progress = self.progress
+        if progress.history and not progress.step:
+            there = self.out / HISTORY
+            noted = there.is_file() and read_json(there) == progress.history
+            good = checkpoint.stands_at(self.out / LAST_GOOD) == (progress.epoch, 0)
+            if not noted or not good:
+                self._note_epoch()
+        if checkpoint.best_is_lost(self.out, progress):
+            # In the middle of an epoch the weights have not been validated: the next validation
+            # takes their place. The checkpoint comes first, so that after a kill between the two
+            # the best weights are still known to be lost.
+            validated = not progress.step and progress.history
+            progress.best_psnr = progress.history[-1]["validation_psnr"] if validated else None
+            self._save_last()
+            checkpoint.save_best(self.out, self.judged)
+            tell(
+                f"{self.out / BEST}: was damaged or gone, and is written anew, with the weights of "
+                f"{LAST}: they are those of the last save, and not of the best validation."
+            )
 
     def _picture(self, kind: str) -> Path:
         return self.out / "samples" / f"{kind}-{self.progress.epoch:03d}.gif"

@@ -1,5 +1,6 @@
 """Run folders: begun, gone on with, read back."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -8,14 +9,22 @@ import foreframe
 from foreframe.config.plain import differences, flat, to_dict
 from foreframe.config.training import RunConfig
 from foreframe.errors import ForeframeError
-from foreframe.runs.folder import FROM_DATA, LAST, RUN_CONFIG, saved_config
+from foreframe.runs.folder import (
+    FROM_DATA,
+    HISTORY,
+    LAST,
+    LAST_GOOD,
+    LAST_PREVIOUS,
+    RUN_CONFIG,
+    saved_config,
+)
 from foreframe.runs.hub import load_model
 from foreframe.runs.kinematics import fit_kinematics
+from foreframe.runs.remedy import remedy
 from foreframe.system.asides import sweep
 from foreframe.system.device import choose_device
-from foreframe.system.files import write_json
+from foreframe.system.files import read_json, write_json
 from foreframe.system.places import Place
-from foreframe.training import checkpoint
 from foreframe.training.checkpoint import Checkpoint
 from foreframe.training.listener import Listener
 from foreframe.training.loop import Training
@@ -59,6 +68,9 @@ def start(
     if init_from is not None:
         with processes.agreed():
             _take_weights(training, init_from)
+    # The last file of a beginning is run.json, without which no run is there.
+    if training.config.model.uses_positions:
+        processes.on_first(lambda: _keep_kinematics(training, out))
 
     def write_config() -> None:
         write_json(
@@ -79,8 +91,6 @@ def start(
             f"{data}: has no tracks, so nothing teaches the model where things are, and it will "
             "find none. Add tracks.csv to the recordings, or train with --things 0."
         )
-    if training.config.model.uses_positions:
-        processes.on_first(lambda: _keep_kinematics(training, out))
     return training
 
 
@@ -105,6 +115,9 @@ def _resumed(
         with processes.agreed():
             saved = Checkpoint.read(out, tell)
             unchanged.settings(saved.settings)
+    else:
+        with processes.agreed():
+            _require_unsaved(out)
     training = Training(config, data, out, options, listener=listener)
     processes.on_first(lambda: _require_own(training.config, out))
     if saved is not None:
@@ -112,10 +125,39 @@ def _resumed(
             training.progress = saved.restore(
                 training.model, training.optimizer, training.average, training.config.train
             )
+    else:
+        _begin_again(training, out, tell, processes)
     processes.on_first(lambda: unchanged.data(data, training.splits, training.progress))
-    processes.on_first(lambda: checkpoint.mend_best(out, training.judged, training.progress, tell))
     training.settings = processes.on_first(lambda: settings_text(out))
+    if saved is not None:
+        processes.on_first(lambda: training.catch_up(tell))
     return training
+
+
+def _require_unsaved(out: Path) -> None:
+    """Refuse to begin again where there was a checkpoint.
+
+    Raises:
+        ForeframeError: the last checkpoint is gone, and what it led to is there; names the sound
+            one that is furthest on.
+    """
+    left = [name for name in (LAST_PREVIOUS, LAST_GOOD, HISTORY) if (out / name).exists()]
+    if left:
+        raise ForeframeError(
+            f"{out / LAST}: is gone, but {' and '.join(left)} of this run are there, and would be "
+            f"lost. {remedy(out / LAST)}"
+        )
+
+
+def _begin_again(
+    training: Training, out: Path, tell: Callable[[str], None], processes: Processes
+) -> None:
+    """A run that was ended before its first save begins as it began then."""
+    tell(f"{out}: was ended before anything was saved, and begins from its first step.")
+    begun_from = read_json(out / RUN_CONFIG).get("init_from")
+    if begun_from is not None:
+        with processes.agreed():
+            _take_weights(training, Path(begun_from))
 
 
 def _require_own(config: RunConfig, out: Path) -> None:

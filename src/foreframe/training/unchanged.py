@@ -15,6 +15,7 @@ from foreframe.config.plain import differences
 from foreframe.data.store.store import Store
 from foreframe.errors import ForeframeError
 from foreframe.runs.folder import LAST, RUN_CONFIG
+from foreframe.runs.remedy import remedy
 from foreframe.runs.training_data import KEY, TrainingData, contents, fingerprint
 from foreframe.system.files import read_json, write_json
 from foreframe.system.places import Place
@@ -83,7 +84,15 @@ class Unchanged:
                 f"settings: whether {RUN_CONFIG} was changed since cannot be told."
             )
             return
-        now, then = read_json(self.run / RUN_CONFIG), json.loads(kept)
+        try:
+            now, then = read_json(self.run / RUN_CONFIG), json.loads(kept)
+            if not isinstance(then, dict):
+                raise TypeError("it is no object")
+        except (ValueError, TypeError, RecursionError) as error:
+            raise ForeframeError(
+                f"{self.run / LAST}: what it says of its run cannot be read ({error}). "
+                f"{remedy(self.run / LAST)}"
+            ) from error
         if self.data_changed:  # a run that was stopped in the middle of such a change goes on
             now, then = (
                 {key: value for key, value in values.items() if key not in _OF_DATA}
@@ -95,7 +104,8 @@ class Unchanged:
                 f"{self.run / LAST}: was written by another configuration than {RUN_CONFIG} has "
                 f"now: {'; '.join(changed[:4])}{'; ...' * (len(changed) > 4)}. Use them with each "
                 f"other only: put {RUN_CONFIG} back as it was, or start a new run from these "
-                f"weights: --init-from {self.run}."
+                f"weights: --init-from {self.run}. If it was you who went on with other data "
+                "(--data-changed), say so again."
             )
 
     def data(self, root: Place, splits: Mapping[str, Store], progress: Progress) -> None:

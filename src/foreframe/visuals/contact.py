@@ -24,6 +24,8 @@ from foreframe.visuals.frames import (
 #: Each split's colour; bluish green is the third of Okabe and Ito's that is told apart.
 SPLIT_COLOURS = {"train": GIVEN, "validate": PREDICTED, "test": (0, 190, 140)}
 
+SHEET_NAME, GIF_NAME = "contact-sheet.png", "sequences.gif"
+
 _CELL = 112
 _LARGEST_WHOLE = 128  # pixels of a frame up to which it is not made smaller
 _GAP = 6
@@ -105,7 +107,9 @@ def contact_sheet(path: Path, shown: Sequence[Shown], *, columns: int = 8) -> No
         picture.save(aside, "PNG", optimize=True)
 
 
-def contact_gif(path: Path, shown: Sequence[Shown], *, fps: float = 5.0) -> None:
+def contact_gif(
+    path: Path, shown: Sequence[Shown], *, fps: float = 5.0, arrows: bool = False
+) -> None:
     """Write an endless GIF in which all sequences run side by side; shorter ones wait at their end.
 
     Args:
@@ -113,6 +117,8 @@ def contact_gif(path: Path, shown: Sequence[Shown], *, fps: float = 5.0) -> None
         shown: at least one sequence.
         fps: time steps shown in a second. Of sequences of more than 60 frames, every second, third
             ... frame is shown.
+        arrows: draw the first two columns of each action, to the right and upwards, in relation to
+            the largest of their column.
 
     Raises:
         ForeframeError: the file could not be written.
@@ -128,15 +134,20 @@ def contact_gif(path: Path, shown: Sequence[Shown], *, fps: float = 5.0) -> None
     palette = shared_palette(np.concatenate([pixels, _swatches(pixels.shape[1:])]))
     pictures = [
         picture.quantize(palette=palette, dither=Image.Dither.NONE)
-        for picture in _gif_pictures(shown, videos, stride, longest)
+        for picture in _gif_pictures(shown, videos, stride, longest, arrows)
     ]
     write_gif(path, pictures, fps / stride)
 
 
 def _gif_pictures(
-    shown: Sequence[Shown], videos: list[list[Image.Image]], stride: int, longest: int
+    shown: Sequence[Shown],
+    videos: list[list[Image.Image]],
+    stride: int,
+    longest: int,
+    arrows: bool,
 ) -> Iterator[Image.Image]:
     width, height = videos[0][0].size
+    largest = _largest_actions(shown) if arrows else None
     columns = min(_GIF_COLUMNS, len(shown))
     pitch = (width + 2 * _GAP, height + 26 + _GAP)
     rows = -(-len(shown) // columns)
@@ -157,6 +168,10 @@ def _gif_pictures(
             name = _shortened(draw, one.short_name, x + width - left, 11)
             draw.text((left, y + 2), name, QUIET, label_font(11), "lt")
             picture.paste(video[min(step, len(video) - 1)], (x, y + 20))
+            actions = one.recording.actions
+            if largest is not None and actions is not None and step < len(video):
+                centre = (x + width // 2, y + 20 + height // 2)
+                _draw_arrow(draw, actions[step * stride] / largest, centre, min(width, height) / 2)
             if step >= len(video) and len(video) < max(map(len, videos)):
                 edges = (x, y + 20 + height, x + width - 1, y + 21 + height)
                 draw.rectangle(edges, RECORDED)
@@ -212,6 +227,25 @@ def _draw_bars(
             top, bottom = sorted((middle - length, middle))
             left = x + k * pitch
             draw.rectangle((left, top, left + max(1, pitch - 4), bottom), QUIET)
+
+
+def _draw_arrow(
+    draw: ImageDraw.ImageDraw, values: np.ndarray, centre: tuple[int, int], reach: float
+) -> None:
+    """An arrow from the centre to the right and upwards, as far as the first two values say."""
+    way = np.zeros(2)
+    way[: min(2, len(values))] = np.nan_to_num(values[:2]).clip(-1, 1)
+    along = np.array([way[0], -way[1]]) * (reach - 4)
+    length = float(np.hypot(*along))
+    if length < 1:
+        return
+    start = np.array(centre, float)
+    end, side = start + along, np.array([-along[1], along[0]]) / length
+    back = end - along / length * min(6.0, length)
+    lines = [(start, end), (end, back + 4 * side), (end, back - 4 * side)]
+    for colour, thick in ((CANVAS, 4), (PREDICTED, 2)):
+        for one, other in lines:
+            draw.line((*one.tolist(), *other.tolist()), colour, thick)
 
 
 def _label(draw: ImageDraw.ImageDraw, one: Shown, corner: tuple[int, int], frames: int) -> None:

@@ -229,6 +229,7 @@ class _Cutter:
             counts = [len(rows) for rows in self._tables.values()]
             if self._item.row_of is not None:
                 counts = [int(np.searchsorted(self._item.row_of, count)) for count in counts]
+                start = max(start, int(np.searchsorted(self._item.row_of, 0)))
             for count in counts:
                 stop = count if stop is None else min(stop, count)
         return start, stop
@@ -252,9 +253,23 @@ class _Cutter:
                     "what is longer"
                 )
 
+    def _require_matches(self) -> None:
+        """Refuse frames that no row was matched to, unless they are cut off."""
+        rows = self._item.row_of
+        if self._lenient or rows is None:
+            return
+        for part, table in self._tables.items():
+            lost = int(((rows < 0) | (rows > len(table))).sum())
+            if lost:
+                raise UnusableError(
+                    f"{lost} of {len(rows)} frames have no row of {part} near their time; "
+                    "--lengths shortest cuts them off"
+                )
+
     def _with_rows(self, clip: _Clip) -> Recording:
         tables = self._tables
         needed = int(self._row(clip.numbers[-1:])[0]) + 1
+        self._require_matches()
         for part, rows in tables.items():
             if len(rows) < needed - (part == "actions"):
                 raise UnusableError(f"{needed} frames or more, but {len(rows)} rows of numbers")

@@ -7,17 +7,19 @@ none, and ends with the same bytes as one that was not interrupted.
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import foreframe
 from foreframe.data.imports.options import ImportOptions as ImportOptions
-from foreframe.data.imports.part import PartJob, PartRecord, import_part, is_done
+from foreframe.data.imports.options import with_usual_rule
+from foreframe.data.imports.part import PartJob, PartRecord, files_of, import_part, is_done
 from foreframe.data.imports.plan import ImportPlan, listed, plan_import
 from foreframe.data.lab import SPLITS
 from foreframe.data.resumable import Resumable
-from foreframe.data.sources.source import Skip, Source
+from foreframe.data.sources.source import Part, Skip, Source
 from foreframe.data.store.opened import open_stores
 from foreframe.data.store.store import file_sha256
 from foreframe.data.store.writer import join_shards
@@ -79,12 +81,12 @@ def import_dataset(
             something else, or (``strict``) a recording cannot be read.
         KeyboardInterrupt: after the workers have ended; the same call goes on.
     """
-    options = options or ImportOptions()
+    options = with_usual_rule(options or ImportOptions(), source)
     options.check()
     out = Path(out)
     target = Resumable(out, "import", _describe(source, options), DESCRIPTION)
     if target.is_complete():
-        log(f"{out}: is complete already.")
+        log(f"{out}: is complete already.{_grown(source, out)}")
         return _summary(out)
     parts = source.parts()
     with target.begun():
@@ -118,9 +120,15 @@ def import_dataset(
                 f"nothing could be imported ({listed(skipped) or 'too few frames'}). "
                 "Check the options that cut and shift recordings, and the input."
             )
-        _finish(target, _described(source, options, plan), plan, records)
+        told = _described(source, options, plan)
+        for note in told.get("notes", ()):
+            log(note)
+        _finish(target, told, plan, records)
     return _summary(out)
 
+
+_MOST_INPUTS = 100_000
+"""Files of the input that are noted, so that it can be said what has come to it."""
 
 _FIRST_OPTIONS = (
     "size",
@@ -141,7 +149,11 @@ def _describe(source: Source, options: ImportOptions) -> dict[str, Any]:
         asked["split_file"] = (
             file_sha256(options.split_file) if options.split_file.is_file() else ""
         )
-    settings = {item.name: getattr(source, item.name) for item in fields(source)}  # type: ignore[arg-type]
+    settings = {
+        item.name: getattr(source, item.name)
+        for item in fields(source)  # type: ignore[arg-type]
+        if "later" not in item.metadata or getattr(source, item.name) != item.default
+    }
     return {
         "importer": type(source).__name__.removesuffix("Source").lower(),
         "input": str(settings.pop("input")),
@@ -153,6 +165,40 @@ def _describe(source: Source, options: ImportOptions) -> dict[str, Any]:
             if name in _FIRST_OPTIONS or value != getattr(ImportOptions(), name)
         },
     }
+
+
+def _grown(source: Source, out: Path) -> str:
+    """What has come to the input of a finished import, or was changed in it, in words."""
+    try:
+        before = json.loads((out / DESCRIPTION).read_text(encoding="utf-8")).get("inputs")
+        now = _inputs(source.parts())
+    except (OSError, ValueError, AttributeError, ForeframeError):
+        return ""  # the input need not be there any more
+    if not isinstance(before, dict):
+        return ""
+    new = [Path(name).name for name in now if name not in before]
+    other = [Path(name).name for name, size in now.items() if before.get(name, size) != size]
+    if not new and not other:
+        return ""
+    said = [
+        f"{what} ({', '.join(names[:3])}{f' and {len(names) - 3} more' * (len(names) > 3)})"
+        for what, names in (("new files", new), ("changed ones", other))
+        if names
+    ]
+    return (
+        f" But its input has {' and '.join(said)} since then, which are not in it: import it into "
+        "a new folder."
+    )
+
+
+def _inputs(parts: list[Part]) -> dict[str, int]:
+    """The files that are read, and their sizes.
+
+    Raises:
+        OSError: one cannot be looked at.
+    """
+    files = {str(path): path for part in parts for path in files_of(part)}
+    return {name: path.stat().st_size for name, path in files.items()}
 
 
 def _described(source: Source, options: ImportOptions, plan: ImportPlan) -> dict[str, Any]:
@@ -176,6 +222,10 @@ def _finish(
         if shards:
             join_shards(target.out / split, shards, {"source": source})
     skipped = [asdict(skip) for record in records for skip in record.skipped]
+    with suppress(OSError):
+        inputs = _inputs(plan.parts)
+        if len(inputs) <= _MOST_INPUTS:
+            source["inputs"] = inputs
     write_json(
         target.out / DESCRIPTION,
         {**source, "divided_by_time": plan.divided_by_time, "skipped": skipped},

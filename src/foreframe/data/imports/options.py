@@ -2,7 +2,7 @@
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -10,6 +10,7 @@ from typing import Literal
 from foreframe.data.imports.thinning import ActionRules, Thinning
 from foreframe.data.lab import SPLITS
 from foreframe.data.recording import Fit
+from foreframe.data.sources.source import Source
 from foreframe.errors import ForeframeError, at_least
 
 
@@ -110,3 +111,10 @@ class ImportOptions:
             ForeframeError: the rules cannot be read.
         """
         return None if self.resample_actions is None else ActionRules.parse(self.resample_actions)
+
+
+def with_usual_rule(options: ImportOptions, source: Source) -> ImportOptions:
+    """``options`` with the rule for actions that the form of the data implies, if none is given."""
+    if options.resample_actions is not None:
+        return options
+    return replace(options, resample_actions=source.usual_rule())

@@ -22,6 +22,7 @@ from foreframe.data.store.meta import ROWS
 from foreframe.data.store.writer import StoreWriter, write_store
 from foreframe.errors import ForeframeError
 from foreframe.system.files import write_json
+from foreframe.system.places import Place
 
 
 @dataclass(frozen=True)
@@ -96,15 +97,24 @@ def is_done(job: PartJob) -> bool:
     return False
 
 
+def files_of(part: Part) -> list[Place]:
+    """What is read of the input for a part.
+
+    Raises:
+        OSError: it cannot be looked through.
+    """
+    files = [*part.others]
+    if not part.place.is_dir():
+        files.append(part.place)
+    elif not files:
+        files = sorted(part.place.iterdir(), key=str)
+    return files
+
+
 def _stamp(part: Part) -> list[Any]:
     """What changes when the input does."""
     try:
-        files = [*part.others]
-        if not part.place.is_dir():
-            files.append(part.place)
-        elif not files:
-            files = sorted(part.place.iterdir(), key=str)
-        stats = [(path.name, path.stat()) for path in files]
+        stats = [(path.name, path.stat()) for path in files_of(part)]
     except OSError:
         return []
     return [[name, stat.st_size, getattr(stat, "st_mtime", 0)] for name, stat in stats]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from foreframe.data.imports.division import FEW, divide
 from foreframe.data.imports.options import ImportOptions
-from foreframe.data.sources.source import SPLIT_NAMES
+from foreframe.data.lab import SPLIT_NAMES
 from foreframe.errors import ForeframeError
 
 

@@ -1,6 +1,8 @@
 """Sources: each module knows one form of data in the outside world."""
 
 from foreframe.data.sources.bair import BairSource
+from foreframe.data.sources.droid import DroidSource
+from foreframe.data.sources.hdf5 import Hdf5Source
 from foreframe.data.sources.lab_folders import LabSource
 from foreframe.data.sources.lerobot import LerobotSource
 from foreframe.data.sources.moving_mnist import MovingMnistSource
@@ -15,6 +17,8 @@ SOURCES: dict[str, type[Source]] = {
     "rlds": RldsSource,
     "lerobot": LerobotSource,
     "zarr": ZarrSource,
+    "hdf5": Hdf5Source,
+    "droid": DroidSource,
     "video": VideoSource,
     "npz": NpzSource,
     "mmnist": MovingMnistSource,

@@ -3,16 +3,20 @@
 import re
 import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import IO, Any, Literal
 
 import numpy as np
 
-from foreframe.data.lab import SPLITS
-from foreframe.data.sources.source import Part, RawRecording, Skip, Source, UnusableError
+from foreframe.data.lab import SPLIT_NAMES, SPLITS
+from foreframe.data.sources.feature import ColumnChoice, FeatureColumns, all_columns, choose_columns
+from foreframe.data.sources.listing import Node, counted, few
+from foreframe.data.sources.numbered_features import NumberedFeatures, encoded
+from foreframe.data.sources.source import LATER, Part, RawRecording, Skip, Source, UnusableError
 from foreframe.data.sources.tfrecord import (
     Damage,
     Example,
+    Record,
     read_records,
     record_offsets,
 )
@@ -21,7 +25,10 @@ from foreframe.system.places import Place, files_below, natural_key, open_binary
 
 SIZE = 64
 FRAMES = 30
-ACTIONS, POSITIONS = 4, 3
+FEW = 3
+ACTION, POSITION = "action", "endeffector_pos"
+_WIDTHS = {ACTION: 4, POSITION: 3}
+"""Of BAIR's own features; others may have any."""
 
 _SUFFIX = ".tfrecords"
 _BLOCK = 512  # of a tar
@@ -35,6 +42,14 @@ class BairSource(Source):
     """bair_robot_pushing_dataset_v0.tar, a folder of .tfrecords files, or one such file."""
     camera: Literal["aux1", "main"] = "aux1"
     """Which of the two cameras; the lab and SVG use aux1."""
+    image: str = field(default="", metadata=LATER)
+    """Feature with the pictures, where files of this form have another: images for 0/images/encoded
+    as SAVP writes it. By default that of the camera."""
+    action: str = field(default=ACTION, metadata=LATER)
+    """Feature with the action, or columns of it: action[:2]; several divided by commas; none for no
+    actions."""
+    position: str = field(default=POSITION, metadata=LATER)
+    """Feature with the end effector's position, such as state or state[:3]; none for none."""
 
     def parts(self) -> list[Part]:
         if self.input.is_dir():
@@ -97,21 +112,36 @@ class BairSource(Source):
         reason = f"bytes {start:,} to {stop:,}: {what}"
         return Part(f"damage-at-{start}", self.input, select={"damage": reason})
 
-    @staticmethod
-    def _part(path: str, place: Place, start: int, stop: int) -> Part:
+    def _part(self, path: str, place: Place, start: int, stop: int) -> Part:
         folder, _, name = path.replace("\\", "/").rpartition("/")
-        split = _split(folder.rpartition("/")[2], name)
+        above = folder.rpartition("/")[2]
+        # In other files of this form the folders name the splits, and numbers begin anew in each.
+        split = SPLIT_NAMES.get(above.lower()) if self.image else _split(above, name)
         # Two files of one name in different folders are different files.
-        unusual = re.match(r"traj_\d+_to_\d+\.tfrecords$", name) is None
+        unusual = bool(self.image) or re.match(r"traj_\d+_to_\d+\.tfrecords$", name) is None
         label = path.strip("/").replace("/", "-") if unusual else name
         return Part(label, place, split, {"start": start, "stop": stop, "file": name})
 
     def lengths(self, part: Part) -> list[tuple[str, int]]:
         if "damage" in part.select:
             return []
+        span = part.select["start"], part.select["stop"]
         with open_binary(part.place) as file:
-            count = sum(1 for _ in record_offsets(file, part.select["start"], part.select["stop"]))
-        return [(f"{part.select['file']}/{n}", FRAMES) for n in range(count)]
+            count = sum(1 for _ in record_offsets(file, *span))
+            names = [f"{part.select['file']}/{n}" for n in range(count)]
+            if not self.image or count >= FEW:
+                return [(name, 0 if self.image else FRAMES) for name in names]
+            # So few are divided by time, and their lengths stand in the records alone.
+            records = read_records(file, *span)
+            return [(name, self._count(one)) for name, one in zip(names, records, strict=True)]
+
+    def _count(self, record: Record | Damage) -> int:
+        """Frames of a recording; 0 if it cannot be read."""
+        try:
+            example = Example(record.payload if isinstance(record, Record) else b"")
+            return NumberedFeatures(example, self._images, ()).count()[self._images]
+        except UnusableError:
+            return 0
 
     def read(self, part: Part) -> Iterator[RawRecording | Skip]:
         if "damage" in part.select:
@@ -130,55 +160,96 @@ class BairSource(Source):
                 except UnusableError as error:
                     yield Skip(where, str(error))
 
+    @property
+    def _wanted(self) -> ColumnChoice:
+        return choose_columns(self.action, self.position)
+
     def _recording(self, name: str, example: Example) -> RawRecording:
-        images = f"image_{self.camera}/encoded"
-        steps: dict[str, list[int]] = {images: [], "action": [], "endeffector_pos": []}
-        for key in example:
-            number, _, kind = key.partition("/")
-            if kind in steps and number.isdecimal():
-                steps[kind].append(int(number))
-        n = len(steps[images])
-        if not n:
-            raise UnusableError(
-                f"there is no feature 0/{images}, only {', '.join(list(example)[:6]) or 'nothing'}"
-            )
-        for kind, times in steps.items():
-            if sorted(times) != list(range(n)) and (times or kind != "endeffector_pos"):
-                odd = sorted(set(range(n)) ^ set(times))[:3]
-                raise UnusableError(
-                    f"{n} frames, but {len(times)} features <t>/{kind} (look at t = {odd})"
-                )
-        frames = np.empty((n, SIZE, SIZE, 3), np.uint8)
-        for t in range(n):
-            values = example.bytes_list(f"{t}/{images}")
-            if len(values) != 1 or len(values[0]) != frames[t].size:
-                raise UnusableError(
-                    f"the feature {t}/{images} holds {sum(map(len, values)):,} bytes, not the "
-                    f"{frames[t].size:,} of {SIZE}x{SIZE} RGB pixels"
-                )
-            frames[t] = np.frombuffer(values[0], np.uint8).reshape(frames[t].shape)
+        wanted = self._wanted
+        there = {key.partition("/")[2] for key in example}
+        if self.position == POSITION and POSITION not in there:
+            wanted = {**wanted, "positions": ()}
+        acts = {columns.name for columns in wanted["actions"]}
+        features = NumberedFeatures(
+            example,
+            self._images,
+            tuple(dict.fromkeys(feature for feature, _ in all_columns(wanted))),
+            # The last action leads nowhere; of BAIR's own, one that is missing was lost.
+            shorter=tuple(acts) if self.image else (),
+        )
+        counts = features.count()
+        n = counts.pop(features.images)
+        least = min((counts[kind] for kind in acts), default=n)
+        widths = {} if self.image else _WIDTHS
+        values = {
+            kind: features.numbers(kind, least if kind in acts else n, widths.get(kind))
+            for kind in counts
+        }
         return RawRecording(
             name,
-            frames,
-            _rows(example, "action", n, ACTIONS),
-            _rows(example, "endeffector_pos", n, POSITIONS) if steps["endeffector_pos"] else None,
+            features.frames(n, None if self.image else SIZE),
+            _joined(wanted["actions"], values),
+            _joined(wanted["positions"], values),
         )
 
+    @property
+    def _images(self) -> str:
+        return encoded(self.image or f"image_{self.camera}")
+
     def describe(self) -> dict[str, Any]:
+        own = not self.image and self.position == POSITION
         return {
-            "dataset": "BAIR robot pushing (softmotion30_44k)",
-            "camera": self.camera,
+            "dataset": self.input.name if self.image else "BAIR robot pushing (softmotion30_44k)",
+            "camera": self.image or self.camera,
             "units": "as recorded",
-            "columns": {"positions": ["x", "y", "z"]},
+            **({"columns": {"positions": ["x", "y", "z"]}} if own else {}),
         }
 
+    def listing(self) -> Node:
+        parts = [part for part in self.parts() if "start" in part.select]
+        splits: dict[str | None, list[Part]] = {}
+        for part in parts:
+            splits.setdefault(part.split, []).append(part)
+        files = (
+            Node(
+                f"split {split or 'unknown'}: {counted(len(own), 'file')}",
+                few((self._listed(part) for part in own), len(own), "files"),
+            )
+            for split, own in splits.items()
+        )
+        return Node(
+            f"{self.input}: BAIR, {counted(len(parts), 'file')}",
+            (Node("frame 0 of the first record", self._features(parts[0])), *files),
+        )
 
-def _rows(example: Example, kind: str, n: int, width: int) -> np.ndarray:
-    rows = [example.numbers(f"{t}/{kind}") for t in range(n)]
-    for t, row in enumerate(rows):
-        if len(row) != width:
-            raise UnusableError(f"the feature {t}/{kind} holds {len(row)} numbers, not {width}")
-    return np.stack(rows).astype(np.float32)
+    def _listed(self, part: Part) -> Node:
+        lengths = self.lengths(part)
+        return Node(f"{part.name}: {counted(len(lengths), 'record')} of {FRAMES} frames")
+
+    @staticmethod
+    def _features(part: Part) -> tuple[Node, ...]:
+        """The features of the first frame in a file, if its first record can be read."""
+        with open_binary(part.place) as file:
+            record = next(read_records(file, part.select["start"], part.select["stop"]), None)
+        try:
+            example = Example(
+                b"" if record is None or isinstance(record, Damage) else record.payload
+            )
+        except UnusableError as error:
+            return (Node(str(error)),)
+        return tuple(
+            Node(f"{key} {example.kind(key)}") for key in example if key.startswith("0/")
+        ) or (Node("it cannot be read"),)
+
+
+def _joined(wanted: tuple[FeatureColumns, ...], values: dict[str, np.ndarray]) -> np.ndarray | None:
+    """The wanted columns side by side; whether they are finite, the import looks at."""
+    if not wanted:
+        return None
+    try:
+        return np.concatenate([columns.of(values[columns.name]) for columns in wanted], 1)
+    except ValueError as error:
+        raise UnusableError(str(error)) from error
 
 
 def _split(folder: str, name: str) -> str | None:

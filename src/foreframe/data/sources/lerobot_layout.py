@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from foreframe.data.sources.source import SPLIT_NAMES, UnusableError
+from foreframe.data.lab import SPLIT_NAMES
+from foreframe.data.sources.source import UnusableError
 from foreframe.errors import ForeframeError
-from foreframe.system.places import Place, files_below, open_binary
+from foreframe.system.places import Place, files_below, natural_key, open_binary
 
 VERSIONS = ("v2.0", "v2.1", "v3.0")
 SHARDED = "v3.0"
@@ -24,6 +25,12 @@ IMAGES = "observation.images."
 INFO = "meta/info.json"
 DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
+TASK = "task_index"
+"""Column with the number of a row's task."""
+NUMBER = "frame_index"
+"""Column with the number of a row in its episode."""
+_LISTED = 12
+_INDEX = "__index_level_0__"
 EPISODES_PATH = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 
 
@@ -38,6 +45,7 @@ class EpisodePlace:
         video: its video file, relative to the dataset; None where pictures lie in the parquet.
         start: begin of its video, in seconds from the beginning of the file.
         fault: why its pictures cannot be known, if so.
+        shared: whether the video may hold other episodes, too.
     """
 
     index: int
@@ -46,6 +54,7 @@ class EpisodePlace:
     video: str | None
     start: float
     fault: str | None = None
+    shared: bool = False
 
 
 def read_info(root: Place) -> dict[str, Any]:
@@ -63,6 +72,7 @@ def read_info(root: Place) -> dict[str, Any]:
         if not isinstance(info["features"], dict) or not isinstance(info["data_path"], str):
             raise ValueError("features or data_path is of another kind")
     except FileNotFoundError as error:
+        _refuse_several(root)
         raise ForeframeError(
             f"{path}: no such file. Give the folder of a LeRobotDataset, which has it."
         ) from error
@@ -76,6 +86,37 @@ def read_info(root: Place) -> dict[str, Any]:
             "Convert the dataset with LeRobot's own scripts."
         )
     return info
+
+
+def _datasets_in(root: Place) -> list[str]:
+    """Datasets in folders of a folder, or in folders of those, as the Hub's owner/name are."""
+    try:
+        folders = [path for path in root.iterdir() if path.is_dir()] if root.is_dir() else []
+        folders += [path for folder in list(folders) for path in folder.iterdir() if path.is_dir()]
+        found = [path for path in folders if (path / INFO).is_file()]
+    except OSError:
+        return []
+    return sorted((str(path)[len(str(root)) :].strip("/\\") for path in found), key=natural_key)
+
+
+def _refuse_several(root: Place) -> None:
+    names = _datasets_in(root)
+    if names:
+        more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+        raise ForeframeError(
+            f"{root}: holds {len(names)} LeRobotDatasets: {', '.join(names[:_LISTED])}{more}. "
+            "Import one at a time."
+        )
+
+
+def require_one_dataset(root: Place, episodes: list[EpisodePlace]) -> None:
+    """Refuse a folder whose metadata are there, but whose data are those of datasets in it.
+
+    Raises:
+        ForeframeError: names the datasets.
+    """
+    if not any((root / episode.data).is_file() for episode in episodes[:_LISTED]):
+        _refuse_several(root)
 
 
 def find_camera(root: Place, info: dict[str, Any], name: str) -> tuple[str, bool]:
@@ -205,7 +246,7 @@ def _list_sharded(
                     f"its {length} frames last {seconds:.3f} s, but in {path} they are said to "
                     f"reach from {start:.3f} to {stop:.3f} s"
                 )
-            episodes.append(EpisodePlace(k, length, data, path, start, fault))
+            episodes.append(EpisodePlace(k, length, data, path, start, fault, shared=True))
     return episodes
 
 
@@ -231,6 +272,25 @@ def _without_overlaps(episodes: list[EpisodePlace], rate: float) -> list[Episode
     ]
 
 
+def read_tasks(root: Place) -> dict[int, str]:
+    """What the tasks are in words, by their numbers; none where the list cannot be read."""
+    path = root / "meta" / "tasks.jsonl"
+    try:
+        if path.is_file():
+            lines = path.read_text(encoding="utf-8").splitlines()
+            return _numbered([json.loads(line) for line in lines if line.strip()], "task")
+        # LeRobot writes the words as the index of a pandas table.
+        table = read_table(path.with_suffix(".parquet"), [TASK], also=("task", _INDEX))
+        words = "task" if "task" in table.column_names else _INDEX
+        return _numbered(table.to_pylist(), words)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, UnusableError):
+        return {}  # frames and numbers can be read without
+
+
+def _numbered(rows: list[Any], words: str) -> dict[int, str]:
+    return {int(row[TASK]): str(row[words]) for row in rows}
+
+
 # -- parquet ------------------------------------------------------------------------------------
 
 
@@ -250,13 +310,19 @@ def import_parquet() -> Any:
     return pyarrow
 
 
-def read_table(path: Place, columns: list[str], episodes: range | None = None) -> Any:
+def read_table(
+    path: Place,
+    columns: list[str],
+    episodes: range | None = None,
+    also: tuple[str, ...] = (),
+) -> Any:
     """Some columns of a parquet file, as a pyarrow table.
 
     Args:
         path: path of the file.
         columns: their names.
         episodes: groups of rows that have none of these are left out.
+        also: names of columns that are read if they are there.
 
     Raises:
         UnusableError: it is missing or damaged, or lacks one of the columns.
@@ -280,7 +346,8 @@ def read_table(path: Place, columns: list[str], episodes: range | None = None) -
                 for k in range(parquet.num_row_groups)
                 if episodes is None or _holds(parquet, k, episodes)
             ]
-            table = parquet.read_row_groups(groups, columns=columns, use_threads=False)
+            chosen = [*columns, *(name for name in also if name in there)]
+            table = parquet.read_row_groups(groups, columns=chosen, use_threads=False)
             table.validate(full=True)
             return table
     except (pyarrow.ArrowException, OSError, ValueError, MemoryError, OverflowError) as error:

@@ -20,6 +20,7 @@ import numpy as np
 from PIL import Image
 
 from foreframe.data.lab import SPLITS
+from foreframe.data.sources.listing import Node
 from foreframe.data.sources.source import Part, RawRecording, Skip, Source
 from foreframe.errors import ForeframeError
 from foreframe.system.places import Place, open_binary, unreadable
@@ -165,6 +166,20 @@ class MovingMnistSource(Source):
             "digit_size": self.digit_size,
             "seed": self.seed,
         }
+
+    def listing(self) -> Node:
+        counts = (self.sequences, self.validate_sequences, self.test_sequences)
+        digits = [
+            Node(f"{file.name}: {len(images):,} digits of {images.shape[2]}x{images.shape[1]}")
+            for file in (self._file("train"), self._file("t10k"))
+            if file is not None
+            for images in (read_digits(file),)
+        ]
+        made = [
+            Node(f"split {split}: {count:,} sequences of {self.frames} frames")
+            for split, count in zip(SPLITS, counts, strict=True)
+        ]
+        return Node(f"{self.input}: MNIST", (*digits, Node("they would become", tuple(made))))
 
 
 def trajectory(random: np.random.Generator, frames: int, limit: int) -> np.ndarray:

@@ -1,8 +1,7 @@
-"""Arrays in .npz files, read as a stream: an array of recordings may be larger than the memory."""
+"""Arrays in .npz and .npy files, read as a stream: they may be larger than the memory."""
 
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import IO, Any
 
 import numpy as np
@@ -14,8 +13,10 @@ from foreframe.data.sources.feature import (
     episode_ends,
     joined,
 )
-from foreframe.data.sources.npz_file import NpzArray, NpzFile, open_npz, rows
-from foreframe.data.sources.source import Part, RawRecording, Skip, Source, UnusableError
+from foreframe.data.sources.listing import Node, counted, few, shown
+from foreframe.data.sources.npz_axes import FrameAxes, FrameReader, axes_of
+from foreframe.data.sources.npz_file import NPY, NpzArray, NpzFile, open_npz
+from foreframe.data.sources.source import LATER, Part, RawRecording, Skip, Source, UnusableError
 from foreframe.errors import ForeframeError
 from foreframe.system.places import Place, natural_key, unreadable
 
@@ -33,14 +34,14 @@ class _Contents:
 
     Attributes:
         frames: the array of frames.
-        shape: height, width and channels of a frame.
+        axes: what the axes of it mean.
         rows: the arrays of actions and positions by their names: [frames of all recordings, width].
         episodes: name, first frame and frame after the last of each recording.
         rest: frames after the last recording.
     """
 
     frames: NpzArray
-    shape: tuple[int, int, int]
+    axes: FrameAxes
     rows: dict[str, np.ndarray]
     episodes: list[tuple[str, int, int]]
     rest: int
@@ -48,13 +49,15 @@ class _Contents:
 
 @dataclass(frozen=True)
 class NpzSource(Source):
-    """Arrays in an .npz file, or in each .npz file of a folder, by their names."""
+    """Arrays in .npz or .npy files, or in each such file of a folder, by their names."""
 
     input: Place
-    """An .npz file, or a folder of .npz files."""
-    frames: str
+    """An .npz file, or a .npy file with the frames (those beside it are other arrays by their
+    names), or a folder of .npz files or of .npy files with frames."""
+    frames: str = ""
     """Name of the array of frames: [time, height, width, 3] for one recording or [recording, time,
-    height, width, 3], values 0..255; with one channel in the place of three it is grey."""
+    height, width, 3], values 0..255; with one channel in the place of three it is grey. Not needed
+    for a .npy file."""
     actions: str = ""
     """Name of the array of actions, [time, number] or [recording, time, number], or columns of it:
     action[:4]; several divided by commas; by default there are none."""
@@ -63,6 +66,9 @@ class NpzSource(Source):
     episode_ends: str = ""
     """Name of an array that divides one long array of frames into recordings: for each the number
     of frames up to its end; by default there is none."""
+    axes: str = field(default="", metadata=LATER)
+    """The axes of the frames, where they are others: T for time, N for recordings, H, W and C for
+    height, width and channels, such as TNHW, NTCHW or TCHW."""
 
     def parts(self) -> list[Part]:
         files = self._files()
@@ -71,11 +77,15 @@ class NpzSource(Source):
             # A few large parts at most: a file of N recordings is read through for each part.
             size = max(_PER_PART, -(-count // _MOST_PARTS))
             starts = range(0, count, size)
+            numbers = [columns.name for several in self._wanted().values() for columns in several]
+            beside = first.suffix.lower() == NPY
+            others = tuple(first.with_name(name + NPY) for name in numbers if beside)
             return [
                 Part(
                     first.stem if count <= size else f"{first.stem}-{start:06d}",
                     first,
                     select={"files": [first.name], "start": start, "stop": start + size},
+                    others=others,
                 )
                 for start in starts
             ]
@@ -89,7 +99,8 @@ class NpzSource(Source):
     def _files(self) -> list[Place]:
         if not self.input.exists():
             raise ForeframeError(
-                f"{self.input}: no such file or folder. Give an .npz file, or a folder of them."
+                f"{self.input}: no such file or folder. Give an .npz or .npy file, or a folder of "
+                "them."
             )
         if not self.input.is_dir():
             return [self.input]
@@ -99,8 +110,13 @@ class NpzSource(Source):
             raise unreadable(self.input, error) from error
         files = [path for path in entries if path.suffix.lower() == ".npz"]
         if not files:
+            files = [path for path in entries if path.suffix.lower() == NPY]
+            if self.frames:  # the others hold its numbers
+                files = [path for path in files if path.stem == self.frames]
+        if not files:
+            named = f" and no {self.frames}.npy" if self.frames else " or .npy files"
             raise ForeframeError(
-                f"{self.input}: holds no .npz files. Give the folder in which they are."
+                f"{self.input}: holds no .npz files{named}. Give the folder in which they are."
             )
         return sorted(files, key=lambda path: natural_key(path.name))
 
@@ -152,6 +168,7 @@ class NpzSource(Source):
     ) -> Iterator[RawRecording | Skip]:
         contents = self._contents(place, opened, with_rows=True)
         opened.check_pixels(contents.frames)
+        reader = FrameReader(contents.frames, contents.axes)
         with opened.stream(contents.frames) as stream:
             for name, start, stop in _selected(contents, part):
                 features = {key: values[start:stop] for key, values in contents.rows.items()}
@@ -161,9 +178,7 @@ class NpzSource(Source):
                     yield Skip(name, str(error))
                     continue
                 yield RawRecording(
-                    name,
-                    _frames(place, stream, contents, start, stop),
-                    *rows,
+                    name, _frames(place, stream, contents, reader, start, stop), *rows
                 )
         last = part.select.get("stop", len(contents.episodes)) >= len(contents.episodes)
         if contents.rest and last:
@@ -175,26 +190,40 @@ class NpzSource(Source):
 
     def _contents(self, place: Place, opened: NpzFile, with_rows: bool) -> _Contents:
         """How the arrays divide into recordings; ``with_rows``: with actions and positions."""
-        frames = opened.find(self.frames, "frames")
-        lead, shape = _axes(frames, bool(self.episode_ends))
-        total = math.prod(lead)
+        frames = opened.find(self._name(place, opened), "frames")
+        wanted = self._wanted()
+        alone = not any(wanted.values())
+        axes = axes_of(frames, self.axes, divided=bool(self.episode_ends), alone=alone)
+        total = axes.total
         if self.episode_ends:
             ends = _ends(opened, opened.find(self.episode_ends, "episode-ends"), total)
         else:
-            ends = list(range(lead[-1], total + 1, lead[-1]))
-        single = len(lead) == 1 and not self.episode_ends
+            ends = list(range(axes.time, total + 1, axes.time))
+        single = axes.recordings is None and not self.episode_ends
         episodes = [
             (place.name if single else f"{place.name}/{k}", start, end)
             for k, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True))
         ]
         values: dict[str, np.ndarray] = {}
-        for kind, wanted in self._wanted().items():
-            for columns in wanted:
+        for kind, several in wanted.items():
+            for columns in several:
                 array = opened.find(columns.name, kind)
-                _check_rows(array, lead, kind, columns)
+                less = _check_rows(array, axes, kind, columns)
                 if with_rows:
-                    values[columns.name] = opened.load(array).reshape(total, -1)
-        return _Contents(frames, shape, values, episodes, total - ends[-1])
+                    loaded = opened.load(array)
+                    if less:  # the last action leads nowhere, and is never used
+                        loaded = _last_repeated(loaded, axes.names.index("T"))
+                    values[columns.name] = axes.rows(loaded)
+        return _Contents(frames, axes, values, episodes, total - ends[-1])
+
+    def _name(self, place: Place, opened: NpzFile) -> str:
+        """The array with the frames."""
+        if self.frames:
+            return self.frames
+        if place.suffix.lower() == NPY:
+            return place.stem
+        listed = ", ".join(map(str, opened.arrays.values())) or "none"
+        raise ForeframeError(f"{place}: name the array of frames with --frames; it holds {listed}.")
 
     def _wanted(self) -> ColumnChoice:
         return choose_columns(self.actions, self.positions, ("--actions", "--positions"))
@@ -205,40 +234,36 @@ class NpzSource(Source):
             "actions": self.actions,
             "positions": self.positions,
             "episode_ends": self.episode_ends,
+            "axes": self.axes,
         }
         return {
             "dataset": self.input.name,
-            "camera": self.frames,
+            "camera": self.frames or self.input.stem,
             "units": "as recorded",
             "arrays": {kind: name for kind, name in names.items() if name},
         }
 
+    def listing(self) -> Node:
+        files = self._files()
+        try:
+            with open_npz(files[0]) as opened:
+                arrays = [
+                    f"{name}: unreadable ({array})" if isinstance(array, str) else str(array)
+                    for name, array in opened.arrays.items()
+                ]
+        except UnusableError as error:
+            raise ForeframeError(f"{files[0]}: {error}.") from error
+        nodes = [Node(shown(text)) for text in arrays]
+        return Node(
+            f"{self.input}: {counted(len(files), '.npz file')}",
+            (
+                Node(f"arrays of {files[0].name}", few(nodes, len(nodes), "arrays")),
+                *few((Node(file.name) for file in files[1:]), len(files) - 1, "files"),
+            ),
+        )
+
 
 # -- what the arrays mean -----------------------------------------------------------------------
-
-
-def _axes(array: NpzArray, divided: bool) -> tuple[tuple[int, ...], tuple[int, int, int]]:
-    """The axes (recording,) time of the frames, and the height, width and channels of a frame."""
-    shape = array.shape
-    text = f"the frames {array.name} have the shape {list(shape)}"
-    if 0 in shape:
-        raise UnusableError(f"{text}: there are none")
-    if array.fortran:
-        raise UnusableError(
-            f"{text} in Fortran order, which cannot be read frame by frame: save "
-            "numpy.ascontiguousarray of them"
-        )
-    if len(shape) == 3 and shape[2] not in (1, 3, 4):
-        return shape[:1], (*shape[1:], 1)
-    if len(shape) in (4, 5) and shape[-1] in (1, 3):
-        lead = shape[:-3]
-        if divided and len(lead) == 2:
-            raise UnusableError(f"{text}: --episode-ends divides one array [time, height, ...]")
-        return lead, (shape[-3], shape[-2], shape[-1])
-    raise UnusableError(
-        f"{text}, of which the meaning is not certain: bring them to [time, height, width, 3] or "
-        "[recording, time, height, width, 3], grey ones to one channel in the place of three"
-    )
 
 
 def _ends(opened: NpzFile, array: NpzArray, total: int) -> list[int]:
@@ -254,23 +279,38 @@ def _ends(opened: NpzFile, array: NpzArray, total: int) -> list[int]:
         raise UnusableError(f"{text}: {error}") from error
 
 
-def _check_rows(array: NpzArray, lead: tuple[int, ...], kind: str, columns: FeatureColumns) -> None:
-    shape = array.shape
+def _check_rows(array: NpzArray, axes: FrameAxes, kind: str, columns: FeatureColumns) -> bool:
+    """Whether each recording has one row less than frames, as actions between frames have.
+
+    Raises:
+        UnusableError: the rows do not fit the frames, or lack columns that are asked for.
+    """
+    shape, lead = array.shape, axes.lead
     if len(shape) not in (len(lead), len(lead) + 1) or 0 in shape[len(lead) :]:
-        expected = "[time, number]" if len(lead) == 1 else "[recording, time, number]"
+        letters = {"N": "recording", "T": "time"}
+        names = [letters[name] for name in axes.names if name in letters]
+        expected = f"[{', '.join([*names, 'number'])}]"
         raise UnusableError(
             f"the {kind} {array.name} have the shape {list(shape)}; for these frames it must be "
             f"{expected}"
         )
-    if shape[: len(lead)] != lead:
+    time = axes.names.index("T")
+    less = tuple(n - (axis == time) for axis, n in enumerate(lead))
+    one_less = kind == "actions" and shape[: len(lead)] == less and less[time] > 0
+    if shape[: len(lead)] != lead and not one_less:
         raise UnusableError(
             f"the {kind} {array.name} have the shape {list(shape)}, but there are frames for "
-            f"{list(lead)}: each frame needs a row, the last one too"
+            f"{list(lead)}: each frame needs a row (but for the last action)"
         )
     try:
         columns.of(np.zeros((1, shape[-1] if len(shape) > len(lead) else 1)))
     except ValueError as error:
         raise UnusableError(f"--{kind}: {error}") from error
+    return one_less
+
+
+def _last_repeated(values: np.ndarray, axis: int) -> np.ndarray:
+    return np.concatenate([values, values.take([-1], axis)], axis)
 
 
 def _selected(contents: _Contents, part: Part) -> list[tuple[str, int, int]]:
@@ -278,21 +318,22 @@ def _selected(contents: _Contents, part: Part) -> list[tuple[str, int, int]]:
 
 
 def _frames(
-    place: Place, shared: IO[bytes], contents: _Contents, start: int, stop: int
+    place: Place,
+    shared: IO[bytes],
+    contents: _Contents,
+    reader: FrameReader,
+    start: int,
+    stop: int,
 ) -> Iterator[np.ndarray]:
     """The frames of a recording, read from the stream that all recordings of the file share."""
     try:
         if not shared.closed:
-            yield from _decode(shared, contents, start, stop)
+            yield from reader.read(shared, start, stop)
         else:  # asked for after the last recording was
-            with open_npz(place) as file, file.stream(contents.frames) as stream:
-                yield from _decode(stream, contents, start, stop)
+            with (
+                open_npz(place) as file,
+                file.stream(file.find(contents.frames.name, "frames")) as stream,
+            ):
+                yield from reader.read(stream, start, stop)
     except UnusableError as error:
         raise ForeframeError(f"{place}: {error}. Restore it, or remove it.") from error
-
-
-def _decode(stream: IO[bytes], contents: _Contents, start: int, stop: int) -> Iterator[np.ndarray]:
-    shape = contents.shape
-    for data in rows(stream, contents.frames, math.prod(shape), start, stop):
-        frames = np.frombuffer(data, contents.frames.dtype).reshape(-1, *shape).astype(np.uint8)
-        yield from frames if shape[2] == 3 else np.repeat(frames, 3, 3)

@@ -1,4 +1,4 @@
-"""One .npz file read as a stream, so that an array in it may be larger than the memory."""
+"""One .npz or .npy file read as a stream, so that an array in it may be larger than the memory."""
 
 import lzma
 import math
@@ -9,13 +9,16 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import IO, Any
 
 import numpy as np
 from numpy.lib import format as npy
 
 from foreframe.data.sources.source import UnusableError, reason
-from foreframe.system.places import Place, open_binary
+from foreframe.system.places import Place, open_binary, unreadable
+
+NPY = ".npy"
 
 _CHUNK = 1 << 20
 
@@ -39,6 +42,21 @@ _DAMAGE = (
 
 
 @dataclass(frozen=True)
+class Member:
+    """A .npy file, in a zip file or by itself.
+
+    Attributes:
+        size: its bytes.
+        open: opens it.
+        checked: whether reading it to its end compares a checksum.
+    """
+
+    size: int
+    open: Callable[[], IO[bytes]]
+    checked: bool
+
+
+@dataclass(frozen=True)
 class NpzArray:
     """An array in the file, by its header.
 
@@ -47,7 +65,7 @@ class NpzArray:
         shape: shape of the array.
         dtype: type of its values.
         fortran: whether it lies there column by column.
-        member: its entry in the zip file.
+        member: where it lies.
         offset: place of the first value in the member.
     """
 
@@ -55,7 +73,7 @@ class NpzArray:
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     fortran: bool
-    member: zipfile.ZipInfo
+    member: Member
     offset: int
 
     def __str__(self) -> str:
@@ -66,19 +84,17 @@ class NpzArray:
 
 
 class NpzFile:
-    """An open .npz file.
+    """An open .npz file, or a .npy file and those beside it.
 
     Attributes:
         arrays: by name; in the place of one whose header cannot be read, what is wrong.
     """
 
-    def __init__(self, archive: zipfile.ZipFile) -> None:
-        self._archive = archive
+    def __init__(self, members: dict[str, Member]) -> None:
         self.arrays: dict[str, NpzArray | str] = {}
-        for member in archive.infolist():
-            name = member.filename.removesuffix(".npy")
+        for name, member in members.items():
             try:
-                with archive.open(member) as stream:
+                with member.open() as stream:
                     self.arrays[name] = _header(stream, name, member)
             except _DAMAGE as error:
                 self.arrays[name] = reason(error)
@@ -100,7 +116,7 @@ class NpzFile:
         array = self.arrays[name]
         if isinstance(array, str):
             raise UnusableError(f"the array {name} is damaged ({array})")
-        if array.dtype.kind not in "iuf":
+        if array.dtype.kind not in ("iuf" if option == "frames" else "iufb"):
             raise UnusableError(
                 f"--{option} {name}: is an array of {array.dtype}, and must be one of numbers"
             )
@@ -113,7 +129,7 @@ class NpzFile:
             UnusableError: it is damaged.
         """
         try:
-            with self._archive.open(array.member) as stream:
+            with array.member.open() as stream:
                 values: np.ndarray = npy.read_array(stream, allow_pickle=False)
                 if stream.read(1):
                     raise ValueError("it is longer than its header says")
@@ -125,7 +141,7 @@ class NpzFile:
     def stream(self, array: NpzArray) -> Iterator[IO[bytes]]:
         """An array's member, for ``rows``."""
         try:
-            stream = self._archive.open(array.member)
+            stream = array.member.open()
         except _DAMAGE as error:
             raise array.damaged(error) from error
         with stream:
@@ -138,7 +154,9 @@ class NpzFile:
             UnusableError: it is damaged, or the values are not whole numbers 0..255.
         """
         dtype, low, high, whole = array.dtype, np.inf, -np.inf, True
-        left = array.member.file_size - array.offset
+        if dtype == np.uint8 and not array.member.checked:
+            return
+        left = array.member.size - array.offset
         with self.stream(array) as stream:
             try:
                 stream.read(array.offset)
@@ -174,17 +192,44 @@ class NpzFile:
 def open_npz(place: Place) -> Iterator[NpzFile]:
     """Open a file and read the headers of its arrays.
 
+    The arrays of a .npy file are itself and the other .npy files beside it, by their names.
+
     Raises:
-        UnusableError: it is not a zip file, or its directory is damaged.
+        UnusableError: it is neither, or its directory is damaged.
         ForeframeError: it is missing or cannot be opened.
     """
+    if place.suffix.lower() == NPY:
+        yield NpzFile(_beside(place))
+        return
     with open_binary(place) as file:
         try:
             archive = zipfile.ZipFile(file)
         except _DAMAGE as error:
             raise UnusableError(f"cannot be read as an .npz file ({reason(error)})") from error
         with archive:
-            yield NpzFile(archive)
+            yield NpzFile(
+                {
+                    entry.filename.removesuffix(NPY): Member(
+                        entry.file_size, partial(archive.open, entry), True
+                    )
+                    for entry in archive.infolist()
+                }
+            )
+
+
+def _beside(place: Place) -> dict[str, Member]:
+    """A .npy file, and those beside it."""
+    with open_binary(place):
+        pass  # says why it cannot be opened
+    try:
+        others = [path for path in place.parent.iterdir() if path.suffix.lower() == NPY]
+        paths = [place, *sorted((path for path in others if path.name != place.name), key=str)]
+        return {
+            path.stem: Member(path.stat().st_size, partial(open_binary, path), False)
+            for path in paths
+        }
+    except OSError as error:
+        raise unreadable(place, error) from error
 
 
 def rows(stream: IO[bytes], array: NpzArray, size: int, start: int, stop: int) -> Iterator[bytes]:
@@ -208,7 +253,7 @@ def rows(stream: IO[bytes], array: NpzArray, size: int, start: int, stop: int) -
         yield data
 
 
-def _header(stream: IO[bytes], name: str, member: zipfile.ZipInfo) -> NpzArray:
+def _header(stream: IO[bytes], name: str, member: Member) -> NpzArray:
     version = npy.read_magic(stream)
     readers: dict[tuple[int, int], Callable[[IO[bytes]], Any]] = {
         (1, 0): npy.read_array_header_1_0,
@@ -222,6 +267,6 @@ def _header(stream: IO[bytes], name: str, member: zipfile.ZipInfo) -> NpzArray:
         raise ValueError(f"its shape is {list(shape)}")
     # Objects are pickled, and never read.
     size = array.offset + math.prod(shape) * dtype.itemsize
-    if not dtype.hasobject and size != member.file_size:
-        raise ValueError(f"{array} takes {size:,} bytes, but it has {member.file_size:,}")
+    if not dtype.hasobject and size != member.size:
+        raise ValueError(f"{array} takes {size:,} bytes, but it has {member.size:,}")
     return array

@@ -3,15 +3,17 @@
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from foreframe.data.lab import SPLIT_NAMES
 from foreframe.data.picture import decode_picture
 from foreframe.data.sources.feature import ColumnChoice, all_columns, choose_columns, joined
+from foreframe.data.sources.listing import Node, counted, few, shown
 from foreframe.data.sources.source import (
-    SPLIT_NAMES,
     Part,
     RawRecording,
     Skip,
@@ -30,7 +32,11 @@ from foreframe.system.places import Place, files_below, open_binary
 
 _FILE = re.compile(r"(?P<dataset>.+)-(?P<split>[^-]+)\.tfrecord(-\d+-of-\d+)?$")
 _STEPS = "steps/"
+_INFO = "dataset_info.json"
+_LISTED = 12
 _FEW = 3
+_TASKS = ("language_instruction", "natural_language_instruction", "instruction")
+"""Features with what the robot was told to do."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +49,12 @@ class RldsSource(Source):
     """Feature of a step with the camera's pictures, such as image_0; needed if several. Several
     divided by commas: each camera's view of an episode is a sequence, all in the same split."""
     action: str = "action"
-    """Feature with the action, or columns of it: action[:7]; several divided by commas."""
+    """Feature with the action, or columns of it: action[:7]; several divided by commas are joined
+    in that order, such as action/world_vector,action/rotation_delta of a dictionary."""
     position: str = ""
     """Feature with the end effector's position, such as state[:3]; by default none."""
 
-    def parts(self) -> list[Part]:
+    def _files(self) -> list[Place]:
         if self.input.is_dir():
             files = [path for path in files_below(self.input, ("",)) if ".tfrecord" in path.name]
         elif self.input.exists():
@@ -59,6 +66,11 @@ class RldsSource(Source):
                 f"{self.input}: holds no .tfrecord files. Give the folder of one version of a TFDS "
                 "dataset, such as bridge_dataset/1.0.0."
             )
+        return files
+
+    def parts(self) -> list[Part]:
+        files = self._files()
+        self._require_one_dataset()
         self._look_at_one(files)
         parts: list[Part] = []
         for path in files:
@@ -72,6 +84,19 @@ class RldsSource(Source):
                 label = f"{name}-{view.replace('/', '-')}"
                 parts.append(Part(label, path, split, {**select, "view": view}))
         return parts
+
+    def _require_one_dataset(self) -> None:
+        """Refuse a folder of several datasets, or of several versions of one."""
+        if not self.input.is_dir():
+            return
+        descriptions = [str(path.parent) for path in files_below(self.input, (_INFO,))]
+        if len(descriptions) > 1:
+            names = [name[len(str(self.input)) :].strip("/") or "." for name in descriptions]
+            more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+            raise ForeframeError(
+                f"{self.input}: holds {len(names)} datasets: {', '.join(names[:_LISTED])}{more}. "
+                "Import one at a time."
+            )
 
     @property
     def _views(self) -> list[str]:
@@ -103,6 +128,8 @@ class RldsSource(Source):
             image = _named(view, steps, "--image", pictures)
         elif len(pictures) == 1:
             image = pictures[0]
+        elif len(colour := [key for key in pictures if not self._deep(example, key)]) == 1:
+            image = colour[0]  # the others are of depth
         else:
             listed = ", ".join(key.removeprefix(_STEPS) for key in pictures) or "none"
             raise ForeframeError(
@@ -121,6 +148,14 @@ class RldsSource(Source):
         if not example.kind(key).startswith("bytes"):
             return False
         return any(value[:2] in (b"\xff\xd8", b"\x89P") for value in example.bytes_list(key)[:1])
+
+    @staticmethod
+    def _deep(example: Example, key: str) -> bool:
+        """Whether pictures have 16 bits a pixel, as those of depth have."""
+        return any(
+            value[:2] == b"\x89P" and value[24:25] == b"\x10"
+            for value in example.bytes_list(key)[:1]
+        )
 
     def lengths(self, part: Part) -> list[tuple[str, int]]:
         stop = part.select["stop"]
@@ -177,6 +212,7 @@ class RldsSource(Source):
             _decoded(pictures, where),
             *joined(self._wanted, features),
             view=view,
+            task=_task(example),
         )
 
     def describe(self) -> dict[str, Any]:
@@ -186,7 +222,7 @@ class RldsSource(Source):
             "position": self.position,
             "units": "as recorded",
         }
-        info = self.input / "dataset_info.json" if self.input.is_dir() else None
+        info = self.input / _INFO if self.input.is_dir() else None
         if info is not None and info.is_file():
             try:
                 values = json.loads(info.read_text(encoding="utf-8"))
@@ -195,6 +231,60 @@ class RldsSource(Source):
                 pass  # it is not needed to read the episodes
         return told
 
+    def listing(self) -> Node:
+        files = self._files()
+        first: tuple[Node, ...] = (Node("none: the first episode cannot be read"),)
+        with suppress(UnusableError), open_binary(files[0]) as file:
+            record = next(read_records(file, 0, files[0].stat().st_size), None)
+            example = Example(record.payload if isinstance(record, Record) else b"")
+            keys = [key for key in example if key.startswith(_STEPS)]
+            first = (
+                tuple(
+                    Node(f"{shown(key.removeprefix(_STEPS))}: {self._kind(example, key)}")
+                    for key in keys
+                )
+                or first
+            )
+        return Node(
+            f"{self.input}: RLDS, {counted(len(files), 'file')}",
+            (
+                Node("features of a step", first),
+                *few(map(_listed, files), len(files), "files"),
+            ),
+        )
+
+    def _kind(self, example: Example, key: str) -> str:
+        """What a feature holds in each step."""
+        if self._pictures(example, key):
+            return "pictures"
+        kind, _, count = example.kind(key).rstrip("]").partition("[")
+        steps = max(
+            (len(example.bytes_list(k)) for k in example if self._pictures(example, k)), default=0
+        )
+        if steps and count and not int(count) % steps:
+            return f"{kind} [{int(count) // steps}]"
+        return example.kind(key)
+
+
+def _listed(path: Place) -> Node:
+    match = _FILE.fullmatch(path.name)
+    with open_binary(path) as file:
+        count = sum(1 for _ in record_offsets(file, 0, path.stat().st_size))
+    split = "" if match is None else f", split {match['split']}"
+    return Node(f"{path.name}: {counted(count, 'episode')}{split}")
+
+
+def _task(example: Example) -> str:
+    """What the robot was told to do; several things in one episode divided by semicolons."""
+    for name in _TASKS:
+        for key in example:
+            if key.rpartition("/")[2] == name and example.kind(key).startswith("bytes"):
+                said = (bytes(value) for value in example.bytes_list(key))
+                words = [text.decode("utf-8", "replace").strip() for text in dict.fromkeys(said)]
+                if any(words):
+                    return "; ".join(word for word in words if word)
+    return ""
+
 
 def _named(name: str, keys: list[str], option: str, fitting: list[str]) -> str:
     """The one key that is ``name`` or ends with it."""
@@ -202,6 +292,12 @@ def _named(name: str, keys: list[str], option: str, fitting: list[str]) -> str:
     if len(matches) == 1:
         return matches[0]
     listed = ", ".join(key.removeprefix(_STEPS) for key in (matches or fitting)) or "none"
+    inside = [key.removeprefix(_STEPS) for key in fitting if f"/{name}/" in f"/{key}"]
+    if inside and not matches:
+        raise ForeframeError(
+            f"{option} {name}: is a dictionary of {', '.join(inside)}; name those that are to be "
+            f"joined, as in {option} {','.join(inside)}."
+        )
     what = "several features have this name" if matches else "no feature of a step has this name"
     raise ForeframeError(f"{option} {name}: {what}; there are: {listed}.")
 

@@ -13,17 +13,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Float64, Int, UInt8
 
+from foreframe.data.sources.listing import Node, counted, recordings
 from foreframe.system.places import Place
 
-SPLIT_NAMES = {
-    "train": "train",
-    "val": "validate",
-    "valid": "validate",
-    "validation": "validate",
-    "validate": "validate",
-    "test": "test",
-}
-"""What others call the three splits, in small letters, and their names here."""
+LATER = {"later": True}
+"""Metadata of an option that a source did not have at first: a dataset's description names it only
+where it was asked for, so that older imports go on."""
 
 
 class UnusableError(Exception):
@@ -72,7 +67,8 @@ class RawRecording:
         times: [T], when each frame is, in seconds from any moment on, where that is known.
         row_of: [T], the number of the row that belongs to each frame, where the rows are not one
             for each frame (a robot that is read more often than the camera): it never falls. The
-            rows up to that of the next frame are the frame's own.
+            rows up to that of the next frame are the frame's own. Frames before the first row have
+            -1; those behind the last, more than there are rows.
         task: what the robot was told to do, in words.
     """
 
@@ -138,6 +134,13 @@ class Source(ABC):
         (except while the ``frames`` of one are iterated).
         """
 
+    def usual_rule(self) -> str | None:
+        """What its actions between two frames become (``--resample-actions``) if nobody says.
+
+        Only where the form of the data says what they are.
+        """
+        return None
+
     def group(self, name: str) -> str:
         """What a recording belongs to: those of one group are never divided over splits."""
         return name
@@ -145,3 +148,24 @@ class Source(ABC):
     def describe(self) -> dict[str, Any]:
         """For the store's metadata: "frame_rate" (in Hz), "camera", "units" ..."""
         return {}
+
+    def listing(self) -> Node:
+        """What the input holds, as a tree to be printed.
+
+        Features with their shapes and types, recordings with their lengths, rates, cameras and
+        splits. As cheap as ``parts``; of 100,000 recordings the first few are named and the others
+        counted. Options that say which feature to take need not be given.
+
+        Raises:
+            ForeframeError: the input is missing or of another form.
+        """
+        parts = self.parts()
+        splits = dict.fromkeys(part.split for part in parts)
+        lengths = self.lengths(parts[0]) if parts else []
+        return Node(
+            f"{self.input}: {counted(len(parts), 'part')}",  # type: ignore[attr-defined]
+            (
+                *(Node(f"split {split}") for split in splits if split is not None),
+                Node("the first part", recordings(lengths, len(lengths))),
+            ),
+        )

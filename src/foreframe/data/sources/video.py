@@ -1,14 +1,16 @@
 """A folder of video files, each with an optional CSV of actions and positions beside it."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
-from foreframe.data.sources.source import Part, RawRecording, Skip, Source, UnusableError
+from foreframe.data.sources.listing import Node, counted, few
+from foreframe.data.sources.row_times import match_rows
+from foreframe.data.sources.source import LATER, Part, RawRecording, Skip, Source, UnusableError
 from foreframe.data.sources.video_packets import frame_times
-from foreframe.data.sources.video_table import NONE, Table, choose, read_table
+from foreframe.data.sources.video_table import NONE, choose, column_of, read_table
 from foreframe.data.video_file import decode
 from foreframe.errors import ForeframeError
 from foreframe.system.places import Place, files_below, open_binary
@@ -28,11 +30,15 @@ class _Like:
         rate: frames a second; None where it cannot be told.
         columns: names of the columns of the CSV; None without one.
         named: whether it has a header line.
+        left_out: numbers of columns that are no actions unless they are named.
+        notes: what was seen and should be known.
     """
 
     rate: float | None = None
     columns: list[str] | None = None
     named: bool = False
+    left_out: list[int] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -41,12 +47,17 @@ class VideoSource(Source):
 
     input: Place
     """A video (mp4, avi, gif, mov, mkv, webm), or a folder of videos; the folders in it are
-    searched too. A CSV of the same name holds a row for each frame, with or without a header."""
+    searched too. A CSV of the same name holds a row for each frame, with or without a header; see
+    --timestamps for other rates."""
     actions: str = ""
     """Columns of the CSV that are actions: numbers from 0, ranges or names from its header, such as
-    0:4 or dx,dy,grip. By default all that are no positions; none for no actions."""
+    0:4 or dx,dy,grip. By default all that are no positions and do not number or time the rows;
+    none for no actions."""
     positions: str = ""
     """Columns of the CSV that are positions, such as 4:7. By default there are none."""
+    timestamps: str = field(default="", metadata=LATER)
+    """Column of the CSV with the times of its rows, by which they are matched to the frames. By
+    default there is a row for each frame."""
 
     def parts(self) -> list[Part]:
         videos, tables = self._find()
@@ -117,22 +128,37 @@ class VideoSource(Source):
         if not usable:
             raise ForeframeError(f"{self.input}: no video can be read ({failures[0]}).")
         failures.clear()
-        for name in [name for name in tables if name][:_TRIED]:
+        named = ""
+        for named in [name for name in tables if name][:_TRIED]:
             try:
-                table = read_table(self._place(name))
+                table = read_table(self._place(named))
                 break
             except UnusableError as error:
                 failures.append(str(error))
         if any(tables) and table is None:
             raise ForeframeError(f"{self.input}: no CSV can be read ({failures[0]}).")
-        if table is not None:
-            self._chosen(table.columns)
-            return _Like(rate, table.columns, table.named)
-        return _Like(rate)
+        if table is None:
+            return _Like(rate)
+        left_out = table.no_numbers_of_the_robot()
+        notes = [f"{named}: {said}" for said in left_out.values()] if not self.actions else []
+        if self.timestamps:
+            column = self._time_column(table.columns)
+            left_out.setdefault(column, "")
+            notes = [note for note in notes if "--timestamps" not in note]
+        like = _Like(rate, table.columns, table.named, sorted(left_out), notes)
+        self._chosen(like)
+        return like
 
-    def _chosen(self, columns: list[str]) -> dict[str, list[int]]:
+    def _chosen(self, like: _Like) -> dict[str, list[int]]:
+        assert like.columns is not None
         try:
-            return choose(columns, self.actions, self.positions)
+            return choose(like.columns, self.actions, self.positions, like.left_out)
+        except UnusableError as error:
+            raise ForeframeError(f"{self.input}: {error}.") from error
+
+    def _time_column(self, columns: list[str]) -> int:
+        try:
+            return column_of(columns, self.timestamps, "timestamps")
         except UnusableError as error:
             raise ForeframeError(f"{self.input}: {error}.") from error
 
@@ -165,28 +191,29 @@ class VideoSource(Source):
     def _recording(self, video: str, table: str | None, like: _Like) -> RawRecording:
         times = self._times(video)
         rows: dict[str, np.ndarray | None] = {"actions": None, "positions": None}
+        row_of = None
         if like.columns is not None:
             if table is None:
                 raise UnusableError(
                     f"there is no {_stem(video).rpartition('/')[2]}.csv beside it, and others have "
                     "one; to do without, give --actions none"
                 )
-            values = self._values(table, like, len(times))
-            columns = self._chosen(like.columns)
-            if columns["actions"]:
-                rows["actions"] = values[:, columns["actions"]].astype(np.float32)
-            if columns["positions"]:
-                rows["positions"] = values[:, columns["positions"]].astype(np.float32)
+            values = self._values(table, like)
+            for part, columns in self._chosen(like).items():
+                rows[part] = values[:, columns].astype(np.float32) if columns else None
+            if self.timestamps:
+                row_of = match_rows(times, values[:, self._time_column(like.columns)]).row_of
         return RawRecording(
             video,
             self._frames(video, times),
             rows["actions"],
             rows["positions"],
             times=times if _rate(times) else None,
+            row_of=row_of,
         )
 
-    def _values(self, name: str, like: _Like, frames: int) -> np.ndarray:
-        table: Table = read_table(self._place(name))
+    def _values(self, name: str, like: _Like) -> np.ndarray:
+        table = read_table(self._place(name))
         assert like.columns is not None
         if table.columns != like.columns and (
             len(table.columns) != len(like.columns) or (table.named and like.named)
@@ -194,11 +221,6 @@ class VideoSource(Source):
             raise UnusableError(
                 f"the columns of {name} are {', '.join(table.columns)}, those of the first CSV "
                 f"are {', '.join(like.columns)}"
-            )
-        if len(table.values) != frames:
-            raise UnusableError(
-                f"{name} has {len(table.values)} rows, but the video has {frames} frames; each "
-                "needs a row, the last one too"
             )
         return table.values
 
@@ -227,16 +249,64 @@ class VideoSource(Source):
         return name.rpartition("/")[0] or name
 
     def describe(self) -> dict[str, Any]:
-        like = self._like(*self._find())
+        found = self._find()
+        like = self._like(*found)
         told: dict[str, Any] = {"dataset": self.input.name, "units": "as recorded"}
         if like.rate:
             told["frame_rate"] = like.rate
+        notes = [*like.notes, *self._matched(*found, like)]
+        if notes:
+            told["notes"] = notes
         if like.columns is not None and like.named:
-            chosen = self._chosen(like.columns).items()
+            chosen = self._chosen(like).items()
             told["columns"] = {
                 kind: [like.columns[n] for n in numbers] for kind, numbers in chosen if numbers
             }
         return told
+
+    def _matched(self, videos: list[str], tables: list[str | None], like: _Like) -> list[str]:
+        """How the rows of the first video that can be read are matched to its frames."""
+        for video, table in zip(videos[:_TRIED], tables, strict=False):
+            if self.timestamps and table is not None and like.columns is not None:
+                try:
+                    column = self._values(table, like)[:, self._time_column(like.columns)]
+                    return [f"{video}: {match_rows(self._times(video), column).note}"]
+                except (UnusableError, ForeframeError):
+                    continue
+        return []
+
+    def listing(self) -> Node:
+        videos, tables = self._find()
+        table = next((name for name in tables if name), None)
+        columns: tuple[Node, ...] = ()
+        if table is not None:
+            try:
+                columns = (
+                    Node(
+                        f"columns of {table}: {', '.join(read_table(self._place(table)).columns)}"
+                    ),
+                )
+            except UnusableError as error:
+                columns = (Node(str(error)),)
+        return Node(
+            f"{self.input}: {counted(len(videos), 'video')}",
+            (
+                Node(
+                    f"{counted(sum(name is not None for name in tables), 'CSV')} beside them",
+                    columns,
+                ),
+                *few(map(self._listed, videos), len(videos), "videos"),
+            ),
+        )
+
+    def _listed(self, video: str) -> Node:
+        try:
+            times = self._times(video)
+        except (UnusableError, ForeframeError) as error:
+            return Node(f"{video}: {str(error).rstrip('.')}")
+        rate = _rate(times)
+        said = "" if rate is None else f", {rate:.4g} a second"
+        return Node(f"{video}: {counted(len(times), 'frame')}{said}")
 
 
 def _stem(name: str) -> str:

@@ -1,91 +1,48 @@
 """The CSV beside a video: a row for each frame, some columns actions and some positions."""
 
-import csv
 import re
-from dataclasses import dataclass
+from collections.abc import Collection
 
-import numpy as np
-
-from foreframe.data.recording import finite
+from foreframe.data.sources.csv_text import Table, parse_csv
 from foreframe.data.sources.source import UnusableError
 from foreframe.system.places import Place
 
 NONE = "none"
 
-_DELIMITERS = ",;\t"
 _RANGE = re.compile(r"(\d*):(\d*)")
 
 
-@dataclass(frozen=True)
-class Table:
-    """What a CSV holds.
-
-    Attributes:
-        columns: names from the header line, or the numbers 0, 1, ... without one.
-        named: whether there is a header line.
-        values: [rows, columns].
-    """
-
-    columns: list[str]
-    named: bool
-    values: np.ndarray
-
-
 def read_table(place: Place) -> Table:
-    """Read a whole CSV, divided by commas, semicolons or tabs.
+    """Read a whole CSV, see ``parse_csv``.
 
     Raises:
         UnusableError: names the line.
     """
     try:
-        # Spreadsheets put a byte-order mark before the first number.
-        text = place.read_text(encoding="utf-8-sig")
+        text = place.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UnusableError(f"{place.name} cannot be read as text ({error})") from error
-    lines = text.splitlines()
-    delimiter = max(_DELIMITERS, key=lines[0].count) if lines else ","
-    # Strict: a quotation mark that is never closed would swallow the rest.
-    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
-    try:
-        numbered = [
-            (reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)
-        ]
-    except csv.Error as error:
-        raise UnusableError(f"{place.name}, line {reader.line_num}: {error}") from error
-    first = numbered[0][1] if numbered else []
-    named = bool(first) and not any(_is_number(cell) for cell in first)
-    columns = [cell.strip() if named else str(n) for n, cell in enumerate(first)]
-    rows = [
-        _row(cells, len(columns), f"{place.name}, line {number}")
-        for number, cells in numbered[named:]
-    ]
-    if not rows:
-        raise UnusableError(f"{place.name} holds no rows of numbers")
-    return Table(columns, named, np.array(rows))
+    return parse_csv(text, place.name)
 
 
-def _row(cells: list[str], width: int, where: str) -> list[float]:
-    if len(cells) != width:
-        raise UnusableError(f"{where}: {len(cells)} columns, and not {width}")
-    try:
-        row = [float(cell) for cell in cells]
-    except ValueError as error:
-        raise UnusableError(f"{where}: is not a row of numbers ({error})") from error
-    if not finite(row):
-        raise UnusableError(f"{where}: holds a value that is not a finite number")
-    return row
+def column_of(columns: list[str], text: str, option: str) -> int:
+    """The number of the one column that an option names.
+
+    Raises:
+        UnusableError: there is none, or there are several.
+    """
+    numbers = _numbers(columns, text, option)
+    if len(numbers) != 1:
+        raise UnusableError(f"--{option} {text}: name one column")
+    return numbers[0]
 
 
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
-
-
-def choose(columns: list[str], actions: str, positions: str) -> dict[str, list[int]]:
+def choose(
+    columns: list[str], actions: str, positions: str, left_out: Collection[int] = ()
+) -> dict[str, list[int]]:
     """Numbers of the columns that are "actions" and "positions", as two options say.
+
+    Those in ``left_out`` are no actions unless they are named.
 
     Raises:
         UnusableError: an option names a column that is not there.
@@ -96,7 +53,7 @@ def choose(columns: list[str], actions: str, positions: str) -> dict[str, list[i
     elif actions:
         acts = _numbers(columns, actions, "actions")
     else:
-        acts = [n for n in range(len(columns)) if n not in wanted]
+        acts = [n for n in range(len(columns)) if n not in wanted and n not in left_out]
     return {"actions": acts, "positions": wanted}
 
 

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from foreframe.data.sources.feature import FeatureColumns, choose_columns, episode_ends, joined
+from foreframe.data.sources.listing import Node
 from foreframe.data.sources.source import (
     Part,
     RawRecording,
@@ -30,6 +31,7 @@ from foreframe.data.sources.source import (
     UnusableError,
     reason,
 )
+from foreframe.data.sources.zarr_listing import list_zarr
 from foreframe.errors import ForeframeError
 from foreframe.system.places import Place
 
@@ -104,6 +106,11 @@ class ZarrSource(Source):
             "units": "as recorded",
             "arrays": {"frames": self.image, "actions": self.action, "positions": self.position},
         }
+
+    def listing(self) -> Node:
+        if not self.input.exists():
+            raise ForeframeError(f"{self.input}: no such file or folder.")
+        return list_zarr(self.input, _store(_zarr(), self.input), ENDS, _DAMAGE)
 
 
 class _Buffer:

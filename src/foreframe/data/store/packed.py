@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from foreframe.data.lab import TRACKS, list_sequences, read_sequence
+from foreframe.data.lab import TRACKS, list_sequences, read_sequence, split_folder
 from foreframe.data.recording import Fit, Recording, fit_recording
 from foreframe.data.store.meta import META
 from foreframe.data.store.shard_cache import user_cache
@@ -44,7 +44,7 @@ def packed_copy(
         ForeframeError: the data are missing or damaged, or the copy can be written nowhere.
     """
     sequences = list_sequences(root, split)
-    fingerprint = _fingerprint(root / split)
+    fingerprint = _fingerprint(split_folder(root, split))
     name = f"{split}-{size}x{size}-{fingerprint}"
     parents = _cache_parents(root)
     for copy in (parent / name for parent in parents):
