@@ -21,6 +21,8 @@ from foreframe.data.imports.importing import ImportOptions, import_dataset
 from foreframe.data.lab import write_sequence
 from foreframe.data.sources import (
     BairSource,
+    DroidSource,
+    Hdf5Source,
     LabSource,
     LerobotSource,
     MovingMnistSource,
@@ -78,7 +80,7 @@ def imported(source: Callable[[Path], Source]) -> Callable[[Path], frozenset[str
 
     def read(place: Path) -> frozenset[str]:
         out = place / OUT
-        options = ImportOptions(size=16, split="train")
+        options = ImportOptions(size=16, split="train", resample_actions="last")
         one = Execution(workers=1)
         try:
             import_dataset(source(place), out, options, execution=one, log=lambda line: None)
@@ -222,20 +224,45 @@ def zarr(name: str, version: int) -> Callable[[Path], None]:
     return write
 
 
-def video(place: Path) -> None:
+def film(path: Path, seed: int) -> None:
     import av
 
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=Fraction(10))
+        stream.height = stream.width = SIZE
+        stream.pix_fmt = "yuv420p"
+        for frame in frames_of(seed):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+
+
+def video(place: Path) -> None:
     for k in range(2):
-        with av.open(str(place / f"{k}.mp4"), "w") as container:
-            stream = container.add_stream("libx264", rate=Fraction(10))
-            stream.height = stream.width = SIZE
-            stream.pix_fmt = "yuv420p"
-            for frame in frames_of(k):
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-            container.mux(stream.encode())
+        film(place / f"{k}.mp4", k)
         rows = np.hstack([numbers_of(k, 2), numbers_of(k, 3)])
         lines = ["vx,vy,x,y,z", *(",".join(f"{value:.4f}" for value in row) for row in rows)]
         text(place / f"{k}.csv", "\n".join(lines) + "\n")
+
+
+def hdf5(place: Path) -> None:
+    import h5py
+
+    with h5py.File(place / "a.hdf5", "w") as file:
+        for k in range(RECORDINGS):
+            demo = file.create_group(f"data/demo_{k}")
+            demo.create_dataset("obs/agentview_image", data=frames_of(k), compression="gzip")
+            demo["actions"] = numbers_of(k, 4)
+            demo["obs/robot0_eef_pos"] = numbers_of(k, 3)
+
+
+def droid(place: Path) -> None:
+    for k in range(2):
+        folder = place / "videos" / "train" / str(k)
+        folder.mkdir(parents=True)
+        film(folder / "0.mp4", k)
+        rows = np.repeat(numbers_of(k, 4), 3, 0).tolist()
+        values = {"video_length": FRAMES, "texts": ["push"], "action.joint_position": rows}
+        text(place / "annotation" / "train" / f"{k}.json", json.dumps(values))
 
 
 def npz(save: Callable[..., None], name: str) -> Callable[[Path], None]:
@@ -308,6 +335,21 @@ INPUTS: dict[str, Input] = {
     ),
     "mp4, CSV": Input(
         video, imported(lambda place: VideoSource(place, actions="vx,vy", positions="x,y,z"))
+    ),
+    "HDF5": Input(
+        hdf5,
+        imported(
+            lambda place: Hdf5Source(
+                place / "a.hdf5",
+                image="obs/agentview_image",
+                action="actions",
+                position="obs/robot0_eef_pos",
+            )
+        ),
+    ),
+    "mp4, JSON (DROID)": Input(
+        droid,
+        imported(lambda place: DroidSource(place, action="action.joint_position", position="none")),
     ),
     "npz, packed": Input(
         npz(np.savez_compressed, "a.npz"),

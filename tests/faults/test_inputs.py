@@ -11,6 +11,7 @@ from tests.faults.inputs import INPUTS, Tried
 pytest.importorskip("av")
 pytest.importorskip("pyarrow")
 pytest.importorskip("zarr")
+pytest.importorskip("h5py")
 
 
 @pytest.mark.parametrize("name", INPUTS)
