@@ -3,7 +3,6 @@
 import io
 import json
 import os
-import pickle
 import subprocess
 import sys
 from contextlib import suppress
@@ -18,10 +17,11 @@ from foreframe.data.sources import hdf5_aside
 from foreframe.data.sources.hdf5 import Hdf5Source
 from foreframe.data.sources.hdf5_form import rate_of
 from foreframe.data.sources.listing import tree
-from foreframe.data.sources.source import Skip, UnusableError
+from foreframe.data.sources.source import UnusableError
 from foreframe.data.store.store import Store
 from foreframe.errors import ForeframeError
 from foreframe.system.workers import Execution
+from tests import reading
 
 h5py = pytest.importorskip("h5py")
 av = pytest.importorskip("av")
@@ -81,23 +81,13 @@ def padded_rows(frames):
 
 
 def everything(source):
-    """Frames, actions and positions by name and view; what was skipped."""
-    recordings, skips = {}, []
-    for part in pickle.loads(pickle.dumps(source)).parts():
-        lengths = dict(source.lengths(part))
-        for found in source.read(part):
-            if isinstance(found, Skip):
-                skips.append(found)
-                continue
-            try:
-                frames = np.stack(list(found.frames))
-            except ForeframeError as error:
-                skips.append(Skip(found.name, str(error)))
-                continue
-            assert frames.dtype == np.uint8
-            assert lengths[found.name] == len(frames)
-            key = f"{found.name}:{found.view}" if found.view else found.name
-            recordings[key] = (frames, found.actions, found.positions)
+    """Frames, actions and positions by name and view, as long as was said; what was skipped."""
+    lengths = {name: n for part in source.parts() for name, n in source.lengths(part)}
+    recordings, skips = reading.everything(
+        source, lambda found: f"{found.name}:{found.view}" if found.view else found.name
+    )
+    for key, (frames, _, _) in recordings.items():
+        assert lengths[key if key in lengths else key.rpartition(":")[0]] == len(frames)
     return recordings, skips
 
 

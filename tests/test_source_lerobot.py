@@ -5,7 +5,6 @@ The datasets are written here, from the format's published description; no real 
 
 import io
 import json
-import pickle
 import shutil
 from fractions import Fraction
 
@@ -16,10 +15,10 @@ from upath import UPath
 
 from foreframe.data.imports.importing import ImportOptions, import_dataset
 from foreframe.data.sources.lerobot import LerobotSource
-from foreframe.data.sources.source import Skip
 from foreframe.data.store.store import Store
 from foreframe.errors import ForeframeError
 from foreframe.system.workers import Execution
+from tests import reading
 
 av = pytest.importorskip("av")
 pa = pytest.importorskip("pyarrow")
@@ -255,20 +254,7 @@ def video_file(root, k, camera=FRONT):
 
 
 def everything(source):
-    recordings, skips = {}, []
-    for part in pickle.loads(pickle.dumps(source)).parts():
-        for found in source.read(part):
-            if isinstance(found, Skip):
-                skips.append(found)
-                continue
-            try:
-                frames = np.stack(list(found.frames))
-            except ForeframeError as error:
-                skips.append(Skip(found.name, str(error)))
-                continue
-            assert frames.dtype == np.uint8
-            recordings[int(found.name[-6:])] = (frames, found.actions, found.positions)
-    return recordings, skips
+    return reading.everything(source, lambda found: int(found.name[-6:]))
 
 
 def agree(recordings, episodes=(0, 1, 2, 3), lengths=LENGTHS, shift=0):

@@ -1,6 +1,5 @@
 """A replay buffer in zarr: episodes come out whole, and never with zeros for what is missing."""
 
-import pickle
 import shutil
 import subprocess
 import sys
@@ -10,9 +9,9 @@ import numpy as np
 import pytest
 from upath import UPath
 
-from foreframe.data.sources.source import Skip
 from foreframe.data.sources.zarr_buffer import ZarrSource
 from foreframe.errors import ForeframeError
+from tests import reading
 
 zarr = pytest.importorskip("zarr")
 numcodecs = pytest.importorskip("numcodecs")
@@ -47,20 +46,7 @@ def write(place, values, version=2, chunk=3, **options):
 
 
 def everything(source):
-    recordings, skips = {}, []
-    for part in pickle.loads(pickle.dumps(source)).parts():
-        for found in source.read(part):
-            if isinstance(found, Skip):
-                skips.append(found)
-                continue
-            try:
-                frames = np.stack(list(found.frames))
-            except ForeframeError as error:
-                skips.append(Skip(found.name, str(error)))
-                continue
-            assert frames.dtype == np.uint8
-            recordings[found.name.rpartition("/")[2]] = (frames, found.actions, found.positions)
-    return recordings, skips
+    return reading.everything(source, lambda found: found.name.rpartition("/")[2])
 
 
 def agree(recordings, values, numbers=(0, 1, 2, 3)):

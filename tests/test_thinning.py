@@ -283,3 +283,17 @@ def test_a_preview_is_what_the_import_will_be(tmp_path):
         preview(Made(), ImportOptions(every=4))
     with pytest.raises(ForeframeError, match="nothing could be imported"):
         preview(Made(), ImportOptions(min_frames=99))
+
+
+class Told(Made):
+    """The same, of a source that knows the rate of its recordings, but no times."""
+
+    def describe(self):
+        return {"frame_rate": 20.0}
+
+
+def test_a_rate_that_the_source_knows_need_not_be_said(tmp_path):
+    options = {"split": "train", "frame_rate": 5.0, "resample_actions": "last"}
+    brought(Told(), tmp_path / "out", **options)
+    assert first(tmp_path / "out")[0] == [0, 4, 8]
+    assert Store(tmp_path / "out" / "train").frame_rate == 5.0

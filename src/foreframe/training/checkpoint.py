@@ -30,7 +30,6 @@ from foreframe.runs.folder import (
     saved_config,
 )
 from foreframe.runs.hub import VideoCVAE
-from foreframe.runs.remedy import stands
 from foreframe.runs.sealed import Unsound, read_sealed
 from foreframe.runs.weights import load_into, read_tensors, write_tensors
 from foreframe.system.files import whole_file, write_json
@@ -104,11 +103,6 @@ def _keep_previous(run: Path) -> None:
             os.link(run / LAST, aside)
         except OSError:
             shutil.copyfile(run / LAST, aside)
-
-
-def stands_at(path: Path) -> tuple[int, int] | None:
-    """Epoch and step of a checkpoint; None if there is none, or it is damaged."""
-    return stands(path) if path.is_file() else None
 
 
 def keep_last_as_good(run: Path) -> None:

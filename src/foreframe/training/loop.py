@@ -26,6 +26,7 @@ from foreframe.model.clip import Clip
 from foreframe.runs.folder import BEST, HISTORY, LAST, LAST_GOOD
 from foreframe.runs.hub import VideoCVAE
 from foreframe.runs.kinematics import fit_kinematics
+from foreframe.runs.remedy import stands
 from foreframe.system.device import autocast, choose_device, keep_freed_memory
 from foreframe.system.files import read_json, write_json
 from foreframe.system.places import Place
@@ -334,7 +335,7 @@ class Training:
         if progress.history and not progress.step:
             there = self.out / HISTORY
             noted = there.is_file() and read_json(there) == progress.history
-            good = checkpoint.stands_at(self.out / LAST_GOOD) == (progress.epoch, 0)
+            good = stands(self.out / LAST_GOOD) == (progress.epoch, 0)
             if not noted or not good:
                 self._note_epoch()
         if checkpoint.best_is_lost(self.out, progress):

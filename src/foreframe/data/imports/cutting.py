@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -16,7 +17,7 @@ _FIRST = 64
 
 
 def sequences(
-    item: RawRecording, pieces: list[Piece], options: ImportOptions, like_rate: float | None
+    item: RawRecording, pieces: list[Piece], options: ImportOptions, usual_rate: float | None
 ) -> Iterator[tuple[str, str, Recording]]:
     """The sequences that a recording becomes: split, name and content, frames taken one by one.
 
@@ -24,15 +25,16 @@ def sequences(
         item: the recording.
         pieces: its pieces, and where they go.
         options: what becomes of it.
-        like_rate: frames a second of the first recording, which all must have if none are passed
-            over; None if that is not known.
+        usual_rate: frames a second that all recordings must have if none are passed over, and that
+            counts for those that do not say; None if that is not known.
 
     Raises:
         UnusableError: frames and rows do not fit together, or it is too short.
         ForeframeError: its frames are damaged; the clips before are good.
     """
-    _require_rate(item, options, like_rate)
-    cutter = _Cutter(item, options)
+    _require_rate(item, options, usual_rate)
+    cutter = _Cutter(item, options, item.rate or usual_rate)
+    cutter.require_matches()
     whole = len(pieces) == 1 and options.clip_frames is None
     label = f"{item.name}:{item.view}" if item.view else item.name
     count = 0
@@ -98,8 +100,8 @@ class _Filling:
 class _Cutter:
     """Reads the frames of one recording once, from its beginning to its end."""
 
-    def __init__(self, item: RawRecording, options: ImportOptions) -> None:
-        self._item, self._options = item, options
+    def __init__(self, item: RawRecording, options: ImportOptions, rate: float | None) -> None:
+        self._item, self._options, self._rate = item, options, rate
         self._fit = Fit(options.size, options.crop)
         self._thinning = options.thinning
         self._source = iter(item.frames)
@@ -166,10 +168,11 @@ class _Cutter:
         of the last one go.
         """
         length = self._options.clip_frames
-        rate = self._item.rate or self._options.recorded_rate
         self._taken, full = 0, None
         filling = _Filling(length)
-        for number, frame in self._thinning(self._numbered(start, stop), self._item.times, rate):
+        for number, frame in self._thinning(
+            self._numbered(start, stop), self._item.times, self._rate
+        ):
             self._taken += 1
             if full is not None:
                 full.ends.append(number)
@@ -206,9 +209,13 @@ class _Cutter:
         rows = self._item.row_of
         if rows is None:
             return frames
-        usual = round(float(np.median(np.diff(rows)))) if len(rows) > 1 else 1
         beyond = np.maximum(frames - len(rows) + 1, 0)
-        return np.asarray(rows[frames.clip(max=len(rows) - 1)] + beyond * usual)
+        return np.asarray(rows[frames.clip(max=len(rows) - 1)] + beyond * self._rows_per_frame)
+
+    @cached_property
+    def _rows_per_frame(self) -> int:
+        rows = self._item.row_of
+        return 1 if rows is None or len(rows) < 2 else round(float(np.median(np.diff(rows))))
 
     def _span(self, piece: Piece) -> tuple[int, int | None]:
         """First frame of a piece and the one after the last (None: to the end).
@@ -253,7 +260,7 @@ class _Cutter:
                     "what is longer"
                 )
 
-    def _require_matches(self) -> None:
+    def require_matches(self) -> None:
         """Refuse frames that no row was matched to, unless they are cut off."""
         rows = self._item.row_of
         if self._lenient or rows is None:
@@ -269,7 +276,6 @@ class _Cutter:
     def _with_rows(self, clip: _Clip) -> Recording:
         tables = self._tables
         needed = int(self._row(clip.numbers[-1:])[0]) + 1
-        self._require_matches()
         for part, rows in tables.items():
             if len(rows) < needed - (part == "actions"):
                 raise UnusableError(f"{needed} frames or more, but {len(rows)} rows of numbers")

@@ -120,7 +120,7 @@ def import_dataset(
                 f"nothing could be imported ({listed(skipped) or 'too few frames'}). "
                 "Check the options that cut and shift recordings, and the input."
             )
-        told = _described(source, options, plan)
+        told = {**plan.told, "frame_rate": options.thinning.rate(plan.rate)}
         for note in told.get("notes", ()):
             log(note)
         _finish(target, told, plan, records)
@@ -199,13 +199,6 @@ def _inputs(parts: list[Part]) -> dict[str, int]:
     """
     files = {str(path): path for part in parts for path in files_of(part)}
     return {name: path.stat().st_size for name, path in files.items()}
-
-
-def _described(source: Source, options: ImportOptions, plan: ImportPlan) -> dict[str, Any]:
-    """What the source says of itself, with the rate of what was taken of it."""
-    told = source.describe()
-    rate = options.thinning.rate(told.get("frame_rate") or options.recorded_rate or plan.rate)
-    return {**told, "frame_rate": rate}
 
 
 def _finish(

@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +30,9 @@ class ImportPlan:
             split of their part.
         divided_by_time: whether recordings are so few that each is divided by time.
         widths: numbers in a row of each table that all recordings must have.
-        rate: frames a second of the first recording; None if nobody says.
+        rate: frames a second of the recordings, as the source, the options or the first of them
+            say; None if nobody does.
+        told: what the source says of itself.
     """
 
     parts: list[Part]
@@ -37,6 +40,7 @@ class ImportPlan:
     divided_by_time: bool
     widths: dict[str, int | None]
     rate: float | None = None
+    told: dict[str, Any] = field(default_factory=dict)
 
 
 def plan_import(
@@ -64,12 +68,14 @@ def plan_import(
     first = _first(source, parts, options)
     widths = {part: None if rows is None else rows.shape[1] for part, rows in _tables(first)}
     _require_rules(options, widths["actions"])
-    rate = first.rate or options.recorded_rate
+    told = source.describe()
+    rate = told.get("frame_rate") or options.recorded_rate or first.rate
     if options.split is not None:
         parts = [replace(part, split=options.split) for part in parts]
-        return ImportPlan(parts, {}, False, widths, rate)
+        return ImportPlan(parts, {}, False, widths, rate, told)
     if options.split_file is not None:
-        return ImportPlan(*_listed_pieces(source, parts, options.split_file), False, widths, rate)
+        listed_pieces = _listed_pieces(source, parts, options.split_file)
+        return ImportPlan(*listed_pieces, False, widths, rate, told)
     fractions = {"validate": options.validate, "test": options.test}
     own = {part.split for part in parts}
     missing = [split for split in fractions if split not in own and fractions[split]]
@@ -77,7 +83,7 @@ def plan_import(
         _divided(source, parts, missing, options, rate, log) if missing else ({}, False)
     )
     parts = [replace(part, split=part.split or "train") for part in parts]
-    return ImportPlan(parts, pieces, by_time, widths, rate)
+    return ImportPlan(parts, pieces, by_time, widths, rate, told)
 
 
 def _divided(
