@@ -15,6 +15,7 @@ from foreframe.data.store.store import Store
 from foreframe.data.store.writer import write_store
 from foreframe.errors import ForeframeError
 from foreframe.runs.folder import BEST, HISTORY, LAST, LAST_GOOD, LAST_PREVIOUS, RUN_CONFIG
+from foreframe.runs.kinematics import KINEMATICS
 from foreframe.runs.weights import read_tensors, write_tensors
 from foreframe.training.checkpoint import Checkpoint
 from foreframe.training.listener import Listener
@@ -236,9 +237,12 @@ def test_a_run_without_its_last_checkpoint_is_not_begun_anew_over_the_rest(whole
 def test_a_run_ended_before_its_first_save_begins_from_the_weights_it_was_to(whole, tmp_path):
     run = tmp_path / "run"
     begun = start(whole.config, whole.data, run, replace(CPU, init_from=whole.run))
+    kinematics = (run / KINEMATICS).read_bytes()
+    (run / KINEMATICS).unlink()  # as if the kill had come before it was written
     heard = Heard()
     again = start(whole.config, whole.data, run, RESUME, listener=heard)
     assert any("begins from its first step" in message for message in heard.messages)
+    assert (run / KINEMATICS).read_bytes() == kinematics
     ours, theirs = again.model.state_dict(), begun.model.state_dict()
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     untaught = start(whole.config, whole.data, tmp_path / "other", CPU).model.state_dict()

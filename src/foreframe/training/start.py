@@ -68,9 +68,6 @@ def start(
     if init_from is not None:
         with processes.agreed():
             _take_weights(training, init_from)
-    # The last file of a beginning is run.json, without which no run is there.
-    if training.config.model.uses_positions:
-        processes.on_first(lambda: _keep_kinematics(training, out))
 
     def write_config() -> None:
         write_json(
@@ -91,6 +88,7 @@ def start(
             f"{data}: has no tracks, so nothing teaches the model where things are, and it will "
             "find none. Add tracks.csv to the recordings, or train with --things 0."
         )
+    processes.on_first(lambda: _keep_kinematics(training, out))
     return training
 
 
@@ -158,6 +156,7 @@ def _begin_again(
     if begun_from is not None:
         with processes.agreed():
             _take_weights(training, Path(begun_from))
+    processes.on_first(lambda: _keep_kinematics(training, out))
 
 
 def _require_own(config: RunConfig, out: Path) -> None:
@@ -181,6 +180,8 @@ def _require_own(config: RunConfig, out: Path) -> None:
 
 def _keep_kinematics(training: Training, out: Path) -> None:
     """Whoever plays with the model later chooses actions, and needs positions that follow."""
+    if not training.config.model.uses_positions:
+        return
     train = training.splits["train"]
     kinematics = fit_kinematics(train[i] for i in range(len(train)))
     if kinematics is not None:
