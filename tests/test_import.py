@@ -24,7 +24,7 @@ from upath import UPath
 from foreframe.commands.app import main
 from foreframe.data.exports import lab
 from foreframe.data.exports.lab import export_lab
-from foreframe.data.imports import importing
+from foreframe.data.imports import description, importing
 from foreframe.data.imports import part as import_part
 from foreframe.data.imports.importing import ImportOptions, import_dataset
 from foreframe.data.lab import read_sequence
@@ -776,7 +776,7 @@ def test_a_part_waits_for_a_worker_of_a_killed_import_that_still_writes_it(tmp_p
     working.mkdir(parents=True)
     half = tmp_path / "out" / "train" / ".part-4.01234567.part"
     half.mkdir(parents=True)
-    asked = importing._describe(NumberedSource(tmp_path / "in"), ImportOptions())
+    asked = description.describe(NumberedSource(tmp_path / "in"), ImportOptions())
     (working / "asked.json").write_text(json.dumps(asked))
     (working / "part-9.json").write_text("{}")
     with FileLock(working / "part-4.lock"):

@@ -10,7 +10,8 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from foreframe.check import CheckOptions
 from foreframe.commands.console import counting, say
-from foreframe.data.imports.importing import DESCRIPTION, Imported, ImportOptions
+from foreframe.data.imports.description import DESCRIPTION
+from foreframe.data.imports.importing import Imported, ImportOptions
 from foreframe.data.sources import SOURCES, Source
 from foreframe.data.sources.listing import tree
 from foreframe.data.sources.recognise import suggestion
@@ -25,6 +26,10 @@ class _ImportExecution(Execution):
 
     strict: bool = False
     """End at the first recording that cannot be read; by default it is named and skipped."""
+    append: bool = False
+    """Take into OUT, a finished import with the same options, the recordings that have come to IN,
+    or those of another IN of the same form. What is in OUT stays as it is, in its split; new
+    recordings are divided so that the shares are kept."""
 
 
 def _import_command(source: type[Source]) -> type:
@@ -54,6 +59,7 @@ def _import_command(source: type[Source]) -> type:
                 self.dataset,
                 execution=self.execution,
                 strict=self.execution.strict,
+                append=self.execution.append,
                 log=say,
                 progress=progress,
             )

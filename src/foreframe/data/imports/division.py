@@ -1,6 +1,6 @@
 """How recordings are divided over train, validate and test."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,6 +56,35 @@ def divide(
                 f"{fractions['validate']:g} --test {fractions['test']:g}. Lower them."
             )
         for _ in range(count):
+            splits[names[order.pop()]] = split
+    return splits
+
+
+def divide_more(
+    names: Sequence[str],
+    have: Mapping[str, int],
+    missing: Sequence[str],
+    fractions: Mapping[str, float],
+    seed: Sequence[int],
+) -> dict[str, str]:
+    """A split for every recording that comes to a dataset, so that its shares are kept.
+
+    Args:
+        names: names of the new recordings.
+        have: how many each split has.
+        missing: splits that some may go to; the others go to train.
+        fractions: share of each split, of all recordings.
+        seed: of the choice.
+
+    Returns:
+        The split of every name.
+    """
+    order = np.random.default_rng(seed).permutation(len(names)).tolist()
+    total = sum(have.values()) + len(names)
+    splits = dict.fromkeys(names, "train")
+    for split in missing:
+        wanted = max(1, round(total * fractions[split])) if fractions[split] else 0
+        for _ in range(min(wanted - have.get(split, 0), len(order))):
             splits[names[order.pop()]] = split
     return splits
 

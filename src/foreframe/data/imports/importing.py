@@ -6,28 +6,24 @@ none, and ends with the same bytes as one that was not interrupted.
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import foreframe
+from foreframe.data.imports.appending import Before, plan_more, read_before
+from foreframe.data.imports.description import DESCRIPTION, describe, finish, finished, grown
 from foreframe.data.imports.options import ImportOptions as ImportOptions
 from foreframe.data.imports.options import with_usual_rule
-from foreframe.data.imports.part import PartJob, PartRecord, files_of, import_part, is_done
+from foreframe.data.imports.part import PartJob, PartRecord, import_part, is_done
 from foreframe.data.imports.plan import ImportPlan, listed, plan_import
 from foreframe.data.lab import SPLITS
 from foreframe.data.resumable import Resumable
-from foreframe.data.sources.source import Part, Skip, Source
+from foreframe.data.sources.source import Skip, Source
 from foreframe.data.store.opened import open_stores
-from foreframe.data.store.store import file_sha256
-from foreframe.data.store.writer import join_shards
 from foreframe.errors import ForeframeError
-from foreframe.system.files import write_json
 from foreframe.system.workers import Execution, do_jobs
-
-DESCRIPTION = "dataset.json"
 
 
 @dataclass(frozen=True)
@@ -59,6 +55,7 @@ def import_dataset(
     *,
     execution: Execution | None = None,
     strict: bool = False,
+    append: bool = False,
     log: Callable[[str], None] = print,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Imported:
@@ -70,6 +67,8 @@ def import_dataset(
         options: by default those of ``ImportOptions``.
         execution: who does the work; by default every core of this machine.
         strict: end at the first recording that cannot be read, in place of skipping it.
+        append: take into ``out``, if it is complete, the recordings that have come to the input,
+            or those of another input of the same form. What is there stays in its split.
         log: called with a line when an import is continued or was complete.
         progress: called with (parts done, all).
 
@@ -84,33 +83,79 @@ def import_dataset(
     options = with_usual_rule(options or ImportOptions(), source)
     options.check()
     out = Path(out)
-    target = Resumable(out, "import", _describe(source, options), DESCRIPTION)
+    asked = describe(source, options)
+    before = finished(out) if append else None
+    if before is not None:  # its input may be another one, and its list of splits be longer
+        asked["input"] = before["input"]
+        if "split_file" in before.get("options", {}) and options.split_file is not None:
+            asked["options"]["split_file"] = before["options"]["split_file"]
+    target = Resumable(out, "import", asked, DESCRIPTION)
+    work = _Work(source, options, target, execution or Execution(), strict, log, progress)
     if target.is_complete():
-        log(f"{out}: is complete already.{_grown(source, out)}")
+        if before is None:
+            log(f"{out}: is complete already.{grown(source, out)}")
+        else:
+            _append(work, before)
         return _summary(out)
     parts = source.parts()
     with target.begun():
         if target.is_complete():  # by another process, between the first look and the lock
             return _summary(out)
         plan = plan_import(source, parts, options, log)
+        records = work.done(plan)
+        told = {**plan.told, "frame_rate": options.thinning.rate(plan.rate)}
+        for note in told.get("notes", ()):
+            log(note)
+        finish(target, told, plan, records)
+    return _summary(out)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What the parts of a plan are imported with; see ``import_dataset``."""
+
+    source: Source
+    options: ImportOptions
+    target: Resumable
+    execution: Execution
+    strict: bool
+    log: Callable[[str], None]
+    progress: Callable[[int, int], None]
+
+    def done(self, plan: ImportPlan, more: Before | None = None) -> list[PartRecord]:
+        """The records of all parts, which are there or are imported now.
+
+        Args:
+            plan: of the parts.
+            more: what they are taken into.
+
+        Raises:
+            ForeframeError: none of them gives a sequence.
+        """
+        target = self.target
+        shards = [more.shard(part.name) if more else part.name for part in plan.parts]
         jobs = [
             PartJob(
-                source,
+                self.source,
                 part,
-                options,
-                out,
-                target.record(part.name),
-                strict,
+                self.options,
+                target.out,
+                target.record(shard),
+                self.strict,
                 plan.pieces.get(part.name, {}),
                 plan.widths,
                 plan.rate,
+                shard,
+                more.prefix if more else "",
             )
-            for part in plan.parts
+            for part, shard in zip(plan.parts, shards, strict=True)
         ]
         left = [job for job in jobs if not is_done(job)]
         if len(left) < len(jobs):
-            log(f"{out}: goes on; {len(jobs) - len(left)} of {len(jobs)} parts are there.")
-        do_jobs(import_part, left, execution or Execution(), total=len(jobs), progress=progress)
+            self.log(
+                f"{target.out}: goes on; {len(jobs) - len(left)} of {len(jobs)} parts are there."
+            )
+        do_jobs(import_part, left, self.execution, total=len(jobs), progress=self.progress)
         records = [PartRecord.read(job.record) for job in jobs]
         if not any(record.sequences for record in records):
             for job in jobs:  # with nothing in it, the folder is nobody's
@@ -120,109 +165,27 @@ def import_dataset(
                 f"nothing could be imported ({listed(skipped) or 'too few frames'}). "
                 "Check the options that cut and shift recordings, and the input."
             )
-        told = {**plan.told, "frame_rate": options.thinning.rate(plan.rate)}
-        for note in told.get("notes", ()):
-            log(note)
-        _finish(target, told, plan, records)
-    return _summary(out)
+        return records
 
 
-_MOST_INPUTS = 100_000
-"""Files of the input that are noted, so that it can be said what has come to it."""
-
-_FIRST_OPTIONS = (
-    "size",
-    "crop",
-    "clip_frames",
-    "shift_actions",
-    "validate",
-    "test",
-    "split",
-    "split_seed",
-)
-
-
-def _describe(source: Source, options: ImportOptions) -> dict[str, Any]:
-    """What was asked for: two imports with the same description give the same bytes."""
-    asked = asdict(options)
-    if options.split_file is not None:  # what it says counts, not where it lies
-        asked["split_file"] = (
-            file_sha256(options.split_file) if options.split_file.is_file() else ""
-        )
-    settings = {
-        item.name: getattr(source, item.name)
-        for item in fields(source)  # type: ignore[arg-type]
-        if "later" not in item.metadata or getattr(source, item.name) != item.default
-    }
-    return {
-        "importer": type(source).__name__.removesuffix("Source").lower(),
-        "input": str(settings.pop("input")),
-        "settings": settings,
-        # What came later is named where it was asked for, so that older imports go on.
-        "options": {
-            name: value
-            for name, value in asked.items()
-            if name in _FIRST_OPTIONS or value != getattr(ImportOptions(), name)
-        },
-    }
-
-
-def _grown(source: Source, out: Path) -> str:
-    """What has come to the input of a finished import, or was changed in it, in words."""
-    try:
-        before = json.loads((out / DESCRIPTION).read_text(encoding="utf-8")).get("inputs")
-        now = _inputs(source.parts())
-    except (OSError, ValueError, AttributeError, ForeframeError):
-        return ""  # the input need not be there any more
-    if not isinstance(before, dict):
-        return ""
-    new = [Path(name).name for name in now if name not in before]
-    other = [Path(name).name for name, size in now.items() if before.get(name, size) != size]
-    if not new and not other:
-        return ""
-    said = [
-        f"{what} ({', '.join(names[:3])}{f' and {len(names) - 3} more' * (len(names) > 3)})"
-        for what, names in (("new files", new), ("changed ones", other))
-        if names
-    ]
-    return (
-        f" But its input has {' and '.join(said)} since then, which are not in it: import it into "
-        "a new folder."
-    )
-
-
-def _inputs(parts: list[Part]) -> dict[str, int]:
-    """The files that are read, and their sizes.
-
-    Raises:
-        OSError: one cannot be looked at.
-    """
-    files = {str(path): path for part in parts for path in files_of(part)}
-    return {name: path.stat().st_size for name, path in files.items()}
-
-
-def _finish(
-    target: Resumable, told: dict[str, Any], plan: ImportPlan, records: list[PartRecord]
-) -> None:
-    """Join the shards of each split, and write what the dataset was made of."""
-    source = told | target.description | {"foreframe": foreframe.__version__}
-    for split in SPLITS:
-        shards = [
-            part.name
-            for part, record in zip(plan.parts, records, strict=True)
-            if split in record.sequences
-        ]
-        if shards:
-            join_shards(target.out / split, shards, {"source": source})
-    skipped = [asdict(skip) for record in records for skip in record.skipped]
-    with suppress(OSError):
-        inputs = _inputs(plan.parts)
-        if len(inputs) <= _MOST_INPUTS:
-            source["inputs"] = inputs
-    write_json(
-        target.out / DESCRIPTION,
-        {**source, "divided_by_time": plan.divided_by_time, "skipped": skipped},
-    )
+def _append(work: _Work, description: dict[str, Any]) -> None:
+    """Take into a finished import what is new in an input of the same form."""
+    source, target = work.source, work.target
+    parts = source.parts()
+    given = str(source.input)  # type: ignore[attr-defined]
+    with target.begun():
+        before = read_before(target.out, target.working, description, given)
+        plan = plan_more(source, parts, work.options, before)
+        if not plan.parts:
+            work.log(f"{target.out}: {given} holds no recording that is not in it.")
+            return
+        records = work.done(plan, before)
+        finish(target, description, plan, records, before, given)
+        counts = Counter[str]()
+        for record in records:
+            counts.update(record.sequences)
+        said = ", ".join(f"{counts[split]} to {split}" for split in SPLITS if counts[split])
+        work.log(f"{target.out}: taken in: {said}.")
 
 
 def _summary(out: Path) -> Imported:

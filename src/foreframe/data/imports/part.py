@@ -5,7 +5,7 @@ import json
 import shutil
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,8 @@ class PartJob:
             goes whole to the part's split.
         widths: numbers in a row of each table that all recordings must have.
         rate: frames a second that all must have if none are passed over; None if it is not known.
+        shard: name of the shards that it becomes; by default that of the part.
+        prefix: stands before the names of its recordings.
     """
 
     source: Source
@@ -51,6 +53,13 @@ class PartJob:
     pieces: dict[str, list[Piece]]
     widths: dict[str, int | None]
     rate: float | None = None
+    shard: str = ""
+    prefix: str = ""
+
+    @property
+    def folder(self) -> str:
+        """Name of the shards."""
+        return self.shard or self.part.name
 
     @property
     def plan(self) -> dict[str, Any]:
@@ -123,7 +132,7 @@ def _stamp(part: Part) -> list[Any]:
 def import_part(job: PartJob) -> None:
     """Read a part and write its shards, then its record."""
     # A worker of an import that was killed may live a little longer than it, and write.
-    with FileLock(job.record.with_name(f"{job.part.name}.lock")):
+    with FileLock(job.record.with_name(f"{job.folder}.lock")):
         if not is_done(job):  # else done by a worker that died after it
             _clear(job)
             _write_part(job)
@@ -132,7 +141,7 @@ def import_part(job: PartJob) -> None:
 def _clear(job: PartJob) -> None:
     """Remove what an interrupted import has left of a part, or one of an input that has changed."""
     job.record.unlink(missing_ok=True)
-    name = job.part.name
+    name = job.folder
     for split in SPLITS:
         shutil.rmtree(job.out / split / name, ignore_errors=True)
         for half in (job.out / split).glob(f".{glob.escape(name)}.*.part"):
@@ -146,20 +155,21 @@ def _write_part(job: PartJob) -> None:
 
         def write(split: str, name: str, recording: Recording, item: RawRecording) -> None:
             if split not in writers:
-                folder = job.out / split / job.part.name
+                folder = job.out / split / job.folder
                 writers[split] = stack.enter_context(write_store(folder))
-            writers[split].add(recording, name, of=item.name, task=item.task)
+            of = job.prefix + item.name
+            writers[split].add(recording, job.prefix + name, of=of, task=item.task)
 
         for item in job.source.read(job.part):
             if not isinstance(item, Skip) and job.pieces.get(item.name) == []:
-                continue  # a list of splits does not name it
+                continue  # a list of splits does not name it, or it is there already
             skip = item if isinstance(item, Skip) else _write_recording(item, job, write)
             if skip is not None and job.strict:
                 raise ForeframeError(
                     f"{skip.name}: {skip.reason}. It was not skipped because of --strict."
                 )
             if skip is not None:
-                skipped.append(skip)
+                skipped.append(replace(skip, name=job.prefix + skip.name))
     counts = {split: len(writer) for split, writer in writers.items()}
     record = PartRecord(_stamp(job.part), job.plan, counts, tuple(skipped))
     write_json(job.record, asdict(record))

@@ -65,9 +65,9 @@ def plan_import(
         raise ForeframeError(f"{name}: there are two parts of this name; rename one.")
     if options.split_file is not None and not options.split_file.is_file():
         raise ForeframeError(f"--split-file {options.split_file}: no such file.")
-    first = _first(source, parts, options)
-    widths = {part: None if rows is None else rows.shape[1] for part, rows in _tables(first)}
-    _require_rules(options, widths["actions"])
+    first = first_recording(source, parts, options)
+    widths = widths_of(first)
+    require_rules(options, widths["actions"])
     told = source.describe()
     rate = told.get("frame_rate") or options.recorded_rate or first.rate
     if options.split is not None:
@@ -143,11 +143,13 @@ def _listed_pieces(source: Source, parts: list[Part], path: Path) -> tuple[list[
     return [replace(part, split="train") for part in parts], pieces
 
 
-def _tables(item: RawRecording) -> list[tuple[str, np.ndarray | None]]:
-    return [(part, getattr(item, part)) for part in TABLES]
+def widths_of(item: RawRecording) -> dict[str, int | None]:
+    """Numbers in a row of each of its tables."""
+    tables: dict[str, np.ndarray | None] = {part: getattr(item, part) for part in TABLES}
+    return {part: None if rows is None else rows.shape[1] for part, rows in tables.items()}
 
 
-def _require_rules(options: ImportOptions, actions: int | None) -> None:
+def require_rules(options: ImportOptions, actions: int | None) -> None:
     """Ask what becomes of the actions of frames that are passed over.
 
     Raises:
@@ -168,8 +170,19 @@ def _require_rules(options: ImportOptions, actions: int | None) -> None:
         )
 
 
-def _first(source: Source, parts: list[Part], options: ImportOptions) -> RawRecording:
+def first_recording(
+    source: Source,
+    parts: list[Part],
+    options: ImportOptions,
+    passed: Callable[[str], bool] = lambda name: False,
+) -> RawRecording:
     """The first good recording: what all others have to be like.
+
+    Args:
+        source: what is read.
+        parts: of it.
+        options: what becomes of the recordings.
+        passed: whether a recording, by its name, is not looked at.
 
     Raises:
         ForeframeError: not one recording can be read.
@@ -177,6 +190,8 @@ def _first(source: Source, parts: list[Part], options: ImportOptions) -> RawReco
     fit = Fit(options.size, options.crop)
     skipped: list[Skip] = []
     for item in (item for part in parts for item in source.read(part)):
+        if passed(item.name):
+            continue
         if isinstance(item, Skip):
             skipped.append(item)
             continue

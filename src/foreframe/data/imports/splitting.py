@@ -30,7 +30,7 @@ def by_groups(
     Raises:
         ForeframeError: there are too few groups, or nothing is left for training.
     """
-    group_of = own if options.group is None else _matched(options.group)
+    group_of = grouping(options, own)
     groups = {name: group_of(name) for name in names}
     distinct = list(dict.fromkeys(groups.values()))
     if len(distinct) < FEW and options.group is not None:
@@ -49,6 +49,11 @@ def by_groups(
     shares = {"validate": options.validate, "test": options.test}
     splits = divide(distinct, missing, shares, options.split_seed)
     return {name: splits[group] for name, group in groups.items()}
+
+
+def grouping(options: ImportOptions, own: Callable[[str], str]) -> Callable[[str], str]:
+    """What a recording belongs to, by its name: as ``--group`` says, or else as the source does."""
+    return own if options.group is None else _matched(options.group)
 
 
 def _matched(pattern: str) -> Callable[[str], str]:
