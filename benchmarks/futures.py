@@ -48,7 +48,7 @@ def seconds(
     torch.manual_seed(0)
     config = replace(recipe(name).model, action_dim=ACTIONS, position_dim=POSITIONS)
     model = VideoCVAE(config).eval().to(device)
-    size, rows = config.image_size, 2 + given.n_future
+    size, rows = config.frame_size[0], 2 + given.n_future
     past = torch.randint(0, 256, (1, 2, 3, size, size), dtype=torch.uint8)
     actions = torch.randn(1, rows, ACTIONS)
     noise = torch.randn(1, given.samples, rows - 1, config.z_dim)

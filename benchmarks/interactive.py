@@ -31,7 +31,7 @@ def arguments() -> argparse.Namespace:
 
 def step_times(model: VideoCVAE, steps: int, device: torch.device, precision: str) -> list[float]:
     """Seconds of each step, from one frame in the hands of the caller to the next."""
-    size, z_dim = model.config.image_size, model.config.z_dim
+    size, z_dim = model.config.frame_size[0], model.config.z_dim
     past = torch.randint(0, 256, (1, 2, 3, size, size), dtype=torch.uint8)
     with autocast(device, precision):  # type: ignore[arg-type]
         made = model.futures(

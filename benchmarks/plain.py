@@ -33,12 +33,17 @@ def up(i: int, o: int) -> nn.Sequential:
     return block(nn.ConvTranspose2d(i, o, 4, 2, 1), o)
 
 
+Size = tuple[int, int]
+
+
 class Encoder(nn.Module):
-    def __init__(self, stages: list[nn.Module], channels: int, g_dim: int, pool: bool) -> None:
+    def __init__(
+        self, stages: list[nn.Module], channels: int, g_dim: int, pool: bool, coarsest: Size
+    ) -> None:
         super().__init__()
         self.stages = nn.ModuleList(stages)
         self.head = nn.Sequential(
-            nn.Conv2d(channels, g_dim, 4, 1, 0), nn.BatchNorm2d(g_dim), nn.Tanh()
+            nn.Conv2d(channels, g_dim, coarsest, 1, 0), nn.BatchNorm2d(g_dim), nn.Tanh()
         )
         self.pool = nn.MaxPool2d(2) if pool else nn.Identity()
 
@@ -51,9 +56,11 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    def __init__(self, g_dim: int, channels: int, stages: list[nn.Module], upsample: bool) -> None:
+    def __init__(
+        self, g_dim: int, channels: int, stages: list[nn.Module], upsample: bool, coarsest: Size
+    ) -> None:
         super().__init__()
-        self.head = block(nn.ConvTranspose2d(g_dim, channels, 4, 1, 0), channels)
+        self.head = block(nn.ConvTranspose2d(g_dim, channels, coarsest, 1, 0), channels)
         self.stages = nn.ModuleList(stages)
         self.upsample = nn.UpsamplingNearest2d(scale_factor=2) if upsample else nn.Identity()
 
@@ -69,7 +76,7 @@ def last(i: int, drawn: int, *options: int) -> list[nn.Module]:
     return [layer, nn.Sigmoid()] if drawn == 3 else [layer]
 
 
-def vgg(sizes: list[int], g_dim: int, drawn: int) -> tuple[Encoder, Decoder]:
+def vgg(sizes: list[int], g_dim: int, drawn: int, at: Size) -> tuple[Encoder, Decoder]:
     a, b, c, *more = sizes
     stages: list[nn.Module] = [
         nn.Sequential(conv(3, a), conv(a, a)),
@@ -86,17 +93,23 @@ def vgg(sizes: list[int], g_dim: int, drawn: int) -> tuple[Encoder, Decoder]:
         stages.append(nn.Sequential(conv(coarsest, d), conv(d, d), conv(d, d)))
         backwards.insert(0, nn.Sequential(conv(2 * d, d), conv(d, d), conv(d, coarsest)))
         coarsest = d
-    return Encoder(stages, coarsest, g_dim, True), Decoder(g_dim, coarsest, backwards, True)
+    return (
+        Encoder(stages, coarsest, g_dim, True, at),
+        Decoder(g_dim, coarsest, backwards, True, at),
+    )
 
 
-def dcgan(sizes: list[int], g_dim: int, drawn: int) -> tuple[Encoder, Decoder]:
+def dcgan(sizes: list[int], g_dim: int, drawn: int, at: Size) -> tuple[Encoder, Decoder]:
     a, *_, coarsest = sizes
     stages: list[nn.Module] = [down(i, o) for i, o in zip([3, *sizes], sizes, strict=False)]
     backwards: list[nn.Module] = [
         up(2 * i, o) for i, o in zip(sizes[:0:-1], sizes[-2::-1], strict=True)
     ]
     backwards.append(nn.Sequential(*last(2 * a, drawn, 4, 2, 1)))
-    return Encoder(stages, coarsest, g_dim, False), Decoder(g_dim, coarsest, backwards, False)
+    return (
+        Encoder(stages, coarsest, g_dim, False, at),
+        Decoder(g_dim, coarsest, backwards, False, at),
+    )
 
 
 class Recurrent(nn.Module):
@@ -145,10 +158,11 @@ class PlainModel(nn.Module):
     def __init__(self, model: VideoCVAE) -> None:
         super().__init__()
         c = model.config
-        stages = (64, 128, 256, 512) if c.net.endswith("64") else (64, 128, 256, 512, 512)
+        height, width = c.frame_size
+        stages = (64, 128, 256, 512) if height == 64 else (64, 128, 256, 512, 512)
         sizes = [scaled(channels, c.width) for channels in stages]
         self.encoder, self.decoder = (vgg if c.net.startswith("vgg") else dcgan)(
-            sizes, c.g_dim, DRAWN if c.output == "blend" else 3
+            sizes, c.g_dim, DRAWN if c.output == "blend" else 3, (4, 4 * width // height)
         )
 
         r = c.rnn_size

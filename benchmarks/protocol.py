@@ -45,7 +45,7 @@ def arguments() -> argparse.Namespace:
 def measure(given: argparse.Namespace, device: torch.device) -> dict[str, Any]:
     """Score all sequences with ``given.samples`` futures each; then a few one by one."""
     model = load_model(given.run, device)
-    store = open_split(given.data, "test", size=model.config.image_size)
+    store = open_split(given.data, "test", size=model.config.frame_size)
     protocol = protocol_of(EvaluateOptions(protocol=given.protocol, samples=given.samples))
     metrics = [METRICS[name] for name in protocol.metrics]
     n_past, n_frames = protocol.n_past, protocol.n_past + protocol.n_future

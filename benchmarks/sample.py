@@ -54,7 +54,7 @@ def inputs(given: argparse.Namespace) -> tuple[VideoCVAE, Tensor, Tensor, Tensor
     torch.manual_seed(0)
     config = ModelConfig(net=given.net, width=given.width, prior=given.prior, condition="actions")
     model = VideoCVAE(config)
-    size, n_frames = config.image_size, given.n_past + given.n_future
+    size, n_frames = config.frame_size[0], given.n_past + given.n_future
     coarse = torch.rand(given.sequences, 3, n_frames, 8, 8)
     frames = torch.nn.functional.interpolate(coarse, (n_frames, size, size), mode="trilinear")
     model.train()

@@ -36,7 +36,7 @@ def opened(given: argparse.Namespace, n_frames: int) -> tuple[VideoCVAE, Simulat
     """
     model = load_model(given.run, choose_device(given.device))
     simulation = find_simulation(given.data)
-    size = model.config.image_size
+    size = model.config.frame_size[0]
     if simulation.size != size:
         raise ForeframeError(
             f"{given.data}: simulated at {simulation.size}x{simulation.size} pixels, but the model "

@@ -81,7 +81,7 @@ def configuration(given: argparse.Namespace) -> RunConfig:
 def batch(config: RunConfig, device: torch.device) -> Clip:
     """Smooth moving pictures, uint8 as they come from a store, with random actions."""
     draw = torch.Generator().manual_seed(0)
-    train, size = config.train, config.model.image_size
+    train, size = config.train, config.model.frame_size[0]
     n_frames = train.n_past + train.n_future
     coarse = torch.rand(train.batch_size, 3, n_frames + 4, 8, 8, generator=draw)
     smooth = torch.nn.functional.interpolate(coarse, (n_frames, size, size), mode="trilinear")
@@ -92,7 +92,7 @@ def batch(config: RunConfig, device: torch.device) -> Clip:
 
 def training(config: RunConfig, device: torch.device, folder: Path) -> Training:
     """The object that ``foreframe train`` drives, on a dataset that nobody reads."""
-    size, n = config.model.image_size, config.train.n_past + config.train.n_future
+    size, n = config.model.frame_size[0], config.train.n_past + config.train.n_future
     for split in ("train", "validate"):
         with write_store(folder / "data" / split) as writer:
             for k in range(SMALLEST):

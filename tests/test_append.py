@@ -239,7 +239,7 @@ def test_a_list_of_splits_may_grow_and_moves_nothing(tmp_path):
         "r002": "test",
         "r003": "test",
     }
-    listed.write_text("\n".join(["r000,test", "r004,train"]))
+    listed.write_text("r000,test\nr004,train")
     with pytest.raises(ForeframeError, match="r000 is in train already, not in test"):
         run(ShelfSource(shelf), out, options=options)
 
@@ -252,7 +252,7 @@ def test_what_does_not_fit_is_refused_and_nothing_is_lost(tmp_path):
     before = digests(out)
     shelve(faster, range(200, 204))
     shelve(wider, range(220, 224))
-    with pytest.raises(ForeframeError, match="options.size is 64 there and 32 here"):
+    with pytest.raises(ForeframeError, match=r"options\.size is 64 there and 32 here"):
         run(ShelfSource(faster), out, options=ImportOptions(size=32))
     with pytest.raises(ForeframeError, match="have 20 frames a second, and the dataset 10"):
         run(ShelfSource(faster), out)

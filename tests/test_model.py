@@ -10,6 +10,7 @@ from torch.distributions import Normal, kl_divergence
 
 from benchmarks.plain import PlainModel
 from foreframe import Clip, ForeframeError, ModelConfig, VideoCVAE
+from foreframe.config.model import frame_size
 from foreframe.model.nets import conv
 from foreframe.model.nets.architectures import NETS
 from foreframe.model.nets.blend import DRAWN, blend
@@ -30,10 +31,12 @@ def small(seed: int = 0, **settings) -> VideoCVAE:
     return model
 
 
-def clip(batch: int = 2, n_frames: int = 6, seed: int = 0, size: int = 64) -> Clip:
+def clip(
+    batch: int = 2, n_frames: int = 6, seed: int = 0, size: tuple[int, int] = (64, 64)
+) -> Clip:
     generator = torch.Generator().manual_seed(seed)
     return Clip(
-        torch.rand(batch, n_frames, 3, size, size, generator=generator),
+        torch.rand(batch, n_frames, 3, *size, generator=generator),
         torch.randn(batch, n_frames, 4, generator=generator),
         torch.randn(batch, n_frames, 3, generator=generator),
     )
@@ -72,15 +75,19 @@ def test_parameter_counts_are_the_papers():
         ("dcgan64", 64, [32, 16, 8, 4]),
         ("vgg128", 128, [128, 64, 32, 16, 8]),
         ("dcgan128", 128, [64, 32, 16, 8, 4]),
+        ("vgg64x128", 64, [64, 32, 16, 8]),
+        ("dcgan64x128", 64, [32, 16, 8, 4]),
     ],
 )
 def test_encoder_and_decoder_shapes(net, size, sizes):
+    wide = 2 if net.endswith("x128") else 1
+    assert frame_size(net) == (size, wide * size)
     encoder, decoder = NETS[net](128, 0.125)
-    h, skips = encoder(torch.rand(2, 3, size, size))
+    h, skips = encoder(torch.rand(2, 3, size, wide * size))
     assert h.shape == (2, 128)
-    assert [skip.shape[-1] for skip in skips] == sizes
+    assert [skip.shape[-2:] for skip in skips] == [(n, wide * n) for n in sizes]
     x = decoder(h, decoder.context(skips))
-    assert x.shape == (2, 3, size, size)
+    assert x.shape == (2, 3, size, wide * size)
     assert x.min() >= 0
     assert x.max() <= 1
 
@@ -117,7 +124,7 @@ def test_loss_gradients_and_statistics_are_those_of_the_plain_program(
     if portions == "one step at a time":
         monkeypatch.setattr(conv, "_CACHE", 0)
     model, plain = both(net=net, prior=prior, output=output)
-    same_function(model, plain, 128 if net.endswith("128") else 64, teacher_forcing)
+    same_function(model, plain, frame_size(net), teacher_forcing)
 
 
 @pytest.mark.parametrize("prior", ["fixed", "learned"])
@@ -125,13 +132,13 @@ def test_loss_gradients_and_statistics_are_those_of_the_plain_program(
 def test_in_latent_space_too_it_is_the_plain_program(net, output, prior):
     """All frames after the past decoded together, against one after another."""
     model, plain = both(net=net, prior=prior, output=output, recurrence="latent")
-    same_function(model, plain, 64, False)
+    same_function(model, plain, (64, 64), False)
 
 
 def same_function(model, plain, size, teacher_forcing):
     model, plain = model.double(), plain.double()
     random = {"dtype": torch.float64}
-    frames, actions = torch.rand(3, 6, 3, size, size, **random), torch.randn(3, 6, 4, **random)
+    frames, actions = torch.rand(3, 6, 3, *size, **random), torch.randn(3, 6, 4, **random)
     noise = torch.randn(5, 3, 4, **random)
     options = {"beta": 0.3, "n_past": 2, "teacher_forcing": teacher_forcing}
     loss, _ = model(Clip(frames, actions, None), noise, **options)
@@ -367,7 +374,7 @@ def test_the_loss_is_facts_section_4_step_by_step(prior):
 @pytest.mark.parametrize("teacher_forcing", [True, False])
 def test_every_parameter_gets_a_gradient(prior, net, teacher_forcing):
     model = small(prior=prior, net=net)
-    batch = clip(size=128 if net.endswith("128") else 64)
+    batch = clip(size=frame_size(net))
     loss, _ = model(batch, noise_for(model), beta=1e-2, n_past=2, teacher_forcing=teacher_forcing)
     loss.backward()
     dead = [

@@ -80,7 +80,7 @@ def world(tmp_path_factory):
                 corners = start + np.concatenate([np.zeros((1, 2)), actions[:-1, :2].cumsum(0)])
                 frames = drawn(torch.from_numpy(corners)).mul(255).round().byte()
                 out.add(Recording(frames.permute(0, 2, 3, 1).numpy(), actions), str(n))
-        stores[split] = open_split(root, split, size=SIZE)
+        stores[split] = open_split(root, split, size=(SIZE, SIZE))
     return stores
 
 
@@ -237,7 +237,7 @@ def pushes(tmp_path_factory):
 
 
 def test_a_replay_with_its_own_physics_is_the_recording_bit_for_bit(pushes):
-    simulation, store = find_simulation(pushes), open_split(pushes, "test", size=SIZE)
+    simulation, store = find_simulation(pushes), open_split(pushes, "test", size=(SIZE, SIZE))
     for number in (0, 5):
         replay = simulation.replay("test", number, 0, frames=30)
         assert np.array_equal(replay.frames, store[number].frames)
@@ -270,7 +270,7 @@ def test_what_cannot_be_replayed_is_refused_with_the_reason(pushes, tmp_path):
     with pytest.raises(ForeframeError, match="version 0"):
         find_simulation(tmp_path)
     write_json(tmp_path / "dataset.json", {**values, "seed": 4})
-    store = open_split(pushes, "test", size=SIZE)
+    store = open_split(pushes, "test", size=(SIZE, SIZE))
     with pytest.raises(ForeframeError, match="other frames"):
         choose_scenes(store, find_simulation(tmp_path), PLAN)
 
@@ -315,7 +315,7 @@ def spreads(pushes):
     """What replays as samples get, and what one of them again and again gets."""
     found = find_simulation(pushes)
     simulation = Remembering(found.seed, found.size)
-    store = open_split(pushes, "test", size=SIZE)
+    store = open_split(pushes, "test", size=(SIZE, SIZE))
     numbers, passed = choose_scenes(store, simulation, PLAN)
     assert len(numbers) == 4
     assert not {store.names[k] for k in numbers} & set(passed)
@@ -373,7 +373,7 @@ def test_pixels_spread_as_the_physics_does_where_samples_are_replays(spreads):
 
 
 def test_scenes_are_those_whose_future_is_open(pushes):
-    simulation, store = find_simulation(pushes), open_split(pushes, "test", size=SIZE)
+    simulation, store = find_simulation(pushes), open_split(pushes, "test", size=(SIZE, SIZE))
     numbers, passed = choose_scenes(store, simulation, replace(PLAN, scenes=99))
     assert numbers
     assert len(numbers) + len(passed) == len(store)

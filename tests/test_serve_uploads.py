@@ -41,7 +41,7 @@ def bring(aside, files, actions=None, **limits):
     """What becomes of files, decoded as the service does it."""
     table = None if actions is None else io.BytesIO(actions)
     named = [(name, io.BytesIO(content)) for name, content in files]
-    return decode(aside, named, table, None, size=64, limits=Limits(**limits))
+    return decode(aside, named, table, None, size=(64, 64), limits=Limits(**limits))
 
 
 def refused(aside, files, actions=None, **limits):
@@ -246,7 +246,7 @@ def test_frames_are_counted_while_they_are_read(monkeypatch):
     )
     limits = Limits(upload_frames=5)
     with pytest.raises(Refusal, match="more than 5 frames"):
-        decoding.decode([("x.gif", content)], None, None, size=64, limits=limits)
+        decoding.decode([("x.gif", content)], None, None, size=(64, 64), limits=limits)
     assert max(read) <= 5
 
 
@@ -292,7 +292,7 @@ def test_rows_are_counted_whatever_ends_them(end):
     tracemalloc.start()
     content = (f"1{end}" * 600_000).encode()
     with pytest.raises(Refusal, match="more than 300 rows") as refusal:
-        decoding.decode([("a.png", picture())], content, None, size=64, limits=Limits())
+        decoding.decode([("a.png", picture())], content, None, size=(64, 64), limits=Limits())
     held = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert refusal.value.status == 413

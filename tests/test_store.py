@@ -253,13 +253,14 @@ def test_an_added_and_a_removed_sequence_are_noticed(lab):
 
 def test_a_copy_for_each_size_of_frames(lab, decoded):
     """Models of both sizes may be in use: neither's data are packed again and again."""
-    small, large = (open_split(lab, "train", size=size, log=quiet) for size in (64, 128))
+    sizes = ((64, 64), (128, 128))
+    small, large = (open_split(lab, "train", size=size, log=quiet) for size in sizes)
     assert small.size == (64, 64)
     assert large.size == (128, 128)
     assert len(caches(lab)) == 2
     decoded.clear()
-    for size in (64, 128):
-        assert open_split(lab, "train", size=size, log=quiet).size == (size, size)
+    for size in sizes:
+        assert open_split(lab, "train", size=size, log=quiet).size == size
     assert decoded == []
     part = sequence(4, size=(64, 64))
     write_sequence(lab / "train" / "s" / "10", part.frames, part.actions, part.positions)

@@ -6,7 +6,7 @@ from foreframe.check.alignment import Alignment, Link
 from foreframe.check.findings import Finding, some
 from foreframe.check.others import Others
 from foreframe.check.scan import Scan
-from foreframe.config.model import IMAGE_SIZES, ModelConfig, image_size, nets_for
+from foreframe.config.model import FRAME_SIZES, ModelConfig, frame_size, nets_for, size_options
 from foreframe.config.training import TrainConfig
 from foreframe.data.store.opened import too_short
 from foreframe.data.store.store import Store
@@ -62,7 +62,7 @@ def training_flags(
     """Options without which a training refuses the data."""
     if not stores:
         return
-    if nets and all(image_size(net) != ModelConfig().image_size for net in nets):
+    if nets and all(frame_size(net) != ModelConfig().frame_size for net in nets):
         yield f"--net {nets[0]}"
     if stores[0].action_dim is None:
         yield f"--condition {'none' if stores[0].position_dim is None else 'positions'}"
@@ -74,8 +74,8 @@ def size_findings(scan: Scan, first: Scan) -> Iterator[Finding]:
     """Frames that no net takes, or that the nets of the ``first`` split do not."""
     height, width = scan.store.size
     if not nets_for(scan.store.size):
-        known = " or ".join(f"{size}x{size}" for size in IMAGE_SIZES)
-        remedy = " or ".join(f"--size {size}" for size in IMAGE_SIZES)
+        known = " or ".join(f"{size[1]}x{size[0]}" for size in FRAME_SIZES)
+        remedy = " or ".join(map(size_options, FRAME_SIZES))
         yield Finding(
             "error",
             scan.split,
@@ -83,13 +83,13 @@ def size_findings(scan: Scan, first: Scan) -> Iterator[Finding]:
             f"import the data again with {remedy}.",
         )
     elif nets_for(first.store.size) and scan.store.size != first.store.size:
-        size = first.store.size[0]
+        other = first.store.size
         yield Finding(
             "error",
             scan.split,
-            f"frames of {width}x{height} pixels, but {size}x{size} in {first.split}: a net takes "
-            f"one size. Import this split again with --size {size}, or {first.split} with "
-            f"--size {height}.",
+            f"frames of {width}x{height} pixels, but {other[1]}x{other[0]} in {first.split}: a net "
+            f"takes one size. Import this split again with {size_options(other)}, or "
+            f"{first.split} with {size_options(scan.store.size)}.",
         )
 
 

@@ -24,7 +24,7 @@ from foreframe.check.numbers import compare_columns
 from foreframe.check.repeats import repeats_across, repeats_within
 from foreframe.check.scan import Scan, scan_split
 from foreframe.check.suggestion import suggest
-from foreframe.config.model import IMAGE_SIZES, NetName, nets_for
+from foreframe.config.model import FRAME_SIZES, NetName, Size, nets_for
 from foreframe.config.training import TrainConfig
 from foreframe.data.container import PICTURES
 from foreframe.data.lab import SPLITS, list_sequences
@@ -180,7 +180,7 @@ def _check_root(root: Place) -> None:
         raise unreadable(root, error) from error
 
 
-def _size_of_folders(root: Place) -> int:
+def _size_of_folders(root: Place) -> Size:
     """Height and width at which folders of pictures are looked at: as training would see them.
 
     That of the stores beside them, else that of the first picture, where some net takes it; else
@@ -191,16 +191,18 @@ def _size_of_folders(root: Place) -> int:
         if packed:
             height, width = Store(root / packed[0]).size
         elif not isinstance(root, Path):
-            return IMAGE_SIZES[0]
+            return FRAME_SIZES[0]
         else:
             split = next(split for split in SPLITS if (root / split).exists())
             first = list_sequences(root, split)[0] / "0.png"
             with Image.open(first, formats=PICTURES) as picture:
                 height, width = picture.height, picture.width
     except (ForeframeError, OSError, ValueError, TypeError, Image.DecompressionBombError):
-        return IMAGE_SIZES[0]  # opening the split will say what is wrong with it
-    edge = min(height, width)
-    return edge if edge in IMAGE_SIZES else IMAGE_SIZES[0]
+        return FRAME_SIZES[0]  # opening the split will say what is wrong with it
+    if (height, width) in FRAME_SIZES:
+        return height, width
+    edge = min(height, width), min(height, width)
+    return edge if edge in FRAME_SIZES else FRAME_SIZES[0]
 
 
 def _nets(root: Place, stores: dict[str, Store]) -> tuple[str, ...]:
@@ -216,7 +218,7 @@ def _nets(root: Place, stores: dict[str, Store]) -> tuple[str, ...]:
 def _open(
     root: Place,
     split: str,
-    size: int,
+    size: Size,
     log: Callable[[str], None],
     progress: Callable[[int, int], None],
 ) -> Store | Finding:

@@ -73,7 +73,7 @@ class Demo:
         with counting("simulating") as progress:
             simulate(
                 self.data,
-                SimulateOptions(sequences=self.sequences, size=self.model.image_size),
+                SimulateOptions(sequences=self.sequences, size=self.model.frame_size[0]),
                 execution=Execution(workers=self.workers),
                 progress=progress,
             )

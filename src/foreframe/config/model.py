@@ -6,27 +6,38 @@ from typing import Literal, get_args
 
 from foreframe.errors import ForeframeError
 
-NetName = Literal["vgg64", "dcgan64", "vgg128", "dcgan128", "places64"]
+NetName = Literal["vgg64", "dcgan64", "vgg128", "dcgan128", "vgg64x128", "dcgan64x128", "places64"]
 
 
-def image_size(net: str) -> int:
-    """Height and width in pixels of the frames that a net takes: the number in its name.
+Size = tuple[int, int]
+"""Height and width of frames in pixels."""
+
+
+def frame_size(net: str) -> Size:
+    """Height and width in pixels of the frames that a net takes: the numbers in its name.
 
     Raises:
         ForeframeError: there is no such net.
     """
     if net not in get_args(NetName):
         raise ForeframeError(f"--net {net}: unknown; known nets: {', '.join(get_args(NetName))}.")
-    return int(net.lstrip(ascii_lowercase))
+    height, _, width = net.lstrip(ascii_lowercase).partition("x")
+    return int(height), int(width or height)
 
 
-IMAGE_SIZES = tuple(sorted({image_size(net) for net in get_args(NetName)}))
+FRAME_SIZES = tuple(sorted({frame_size(net) for net in get_args(NetName)}))
 """Heights and widths in pixels of frames that some net takes."""
 
 
-def nets_for(size: tuple[int, int]) -> tuple[str, ...]:
+def nets_for(size: Size) -> tuple[str, ...]:
     """Names of the nets that take frames of this height and width; none if no net does."""
-    return tuple(net for net in get_args(NetName) if size == (image_size(net),) * 2)
+    return tuple(net for net in get_args(NetName) if size == frame_size(net))
+
+
+def size_options(size: Size) -> str:
+    """The options of an import whose frames have this size."""
+    height, width = size
+    return f"--size {height}" + (f" --width {width}" if width != height else "")
 
 
 @dataclass(frozen=True)
@@ -35,7 +46,8 @@ class ModelConfig:
 
     net: NetName = "vgg64"
     """Encoder and decoder of SVG (vgg, dcgan), or a state with places (places64: an arm, a scene
-    that it touches, one latent an episode); the number is the height and width of the frames."""
+    that it touches, one latent an episode); the number is the height and width of the frames;
+    64x128 is a frame as wide as two, for two cameras side by side."""
     width: float = 1.0
     """Multiplier of every convolution's channel count; less than 1 for small machines."""
     prior: Literal["fixed", "learned"] = "fixed"
@@ -79,9 +91,9 @@ class ModelConfig:
     where they go. They are learnt from recordings with tracks; 0: none."""
 
     @property
-    def image_size(self) -> int:
+    def frame_size(self) -> Size:
         """Height and width of the frames in pixels."""
-        return image_size(self.net)
+        return frame_size(self.net)
 
     @property
     def latent_of_episode(self) -> bool:
@@ -136,7 +148,7 @@ def check_model_config(config: ModelConfig) -> None:
             raise ForeframeError(f"--{flag} {getattr(config, name)}: must be at least 1.")
     if not config.width > 0:
         raise ForeframeError(f"--width {config.width}: must be above 0.")
-    image_size(config.net)  # refuses a net that there is not
+    frame_size(config.net)  # refuses a net that there is not
     if config.condition_dim == 0 and config.condition != "none":
         raise ForeframeError(f"--condition {config.condition}: its width is 0.")
     if config.net == "places64":

@@ -9,14 +9,14 @@ from foreframe.system.places import Place, place
 
 
 def arrays(
-    root: Place | str, split: str = "train", *, size: int = 64
+    root: Place | str, split: str = "train", *, size: int | tuple[int, int] = 64
 ) -> tuple[list[np.ndarray], list[np.ndarray] | None, list[np.ndarray] | None]:
     """The frames, actions and positions of every recording of a split, all in memory.
 
     Args:
         root: folder with train, validate and test, each in the lab's layout or a store.
         split: its name.
-        size: height and width of the frames in pixels.
+        size: height and width of the frames in pixels; one number: as wide as high.
 
     Returns:
         for each recording uint8 [T, H, W, 3], float32 [T, A] and float32 [T, P]; None in place of
@@ -25,7 +25,9 @@ def arrays(
     Raises:
         ForeframeError: the data are missing, damaged or a store of another size; names the file.
     """
-    store = open_split(place(str(root)), split, size=size)
+    store = open_split(
+        place(str(root)), split, size=(size, size) if isinstance(size, int) else size
+    )
     recordings = [store[n] for n in range(len(store))]
 
     def every(part: str) -> Any:

@@ -50,16 +50,34 @@ MIDDLE, WHOLE = "middle", "whole"
 
 @dataclass(frozen=True)
 class Fit:
-    """What becomes of a frame: a part of it is cut out and brought to ``size`` x ``size`` pixels.
+    """What becomes of a frame: a part of it is cut out and brought to one size.
 
     Attributes:
-        size: height and width of the result.
-        crop: "middle" (the largest square in the middle), "whole" (everything, squeezed into the
-            square) or "LEFT,TOP,WIDTH,HEIGHT" in pixels of the frame.
+        size: height of the result, and its width where no other is given.
+        crop: "middle" (the largest part in the middle of the result's shape, a square of a square),
+            "whole" (everything, squeezed into it) or "LEFT,TOP,WIDTH,HEIGHT" in pixels of the
+            frame.
+        wide: width of the result; None: as high as wide.
     """
 
     size: int = 64
     crop: str = MIDDLE
+    wide: int | None = None
+
+    @classmethod
+    def to(cls, size: tuple[int, int]) -> "Fit":
+        """The middle part of a frame, at a height and width in pixels."""
+        return cls(size[0], wide=size[1])
+
+    @property
+    def height(self) -> int:
+        """Of the result, in pixels."""
+        return self.size
+
+    @property
+    def width(self) -> int:
+        """Of the result, in pixels."""
+        return self.size if self.wide is None else self.wide
 
     def check(self) -> None:
         """Refuse a size or a crop that makes no sense.
@@ -67,8 +85,9 @@ class Fit:
         Raises:
             ForeframeError: names the option.
         """
-        if not 8 <= self.size <= 1024:
-            raise ForeframeError(f"--size {self.size}: frames have between 8 and 1024 pixels.")
+        for name, edge in (("size", self.height), ("width", self.width)):
+            if not 8 <= edge <= 1024:
+                raise ForeframeError(f"--{name} {edge}: frames have between 8 and 1024 pixels.")
         if self.crop not in (MIDDLE, WHOLE):
             self._numbers()
 
@@ -90,9 +109,10 @@ class Fit:
             ForeframeError: the crop reaches beyond the frame.
         """
         if self.crop == MIDDLE:
-            edge = min(height, width)
-            left, top = (width - edge) / 2, (height - edge) / 2
-            return left, top, left + edge, top + edge
+            high = min(height, width * self.height / self.width)
+            wide = min(width, height * self.width / self.height)
+            left, top = (width - wide) / 2, (height - high) / 2
+            return left, top, left + wide, top + high
         if self.crop == WHOLE:
             return 0, 0, width, height
         x, y, w, h = self._numbers()
@@ -104,20 +124,20 @@ class Fit:
 
     def changes(self, height: int, width: int) -> bool:
         """Whether frames of that size come out other than they went in."""
-        whole = (0, 0, self.size, self.size)
-        return (height, width) != (self.size, self.size) or self.box(height, width) != whole
+        whole = (0, 0, self.width, self.height)
+        return (height, width) != (self.height, self.width) or self.box(height, width) != whole
 
     def __call__(
         self, frame: UInt8[np.ndarray, "height width 3"]
-    ) -> UInt8[np.ndarray, "size size 3"]:
+    ) -> UInt8[np.ndarray, "height width 3"]:
         """Cut and resize: averaging over areas where that makes it smaller, else bicubic."""
         height, width = frame.shape[:2]
         if not self.changes(height, width):
             return frame
         box = self.box(height, width)
-        smaller = min(box[2] - box[0], box[3] - box[1]) >= self.size
+        smaller = box[2] - box[0] >= self.width and box[3] - box[1] >= self.height
         how = Image.Resampling.BOX if smaller else Image.Resampling.BICUBIC
-        return np.asarray(Image.fromarray(frame).resize((self.size, self.size), how, box))
+        return np.asarray(Image.fromarray(frame).resize((self.width, self.height), how, box))
 
     def tracks(
         self, rows: Float32[np.ndarray, "time track"], height: int, width: int

@@ -47,7 +47,7 @@ def diagnose(
     sweep(run)
     require_given(options.n_past, model.config, run)
     config = saved_config(run)
-    size = model.config.image_size
+    size = model.config.frame_size
     store = open_split(data, options.split, size=size, log=log, progress=progress)
     require(store, n_frames=options.n_frames, needs=model.config.needs)
     measured = measure(model, store, options, progress=progress)

@@ -83,7 +83,7 @@ def evaluate(
     sweep(out or run)
     config = model.config
     _check_condition(protocol, config, run)
-    store = open_split(data, protocol.split, size=config.image_size, log=log, progress=progress)
+    store = open_split(data, protocol.split, size=config.frame_size, log=log, progress=progress)
     n_frames = protocol.n_past + protocol.n_future
     require(store, n_frames=n_frames, needs=config.needs)
     sequences = min(options.limit or len(store), len(store))
@@ -144,7 +144,7 @@ def _means(
     """Name and statistics of the split about whose mean the opposed condition is mirrored."""
     if split == "train" or config.condition == "none" or not (data / "train").exists():
         return split, store.statistics()
-    train = open_split(data, "train", size=config.image_size, log=log, progress=progress)
+    train = open_split(data, "train", size=config.frame_size, log=log, progress=progress)
     require(train, n_frames=1, needs=config.needs)
     return "train", train.statistics()
 

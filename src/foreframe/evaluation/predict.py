@@ -53,7 +53,7 @@ def predict(
         raise ForeframeError(f"{out}: exists already. Remove it or give another --out.")
     n_past, samples = options.n_past, options.samples
     model = load_model(run, choose_device(options.device))
-    recorded = read_recording(sequence, size=model.config.image_size)
+    recorded = read_recording(sequence, size=model.config.frame_size)
     n_frames = _length(sequence, len(recorded.frames), options)
     require_rows(sequence, recorded.widths, model.config.needs)
     clip = _as_clip(recorded, n_frames)

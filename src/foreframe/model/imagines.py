@@ -73,7 +73,7 @@ class Imagines(Conditioned):
             ForeframeError: see ``condition`` and ``inputs.given``; or neither a condition nor
                 ``n_future`` says how far.
         """
-        seen = given(past, actions, positions, self.config.image_size)
+        seen = given(past, actions, positions, self.config.frame_size)
         if n_future is None:
             n_future = self._rows(seen.actions, seen.positions) - seen.past.shape[1]
         if noise is None:

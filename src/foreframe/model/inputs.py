@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from foreframe.config.model import Size
 from foreframe.errors import ForeframeError
 
 Array = Any
@@ -28,7 +29,7 @@ class Given(NamedTuple):
     single: bool
 
 
-def given(past: Array, actions: Array | None, positions: Array | None, image_size: int) -> Given:
+def given(past: Array, actions: Array | None, positions: Array | None, size: Size) -> Given:
     """Accept arrays of several kinds where their meaning is clear.
 
     Args:
@@ -36,12 +37,12 @@ def given(past: Array, actions: Array | None, positions: Array | None, image_siz
             without B; uint8, or floats in [0, 1].
         actions: [B, rows, A], or [rows, A] of one sequence.
         positions: likewise.
-        image_size: height and width in pixels that the model takes.
+        size: height and width in pixels that the model takes.
 
     Raises:
         ForeframeError: another shape, size or range; an empty batch; batches that do not match.
     """
-    frames = _frames(_tensor("past", past), image_size)
+    frames = _frames(_tensor("past", past), size)
     single = frames.dim() == 4
     rows = {"actions": actions, "positions": positions}
     tensors = {
@@ -64,18 +65,18 @@ def _tensor(name: str, values: Array) -> Tensor:
         raise ForeframeError(f"{name}: not an array of numbers ({error}).") from error
 
 
-def _frames(frames: Tensor, image_size: int) -> Tensor:
+def _frames(frames: Tensor, size: Size) -> Tensor:
     """[..., n_past, 3, H, W]; still without a batch axis where none was given."""
-    shape = list(frames.shape)
+    shape, (height, width) = list(frames.shape), size
     if frames.dim() not in (4, 5):
         raise ForeframeError(
-            f"past: has shape {shape}; give frames [B, n_past, 3, {image_size}, {image_size}]."
+            f"past: has shape {shape}; give frames [B, n_past, 3, {height}, {width}]."
         )
     if frames.shape[-3] != 3 and frames.shape[-1] == 3:
         frames = frames.movedim(-1, -3)
-    if list(frames.shape[-3:]) != [3, image_size, image_size]:
+    if list(frames.shape[-3:]) != [3, height, width]:
         raise ForeframeError(
-            f"past: has shape {shape}, and the model takes 3 channels of {image_size}x{image_size} "
+            f"past: has shape {shape}, and the model takes 3 channels of {width}x{height} "
             "pixels. Resize the frames first."
         )
     if frames.numel() == 0:

@@ -61,25 +61,27 @@ class Columns:
 
 
 class InverseNet(nn.Module):
-    """Convolutions with stride 2 down to 4x4 over a frame and its change, then two linear layers.
+    """Convolutions with stride 2 down to 4x4 or so over a frame and its change, then linear layers.
 
     The last map keeps its places: a camera's perspective turns the same motion into another shift
     of the pixels at another place.
 
     Args:
-        size: height and width of the frames, at least 8.
+        size: height and width of the frames, each at least 8.
         outputs: numbers to recover.
     """
 
-    def __init__(self, size: int, outputs: int) -> None:
+    def __init__(self, size: tuple[int, int], outputs: int) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         channels, width = 6, 16
-        while size >= 8:
+        height, across = size
+        while min(height, across) >= 8:
             kernel = 5 if channels == 6 else 3
             layers += [nn.Conv2d(channels, width, kernel, 2, kernel // 2), nn.LeakyReLU(0.1)]
-            channels, width, size = width, min(2 * width, 64), (size + 1) // 2
-        layers += [nn.Flatten(), nn.Linear(channels * size * size, 128), nn.LeakyReLU(0.1)]
+            channels, width = width, min(2 * width, 64)
+            height, across = (height + 1) // 2, (across + 1) // 2
+        layers += [nn.Flatten(), nn.Linear(channels * height * across, 128), nn.LeakyReLU(0.1)]
         self.layers = nn.Sequential(*layers, nn.Linear(128, outputs))
 
     def forward(
@@ -152,7 +154,7 @@ def fit_inverse(
             raise ForeframeError(f"{store.source / name}: a single frame. Remove the sequence.")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = InverseNet(train.size[0], len(columns.kept))
+        net = InverseNet(train.size, len(columns.kept))
     net = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(net.parameters(), lr=_LR)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _LR, total_steps=steps)

@@ -92,7 +92,7 @@ def probe(
     with stage("packing") as progress:
         for name in dict.fromkeys((options.split, "train", "validate")):
             stores[name] = open_split(
-                data, name, size=config.image_size, log=log, progress=progress
+                data, name, size=config.frame_size, log=log, progress=progress
             )
     store = stores[options.split]
     require(store, n_frames=options.n_frames, needs=config.needs)

@@ -187,8 +187,8 @@ def own_number(store: Store, number: int) -> int:
 
 
 def _fitted(frames: np.ndarray, store: Store) -> np.ndarray:
-    fit = Fit(store.size[0])
-    return frames if frames.shape[1] == store.size[0] else np.stack([fit(x) for x in frames])
+    fit = Fit.to(store.size)
+    return frames if frames.shape[1:3] == store.size else np.stack([fit(x) for x in frames])
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ class VideoCVAE(Imagines, PyTorchModelHubMixin, library_name="foreframe", tags=T
             ForeframeError: see ``Imagines.generate``.
         """
         frames = super().generate(past, actions, positions, **more)
-        seen = given(past, None, None, self.config.image_size)
+        seen = given(past, None, None, self.config.frame_size)
         return Futures.of(frames, seen.past[0] if seen.single else seen.past)
 
     # -- shared ---------------------------------------------------------------------------------

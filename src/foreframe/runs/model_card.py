@@ -28,8 +28,8 @@ def model_card(
     name = repo_id or "PATH"
     front = ModelCardData(library_name="foreframe", pipeline_tag="robotics", tags=TAGS).to_yaml()
     latent, parts = _parts(config)
-    size = config.image_size
-    inputs = [f"`past` [B, n_past, 3, {size}, {size}]"]
+    height, width = config.frame_size
+    inputs = [f"`past` [B, n_past, 3, {height}, {width}]"]
     if config.uses_actions:
         inputs.append(f"`actions` [B, n_past + n_future, {config.action_dim}]")
     if config.uses_positions:
@@ -42,7 +42,7 @@ def model_card(
 # {name.rsplit("/", 1)[-1]}
 
 A conditional VAE over video ({_KINDS[config.latent_of_episode]}) that predicts the next frames of
-{size}x{size} pixels from given ones{_condition(config)}.
+{width}x{height} pixels from given ones{_condition(config)}.
 Made with foreframe.
 
 ```python
@@ -53,7 +53,8 @@ futures = model.generate({arguments}, n_samples=8)
 ```
 
 {"; ".join(inputs)}: frames uint8 or float in [0, 1], a row of the others for each frame
-(row t acts between frame t and t + 1). `futures` is [B, 8, n_future, 3, {size}, {size}] in [0, 1].
+(row t acts between frame t and t + 1). `futures` is [B, 8, n_future, 3, {height}, {width}] in
+[0, 1].
 
 | | |
 | --- | --- |

@@ -72,19 +72,19 @@ async def _imagined(
 
 
 def _given(text: str, served: Served) -> UInt8[np.ndarray, "n_past height width 3"]:
-    n_past, size = served.n_past, served.config.model.image_size
+    n_past, (height, width) = served.n_past, served.config.model.frame_size
     try:
         content = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
         raise Refusal(422, f"frames: is not base64 ({error}).") from error
-    expected = n_past * size * size * 3
+    expected = n_past * height * width * 3
     if len(content) != expected:
         raise Refusal(
             422,
-            f"frames: {len(content)} bytes, but {n_past} given frames of {size}x{size} pixels have "
-            f"{expected}.",
+            f"frames: {len(content)} bytes, but {n_past} given frames of {width}x{height} pixels "
+            f"have {expected}.",
         )
-    return np.frombuffer(content, np.uint8).reshape(n_past, size, size, 3)
+    return np.frombuffer(content, np.uint8).reshape(n_past, height, width, 3)
 
 
 def _array(

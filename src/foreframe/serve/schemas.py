@@ -73,7 +73,7 @@ class RunOut(BaseModel):
     name: str
     recipe: str
     net: str
-    image_size: int
+    frame_size: tuple[int, int]
     prior: str
     z_dim: int
     condition: str

@@ -103,12 +103,12 @@ class Served:
 
     def _is(self, kept: TrainingData, root: Place) -> bool:
         with suppress(ForeframeError):
-            train = open_split(root, "train", size=self.config.model.image_size)
+            train = open_split(root, "train", size=self.config.model.frame_size)
             return fingerprint(train) == kept.fingerprint
         return False
 
     def _opened(self, root: Place) -> Store:
-        test = open_split(root, "test", size=self.config.model.image_size)
+        test = open_split(root, "test", size=self.config.model.frame_size)
         widths = {"actions": test.action_dim, "positions": test.position_dim}
         require_rows(test.source / test.names[0], widths, self.config.model.needs)
         return test
@@ -117,7 +117,7 @@ class Served:
         if self._root is None:
             return None
         with suppress(ForeframeError):
-            return open_split(self._root, split, size=self.config.model.image_size)
+            return open_split(self._root, split, size=self.config.model.frame_size)
         return None
 
     def _compare(self, kept: TrainingData, train: Store) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from math import prod
 
 from foreframe.serve.aside.pool import Aside
 from foreframe.serve.engine import Engine
@@ -105,6 +106,6 @@ class Service:
 def _prediction_bytes(served: Served) -> int:
     """Bytes of the longest prediction that can be asked of a run, in JSON."""
     model = served.config.model
-    frames = 4 * served.n_past * model.image_size**2  # three bytes are four letters of base64
+    frames = 4 * served.n_past * prod(model.frame_size)  # three bytes are four letters of base64
     widths = sum(width or 0 for width in model.needs.values())
     return frames + _ROWS * widths * _NUMBER_BYTES

@@ -9,6 +9,7 @@ from typing import IO, Any, BinaryIO
 
 import numpy as np
 
+from foreframe.config.model import Size
 from foreframe.data.container import HEAD_BYTES
 from foreframe.data.recording import Recording
 from foreframe.serve.aside import wire
@@ -77,7 +78,7 @@ def decode(
     actions: BinaryIO | None,
     positions: BinaryIO | None,
     *,
-    size: int,
+    size: Size,
     limits: Limits,
 ) -> Recording:
     """Files from a browser as a recording; blocks while a process aside decodes them.
@@ -110,7 +111,7 @@ def decode(
 
     def receive(answer: dict[str, Any], stream: IO[bytes]) -> Recording:
         shapes = answer["shapes"]
-        frames = _array(stream, shapes["frames"], np.uint8, (limits.upload_frames, size, size, 3))
+        frames = _array(stream, shapes["frames"], np.uint8, (limits.upload_frames, *size, 3))
         rows = [
             _table(stream, shapes[part], len(frames)) if part in shapes else None
             for part in ("actions", "positions")

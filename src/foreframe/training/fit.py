@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from foreframe.config.model import Size
 from foreframe.config.plain import changed
 from foreframe.config.recipes import recipe as named_recipe
 from foreframe.config.training import RunConfig, check_config, scaled, scaled_words
@@ -84,7 +85,7 @@ def fit(
         raise ForeframeError(f"{out}: exists already. Give the name of a new folder: out=...")
     data = out.with_name(f"{out.name}-data")
     pieces = _divided([len(one.frames) for one in recordings], validate)
-    _write(data, recordings, pieces, config.model.image_size)
+    _write(data, recordings, pieces, config.model.frame_size)
     log(f"{data}: {len(recordings)} recordings; training {config.recipe} into {out}")
     try:
         training = start(
@@ -239,7 +240,7 @@ def _divided(lengths: Sequence[int], validate: float) -> list[tuple[int, Piece]]
 
 
 def _write(
-    folder: Path, recordings: list[Recording], pieces: list[tuple[int, Piece]], size: int
+    folder: Path, recordings: list[Recording], pieces: list[tuple[int, Piece]], size: Size
 ) -> None:
     with whole_folder(folder) as aside:
         for split in ("train", "validate"):
@@ -247,7 +248,7 @@ def _write(
                 for n, piece in pieces:
                     if piece.split == split:
                         one = _cut(recordings[n], slice(piece.start, piece.stop))
-                        store.add(fit_recording(one, Fit(size)), str(n))
+                        store.add(fit_recording(one, Fit.to(size)), str(n))
 
 
 def _cut(one: Recording, part: slice) -> Recording:

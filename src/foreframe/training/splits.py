@@ -20,7 +20,7 @@ def open_splits(config: RunConfig, data: Place, listener: Listener) -> dict[str,
         split: open_split(
             data,
             split,
-            size=config.model.image_size,
+            size=config.model.frame_size,
             log=listener.message,
             progress=listener.packing,
         )

@@ -9,7 +9,7 @@ import numpy as np
 from foreframe.data.imports.division import Piece
 from foreframe.data.imports.options import ImportOptions
 from foreframe.data.imports.thinning import RATE_TOLERANCE, Numbered
-from foreframe.data.recording import TABLES, Fit, Recording
+from foreframe.data.recording import TABLES, Recording
 from foreframe.data.sources.source import RawRecording, UnusableError
 
 _FIRST = 64
@@ -102,7 +102,7 @@ class _Cutter:
 
     def __init__(self, item: RawRecording, options: ImportOptions, rate: float | None) -> None:
         self._item, self._options, self._rate = item, options, rate
-        self._fit = Fit(options.size, options.crop)
+        self._fit = options.fit
         self._thinning = options.thinning
         self._source = iter(item.frames)
         self._at = 0  # number of the next frame

@@ -19,10 +19,12 @@ class ImportOptions:
     """What becomes of the recordings, whatever the source."""
 
     size: int = 64
-    """Height and width of the frames in the store; the nets take 64."""
+    """Height of the frames in the store, and their width if no other is given; the nets take 64."""
+    width: int | None = None
+    """Width of the frames, where they are not as wide as high: 128 for a net of 64x128."""
     crop: str = "middle"
-    """What is cut out of each frame first: middle (the largest square), whole (all of it, squeezed
-    into the square), or LEFT,TOP,WIDTH,HEIGHT in pixels."""
+    """What is cut out of each frame first: middle (the largest square, or part of the frames'
+    shape), whole (all of it, squeezed into the frames), or LEFT,TOP,WIDTH,HEIGHT in pixels."""
     frame_rate: float | None = None
     """Frames a second of the dataset: of each recording the frames nearest to regular times are
     taken. By default all are, and all recordings must have one rate."""
@@ -68,7 +70,7 @@ class ImportOptions:
         Raises:
             ForeframeError: names the option.
         """
-        Fit(self.size, self.crop).check()
+        self.fit.check()
         if self.clip_frames is not None and self.clip_frames < 2:
             raise ForeframeError(f"--clip-frames {self.clip_frames}: a clip has 2 frames or more.")
         for name in ("validate", "test"):
@@ -97,6 +99,11 @@ class ImportOptions:
                 "--resample-actions stack: needs equally many actions for each frame; give "
                 "--every in place of --frame-rate and --drop-repeats."
             )
+
+    @property
+    def fit(self) -> Fit:
+        """What becomes of each frame."""
+        return Fit(self.size, self.crop, self.width)
 
     @cached_property
     def thinning(self) -> Thinning:

@@ -157,7 +157,7 @@ def _write_part(job: PartJob) -> None:
             if split not in writers:
                 folder = job.out / split / job.folder
                 writers[split] = stack.enter_context(write_store(folder))
-            of = job.prefix + item.name
+            of = job.prefix + (item.of or item.name)
             writers[split].add(recording, job.prefix + name, of=of, task=item.task)
 
         for item in job.source.read(job.part):

@@ -187,7 +187,7 @@ def first_recording(
     Raises:
         ForeframeError: not one recording can be read.
     """
-    fit = Fit(options.size, options.crop)
+    fit = options.fit
     skipped: list[Skip] = []
     for item in (item for part in parts for item in source.read(part)):
         if passed(item.name):

@@ -9,6 +9,7 @@ from foreframe.data.sources.moving_mnist import MovingMnistSource
 from foreframe.data.sources.npz import NpzSource
 from foreframe.data.sources.rlds import RldsSource
 from foreframe.data.sources.source import Source
+from foreframe.data.sources.stores import StoreSource
 from foreframe.data.sources.video import VideoSource
 from foreframe.data.sources.zarr_buffer import ZarrSource
 
@@ -23,6 +24,7 @@ SOURCES: dict[str, type[Source]] = {
     "npz": NpzSource,
     "mmnist": MovingMnistSource,
     "lab": LabSource,
+    "store": StoreSource,
 }
 """By their names on the command line."""
 

@@ -25,6 +25,7 @@ TABLE = (
     (".npz: arrays", "npz"),
     ("train-images-idx3-ubyte: MNIST", "mmnist"),
     ("train/SHARD/N/0.png, 1.png, ...: the lab's layout", "lab"),
+    ("a dataset that foreframe has made: other views, another size or rate", "store"),
 )
 """Forms that can be imported, and the source that reads each."""
 
@@ -153,7 +154,11 @@ def _droid(folder: Place) -> Recognised | None:
 def _foreframe(folder: Place) -> Recognised | None:
     splits = [folder / name for name in ("train", "validate", "test")]
     if (folder / "dataset.json").is_file() and any((s / "meta.json").is_file() for s in splits):
-        advice = f"There is nothing to import: foreframe check {shlex.quote(str(folder))}"
+        path = shlex.quote(str(folder))
+        advice = (
+            f"There is nothing to import: foreframe check {path}. Other views of it, another size "
+            f"or rate: foreframe import store {path} OUT"
+        )
         return Recognised(folder, "a dataset of foreframe already", advice=advice)
     return None
 

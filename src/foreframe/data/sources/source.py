@@ -70,6 +70,7 @@ class RawRecording:
             rows up to that of the next frame are the frame's own. Frames before the first row have
             -1; those behind the last, more than there are rows.
         task: what the robot was told to do, in words.
+        of: the recording that it is a clip of; by default it is one whole.
     """
 
     name: str
@@ -81,6 +82,7 @@ class RawRecording:
     times: Float64[np.ndarray, " time"] | None = None
     row_of: Int[np.ndarray, " time"] | None = None
     task: str = ""
+    of: str = ""
 
     @property
     def rate(self) -> float | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int
 
-from foreframe.config.model import nets_for
+from foreframe.config.model import Size, nets_for, size_options
 from foreframe.data.lab import SPLITS, read_sequence
 from foreframe.data.recording import Fit, Recording, fit_recording
 from foreframe.data.store.meta import META
@@ -20,7 +20,7 @@ def open_split(
     root: Place,
     split: str,
     *,
-    size: int = 64,
+    size: Size = (64, 64),
     log: Callable[[str], None] = print,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Store:
@@ -29,8 +29,8 @@ def open_split(
     Args:
         root: folder with train, validate and test, each in the lab's layout or a store.
         split: its name.
-        size: height and width in pixels that the frames are brought to (crop to the middle square,
-            then an area-averaging resize); a store must have them.
+        size: height and width in pixels that the frames are brought to (crop to the
+            middle part of that shape, then an area-averaging resize); a store must have them.
         log: told what is packed or resized.
         progress: called with (sequences packed, all) while packing.
 
@@ -68,7 +68,7 @@ def open_stores(root: Place) -> dict[str, Store]:
     return stores
 
 
-def read_recording(place: Place, *, size: int | None = None) -> Recording:
+def read_recording(place: Place, *, size: Size | None = None) -> Recording:
     """One recording of a dataset: a folder in the lab's layout, or STORE/<split>/<its number>.
 
     Args:
@@ -90,22 +90,22 @@ def read_recording(place: Place, *, size: int | None = None) -> Recording:
     if not isinstance(place, Path):
         raise ForeframeError(f"{place}: there is no store. Give STORE/<split>/<number>.")
     sequence = read_sequence(place)
-    return sequence if size is None else fit_recording(sequence, Fit(size))
+    return sequence if size is None else fit_recording(sequence, Fit.to(size))
 
 
-def _require_size(store: Store, where: Place, size: int) -> None:
-    """Refuse a store whose frames are not ``size`` x ``size``.
+def _require_size(store: Store, where: Place, size: Size) -> None:
+    """Refuse a store whose frames are not of ``size``.
 
     They were cropped and resized once: doing so again would give other pixels than importing at
     that size, and so numbers that compare with no other.
     """
-    if store.size == (size, size):
+    if store.size == size:
         return
     height, width = store.size
     nets = " or ".join(nets_for(store.size))
     raise ForeframeError(
-        f"{where}: a store of {width}x{height} pixels, but the net takes {size}x{size}. "
-        f"Import the data again (foreframe import ... --size {size})"
+        f"{where}: a store of {width}x{height} pixels, but the net takes {size[1]}x{size[0]}. "
+        f"Import the data again (foreframe import ... {size_options(size)})"
         + (f", or train a model for this size (--net {nets})." if nets else ".")
     )
 

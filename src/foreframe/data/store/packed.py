@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from foreframe.config.model import Size
 from foreframe.data.lab import TRACKS, list_sequences, read_sequence, split_folder
 from foreframe.data.recording import Fit, Recording, fit_recording
 from foreframe.data.store.meta import META
@@ -27,7 +28,7 @@ CACHE = ".foreframe"
 def packed_copy(
     root: Path,
     split: str,
-    size: int,
+    size: Size,
     log: Callable[[str], None],
     progress: Callable[[int, int], None],
 ) -> Store:
@@ -45,7 +46,7 @@ def packed_copy(
     """
     sequences = list_sequences(root, split)
     fingerprint = _fingerprint(split_folder(root, split))
-    name = f"{split}-{size}x{size}-{fingerprint}"
+    name = f"{split}-{size[0]}x{size[1]}-{fingerprint}"
     parents = _cache_parents(root)
     for copy in (parent / name for parent in parents):
         if copy.exists():
@@ -124,7 +125,7 @@ def _pack(
     root: Path,
     split: str,
     sequences: list[Path],
-    size: int,
+    size: Size,
     folder: Path,
     log: Callable[[str], None],
     progress: Callable[[int, int], None],
@@ -133,9 +134,9 @@ def _pack(
 
     def read(path: Path) -> Recording:
         recording = read_sequence(path)
-        if recording.frames.shape[1:3] != (size, size):
+        if recording.frames.shape[1:3] != size:
             resized_from.add(recording.frames.shape[1:3])
-        return fit_recording(recording, Fit(size))
+        return fit_recording(recording, Fit.to(size))
 
     # Threads: Pillow releases the interpreter while it decodes.
     with write_store(folder, source=root) as out:
@@ -144,7 +145,10 @@ def _pack(
             out.add(recording, str(path.relative_to(root)))
             progress(len(out), len(sequences))
     for height, width in sorted(resized_from):
-        crop = "" if height == width else "cropped to the middle square and "
+        same = height * size[1] == width * size[0]
+        part = "square" if size[0] == size[1] else "part"
+        crop = "" if same else f"cropped to the middle {part} and "
         log(
-            f"{root / split}: frames of {width}x{height} pixels were {crop}resized to {size}x{size}"
+            f"{root / split}: frames of {width}x{height} pixels were {crop}resized to "
+            f"{size[1]}x{size[0]}"
         )

@@ -1,4 +1,4 @@
-"""The nets by name: SVG's vgg and dcgan, for frames of 64x64 and of 128x128 pixels.
+"""The nets by name: SVG's vgg and dcgan, for frames of 64x64, 128x128 and 64x128 pixels.
 
 Sources: Denton & Fergus 2018 (SVG), appendix; the layer tables stand in docs/model.md.
 """
@@ -13,8 +13,10 @@ from foreframe.model.nets.conv import (
     DecoderStage,
     Encoder,
     Layers,
+    Size,
     activation,
     block,
+    coarsest,
     scaled,
 )
 
@@ -29,8 +31,8 @@ def vgg_stage(*channels: int) -> Layers:
     return Layers(*(vgg_block(i, o) for i, o in pairwise(channels)))
 
 
-def _transpose_head(g_dim: int, channels: int) -> Layers:
-    return block(nn.ConvTranspose2d(g_dim, channels, 4, 1, 0))
+def _transpose_head(g_dim: int, channels: int, size: Size) -> Layers:
+    return block(nn.ConvTranspose2d(g_dim, channels, coarsest(size), 1, 0))
 
 
 CHANNELS = (64, 128, 256, 512)
@@ -42,7 +44,7 @@ def _last(layer: nn.ConvTranspose2d) -> list[nn.Module]:
     return [layer, nn.Sigmoid()] if layer.out_channels == 3 else [layer]
 
 
-def _vgg(g_dim: int, channels: Sequence[int], size: int, drawn: int) -> tuple[Encoder, Decoder]:
+def _vgg(g_dim: int, channels: Sequence[int], size: Size, drawn: int) -> tuple[Encoder, Decoder]:
     encoder, decoder = list[Layers](), list[DecoderStage]()
     for k, (before, here) in enumerate(pairwise([3, *channels])):
         deep = k >= 2  # three convolutions in a stage, not two
@@ -58,11 +60,11 @@ def _vgg(g_dim: int, channels: Sequence[int], size: int, drawn: int) -> tuple[En
         )
     return (
         Encoder(encoder, channels, g_dim, size=size, pool=True),
-        Decoder(_transpose_head(g_dim, channels[-1]), decoder, channels[::-1]),
+        Decoder(_transpose_head(g_dim, channels[-1], size), decoder, channels[::-1]),
     )
 
 
-def _dcgan(g_dim: int, channels: Sequence[int], size: int, drawn: int) -> tuple[Encoder, Decoder]:
+def _dcgan(g_dim: int, channels: Sequence[int], size: Size, drawn: int) -> tuple[Encoder, Decoder]:
     encoder, decoder = list[Layers](), list[DecoderStage]()
     for before, here in pairwise([3, *channels]):
         encoder.append(block(nn.Conv2d(before, here, 4, 2, 1)))
@@ -72,7 +74,9 @@ def _dcgan(g_dim: int, channels: Sequence[int], size: int, drawn: int) -> tuple[
         decoder.insert(0, DecoderStage(first, *after, upsample=False))
     return (
         Encoder(encoder, channels, g_dim, size=size, pool=False),
-        Decoder(_transpose_head(g_dim, channels[-1]), decoder, [*channels[-2::-1], channels[0]]),
+        Decoder(
+            _transpose_head(g_dim, channels[-1], size), decoder, [*channels[-2::-1], channels[0]]
+        ),
     )
 
 
@@ -88,12 +92,12 @@ def vgg64(g_dim: int, width: float, drawn: int = 3) -> tuple[Encoder, Decoder]:
         width: multiplier of every channel count (1.0: 64 to 512 channels).
         drawn: channels that the decoder draws; 3 are a frame in [0, 1], others are as they come.
     """
-    return _vgg(g_dim, _channels(width), 64, drawn)
+    return _vgg(g_dim, _channels(width), (64, 64), drawn)
 
 
 def vgg128(g_dim: int, width: float, drawn: int = 3) -> tuple[Encoder, Decoder]:
     """The VGG-style pair for 128x128 frames, with a stage more; skips at 128, 64, 32, 16 and 8."""
-    return _vgg(g_dim, _channels(width, 512), 128, drawn)
+    return _vgg(g_dim, _channels(width, 512), (128, 128), drawn)
 
 
 def dcgan64(g_dim: int, width: float, drawn: int = 3) -> tuple[Encoder, Decoder]:
@@ -104,13 +108,30 @@ def dcgan64(g_dim: int, width: float, drawn: int = 3) -> tuple[Encoder, Decoder]
         width: multiplier of every channel count (1.0: 64 to 512 channels).
         drawn: channels that the decoder draws; 3 are a frame in [0, 1], others are as they come.
     """
-    return _dcgan(g_dim, _channels(width), 64, drawn)
+    return _dcgan(g_dim, _channels(width), (64, 64), drawn)
 
 
 def dcgan128(g_dim: int, width: float, drawn: int = 3) -> tuple[Encoder, Decoder]:
     """The DCGAN-style pair for 128x128 frames, with a stage more; skips at 64, 32, 16, 8 and 4."""
-    return _dcgan(g_dim, _channels(width, 512), 128, drawn)
+    return _dcgan(g_dim, _channels(width, 512), (128, 128), drawn)
+
+
+def vgg64x128(g_dim: int, width: float, drawn: int = 3) -> tuple[Encoder, Decoder]:
+    """``vgg64`` for frames of height 64 and width 128: two views side by side, one h for both."""
+    return _vgg(g_dim, _channels(width), (64, 128), drawn)
+
+
+def dcgan64x128(g_dim: int, width: float, drawn: int = 3) -> tuple[Encoder, Decoder]:
+    """``dcgan64`` for frames of height 64 and width 128: two views side by side, one h for both."""
+    return _dcgan(g_dim, _channels(width), (64, 128), drawn)
 
 
 #: SVG's nets by name: a function of (g_dim, width, drawn) to a matching encoder and decoder.
-NETS = {"vgg64": vgg64, "vgg128": vgg128, "dcgan64": dcgan64, "dcgan128": dcgan128}
+NETS = {
+    "vgg64": vgg64,
+    "vgg128": vgg128,
+    "vgg64x128": vgg64x128,
+    "dcgan64": dcgan64,
+    "dcgan128": dcgan128,
+    "dcgan64x128": dcgan64x128,
+}

@@ -86,8 +86,18 @@ def block(convolution: nn.Conv2d | nn.ConvTranspose2d) -> Layers:
     return Layers(convolution, nn.BatchNorm2d(convolution.out_channels), activation())
 
 
-def _head(in_channels: int, g_dim: int) -> Layers:
-    return Layers(nn.Conv2d(in_channels, g_dim, 4, 1, 0), nn.BatchNorm2d(g_dim), nn.Tanh())
+Size = tuple[int, int]
+"""Height and width in pixels."""
+
+
+def coarsest(size: Size) -> Size:
+    """Of frames of that size, the height and width where a head makes one vector of all: 4x4."""
+    height, width = size
+    return 4, 4 * width // height
+
+
+def _head(in_channels: int, g_dim: int, kernel: Size) -> Layers:
+    return Layers(nn.Conv2d(in_channels, g_dim, kernel, 1, 0), nn.BatchNorm2d(g_dim), nn.Tanh())
 
 
 def _in_portions(
@@ -111,8 +121,12 @@ def _in_portions(
     return torch.cat([function(part, steps * len(part) // len(x)) for part in parts])
 
 
+def _pixels(size: Size) -> int:
+    return size[0] * size[1]
+
+
 class Encoder(nn.Module):
-    """A frame to its feature vector ``h`` and the skips: stages, finest first, then a 4x4 head.
+    """A frame to its feature vector ``h`` and the skips: stages, finest first, then one head.
 
     Args:
         stages: each halves the resolution or, for the first of vgg, keeps it.
@@ -128,19 +142,19 @@ class Encoder(nn.Module):
         channels: Sequence[int],
         g_dim: int,
         *,
-        size: int,
+        size: Size,
         pool: bool,
     ) -> None:
         super().__init__()
         self.stages = nn.ModuleList(stages)
-        self.head = _head(channels[-1], g_dim)
+        self.head = _head(channels[-1], g_dim, coarsest(size))
         self.channels, self.size, self.pool = tuple(channels), size, pool
 
     @property
     def largest_features(self) -> int:
         """Values in the largest features of one frame."""
-        first = self.size if self.pool else self.size // 2
-        return max(n * (first >> i) ** 2 for i, n in enumerate(self.channels))
+        first = _pixels(self.size) if self.pool else _pixels(self.size) // 4
+        return max(n * (first >> 2 * i) for i, n in enumerate(self.channels))
 
     def forward(
         self, x: Float[Tensor, "frames 3 height width"], steps: int = 1
@@ -148,16 +162,16 @@ class Encoder(nn.Module):
         """Encode frames in [0, 1]: ``h`` [steps * batch, g_dim] in float32 and the skips.
 
         Args:
-            x: [steps * batch, 3, size, size], time first.
+            x: [steps * batch, 3, height, width], time first.
             steps: time steps in ``x``.
 
         Returns:
             h, and the skips, finest first: of a single step only, nobody needs those of several.
         """
         skips: Skips = []
-        size = self.size
+        pixels = _pixels(self.size)
         for stage, channels in zip(self.stages, self.channels, strict=True):
-            size = size if self.pool else size // 2
+            pixels = pixels if self.pool else pixels // 4
 
             def through(x: Tensor, portion: int, stage: nn.Module = stage) -> Tensor:
                 x = stage(x, portion)
@@ -165,8 +179,8 @@ class Encoder(nn.Module):
                     skips.append(x)
                 return F.max_pool2d(x, 2) if self.pool else x
 
-            x = _in_portions(through, x, steps, channels * size**2)
-            size = size // 2 if self.pool else size
+            x = _in_portions(through, x, steps, channels * pixels)
+            pixels = pixels // 4 if self.pool else pixels
         # The recurrences and the KL work in full precision, whatever the convolutions use.
         return at_least_float32(self.head(x, steps).flatten(1)), skips
 
@@ -254,7 +268,7 @@ class Decoder(nn.Module):
     """``h`` and skips back to a frame; every stage begins with a convolution over [up, skip].
 
     Args:
-        head: (B, g_dim, 1, 1) to the coarsest resolution, 4x4.
+        head: (B, g_dim, 1, 1) to the coarsest resolution, 4x4 (4x8 of wide frames).
         stages: coarsest first; each doubles the resolution.
         channels: the largest number of channels within each stage.
     """
@@ -298,11 +312,11 @@ class Decoder(nn.Module):
             steps: time steps in ``h``, all with the same skips.
         """
         x = self.head(h[:, :, None, None], steps)
-        size = x.shape[-1]
+        pixels = x.shape[-2] * x.shape[-1]
         for stage, (kernel, _), term, channels in zip(
             self.stages, context.kernels, context.terms, self.channels, strict=True
         ):
-            size *= 2
+            pixels *= 4
 
             def through(
                 x: Tensor,
@@ -313,5 +327,5 @@ class Decoder(nn.Module):
             ) -> Tensor:
                 return cast(Tensor, stage(x, kernel, term, steps))
 
-            x = _in_portions(through, x, steps, channels * size**2)
+            x = _in_portions(through, x, steps, channels * pixels)
         return at_least_float32(x)

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from PIL import Image, ImageSequence, UnidentifiedImageError
 
+from foreframe.config.model import Size
 from foreframe.data import video_file
 from foreframe.data.container import HEAD_BYTES, VIDEOS, Picture, container_of, picture_of
 from foreframe.data.lab import TooManyRowsError, parse_rows
@@ -72,7 +73,7 @@ def decode(
     actions: bytes | None,
     positions: bytes | None,
     *,
-    size: int,
+    size: Size,
     limits: Limits,
 ) -> Recording:
     """Files from a browser as a recording.
@@ -130,9 +131,9 @@ def check_kind(head: bytes, name: str, *, only_one: bool) -> None:
 
 
 def _frames(
-    files: Sequence[tuple[str, bytes]], size: int, limits: Limits
-) -> UInt8[np.ndarray, "time size size 3"]:
-    fit = Fit(size)
+    files: Sequence[tuple[str, bytes]], size: Size, limits: Limits
+) -> UInt8[np.ndarray, "time height width 3"]:
+    fit = Fit.to(size)
     if len(files) > limits.upload_frames:
         raise Refusal(413, f"frames: {len(files)} files; {limits.upload_frames} are the most.")
     ordered = [

@@ -65,7 +65,9 @@ def _decode(header: Mapping[str, Any], stream: IO[bytes]) -> Answer:
         name: None if size is None else wire.read_exactly(stream, size)
         for name, size in header["tables"].items()
     }
-    recording = decode(files, **tables, size=header["size"], limits=Limits(**header["limits"]))
+    recording = decode(
+        files, **tables, size=tuple(header["size"]), limits=Limits(**header["limits"])
+    )
     arrays = {"frames": recording.frames, "actions": recording.actions}
     arrays["positions"] = recording.positions
     there = {name: array for name, array in arrays.items() if array is not None}

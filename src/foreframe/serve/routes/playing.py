@@ -119,7 +119,7 @@ def _recording(service: Service, served: Served, wanted: schemas.SessionIn) -> R
         return served.recording(wanted.sequence)
     assert wanted.upload is not None
     # Decoded for another run perhaps, of another size.
-    return fit_recording(service.uploads.get(wanted.upload), Fit(served.config.model.image_size))
+    return fit_recording(service.uploads.get(wanted.upload), Fit.to(served.config.model.frame_size))
 
 
 def _in_base64(head: bytes, frames: np.ndarray) -> Iterator[bytes]:

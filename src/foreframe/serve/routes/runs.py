@@ -69,7 +69,7 @@ def _describe(name: str, served: Served, service: Service) -> schemas.RunOut:
         name=served.run.name,
         recipe=served.config.recipe,
         net=model.net,
-        image_size=model.image_size,
+        frame_size=model.frame_size,
         prior=model.prior_name,
         z_dim=model.z_dim,
         condition=model.condition,

@@ -34,7 +34,7 @@ def router(service: Service) -> APIRouter:
             named,
             None if actions is None else actions.file,
             None if positions is None else positions.file,
-            size=served.config.model.image_size,
+            size=served.config.model.frame_size,
             limits=service.limits,
         )
         height, width = recording.frames.shape[1:3]
