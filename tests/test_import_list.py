@@ -10,6 +10,7 @@ from PIL import Image
 
 from foreframe.commands.app import main
 from foreframe.data.lab import write_sequence
+from foreframe.data.recording import Recording
 from foreframe.data.sources import SOURCES
 from foreframe.data.sources.droid import DroidSource
 from foreframe.data.sources.hdf5 import Hdf5Source
@@ -17,6 +18,7 @@ from foreframe.data.sources.lerobot import LerobotSource
 from foreframe.data.sources.listing import FEW, Node, few, tree
 from foreframe.data.sources.recognise import TABLE, recognise
 from foreframe.data.sources.tfrecord import encode_example, frame_record
+from foreframe.data.store.writer import join_shards, write_store
 
 h5py = pytest.importorskip("h5py")
 zarr = pytest.importorskip("zarr")
@@ -161,6 +163,18 @@ def make_lab(path):
     return ["split train: 7 sequences", "traj_0_to_255/0: 6 frames, actions.csv", "and 2 more"]
 
 
+def make_store(path):
+    for split in ("train", "test"):
+        path.mkdir(exist_ok=True)
+        (path / split).mkdir()
+        with write_store(path / split / "a") as store:
+            for view in ("top", "wrist"):
+                store.add(Recording(FRAMES, ROWS), f"lift/0:{view}", of="lift/0")
+        join_shards(path / split, ["a"], {})
+    (path / "dataset.json").write_text("{}")
+    return ["train: 1 recording, 2 sequences", "actions of each frame  float32 [4]", "wrist"]
+
+
 MADE = {
     "bair": ("softmotion30_44k", make_bair, "BAIR"),
     "rlds": ("bridge", make_rlds, "RLDS"),
@@ -172,6 +186,7 @@ MADE = {
     "npz": ("a.npz", make_npz, "arrays in .npz"),
     "mmnist": ("mnist", make_mmnist, "the digits of MNIST"),
     "lab": ("push", make_lab, "the lab's layout"),
+    "store": ("made", make_store, "a dataset of foreframe already"),
 }
 """For each source: the name of an input, what makes it and says what --list shows, its form."""
 

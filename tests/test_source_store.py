@@ -165,7 +165,7 @@ def test_views_that_are_not_there_are_refused(tmp_path, views, said):
 def test_it_is_listed_and_suggested(tmp_path):
     root = made(tmp_path)
     lines = tree(StoreSource(root).listing())
-    assert any("train: 20 recordings" in line and "of 10 recordings" in line for line in lines)
+    assert any("train: 10 recordings, 20 sequences (12 to 12 frames)" in line for line in lines)
     assert any(line.endswith("── wrist") for line in lines)
     assert f"foreframe import store {root} OUT" in suggestion(root)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from foreframe.data.lab import SPLITS
-from foreframe.data.sources.listing import Node, array, counted, few, spread
+from foreframe.data.sources.listing import Node, array, counted, few
 from foreframe.data.sources.source import Part, RawRecording, Skip, Source
 from foreframe.data.store.meta import META
 from foreframe.data.store.opened import open_stores
@@ -99,9 +99,11 @@ class StoreSource(Source):
             tables = {"actions": store.action_dim, "positions": store.position_dim}
             views = sorted({view for n in range(len(store)) if (view := _ending(store, n)[0])})
             recordings = counted(len(set(store.recordings)), "recording")
+            sequences = counted(len(store), "sequence")
+            low, high = int(store.lengths.min()), int(store.lengths.max())
             nodes.append(
                 Node(
-                    f"{split}: {spread(store.lengths.tolist())}, of {recordings}",
+                    f"{split}: {recordings}, {sequences} ({low} to {high} frames)",
                     (
                         array("each frame", "uint8", [height, width, 3]),
                         *(
