@@ -15,7 +15,7 @@ from foreframe.config.plain import to_dict
 from foreframe.config.recipes import recipe
 from foreframe.data.lab import list_sequences, read_sequence, write_sequence
 from foreframe.evaluation.card import Card
-from foreframe.evaluation.conditions import permutation_without_fixed_points
+from foreframe.evaluation.conditions import lenders, permutation_without_fixed_points
 from foreframe.evaluation.evaluate import evaluate
 from foreframe.evaluation.options import EvaluateOptions, PredictOptions
 from foreframe.evaluation.predict import predict
@@ -160,6 +160,17 @@ def test_opposed_is_mirrored_about_the_mean_of_the_training_split(toy_data, tmp_
     for name in ("model", "permuted", "zeroed"):
         assert alone.row(name).psnr == card.row(name).psnr
     assert alone.row("opposed").psnr != card.row("opposed").psnr
+
+
+def test_clips_and_views_never_lend_their_condition_to_their_own_recording():
+    recordings = ["a", "a", "a", "b", "a", "c"]
+    for seed in range(20):
+        order = lenders(recordings, seed)
+        assert all(recordings[j] != recordings[i] for i, j in enumerate(order))
+        assert (lenders(recordings, seed) == order).all()
+    assert lenders(["a", "a"], 0) is None
+    assert lenders(["a"], 0) is None
+    assert (lenders(list("abcdef"), 4) == permutation_without_fixed_points(6, 4)).all()
 
 
 @pytest.mark.parametrize("n", [2, 3, 10, 101])

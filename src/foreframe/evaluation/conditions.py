@@ -11,10 +11,11 @@ from torch import Tensor
 from foreframe.config.model import ModelConfig
 from foreframe.data.statistics import Statistics
 from foreframe.data.store.store import Store
+from foreframe.metrics.intervals import numbered
 from foreframe.model.clip import Clip
 
 FALSE = ("permuted", "zeroed", "opposed")
-"""Another sequence's condition (the whole of it, given steps included), zeros, and the sequence's
+"""Another recording's condition (the whole of it, given steps included), zeros, and the sequence's
 own condition mirrored about the mean of the training split."""
 
 
@@ -32,7 +33,7 @@ class FalseConditions:
 
     Attributes:
         names: those of ``FALSE`` that make sense: none for a model without a condition, no permuted
-            one for a single sequence.
+            one where all sequences are of one recording.
     """
 
     def __init__(
@@ -47,10 +48,10 @@ class FalseConditions:
     ) -> None:
         self._store, self._means, self._n_frames = store, means, n_frames
         self._uses = {"actions": config.uses_actions, "positions": config.uses_positions}
-        self._order = permutation_without_fixed_points(sequences, seed) if sequences > 1 else None
+        self._order = lenders(store.recordings[:sequences], seed)
         self.names: tuple[str, ...] = ()
         if config.condition != "none":
-            self.names = FALSE if sequences > 1 else FALSE[1:]
+            self.names = FALSE[1:] if self._order is None else FALSE
 
     def of(self, name: str, indices: Sequence[int], clip: Clip) -> Clip:
         """The clip with a false condition.
@@ -87,6 +88,28 @@ def _changed(clip: Clip, change: Callable[[str, Tensor], Tensor]) -> Clip:
         for part, own in (("actions", clip.actions), ("positions", clip.positions))
     )
     return replace(clip, actions=actions, positions=positions)
+
+
+def lenders(recordings: Sequence[str], seed: int) -> NDArray[np.int_] | None:
+    """Which sequence lends its condition to each: one of another recording.
+
+    Clips and views of one recording have actions that are alike, or the same.
+
+    Args:
+        recordings: the recording that each sequence is of.
+        seed: of the choice.
+
+    Returns:
+        [n]; None where all are of one recording.
+    """
+    numbers = numbered(recordings)
+    if numbers is None:
+        return permutation_without_fixed_points(len(recordings), seed) if recordings[1:] else None
+    of = np.array(numbers)
+    if of.max() == 0:
+        return None
+    random = np.random.default_rng((seed, 3))
+    return np.array([random.choice(np.flatnonzero(of != own)) for own in of])
 
 
 def permutation_without_fixed_points(n: int, seed: int) -> NDArray[np.int_]:

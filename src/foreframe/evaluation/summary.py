@@ -13,7 +13,7 @@ from foreframe.evaluation.card import CARD, Card, CardProtocol, MetricNote, Row,
 from foreframe.evaluation.protocols import Protocol
 from foreframe.evaluation.score import ROWS, Scored, Values
 from foreframe.metrics import Metric
-from foreframe.metrics.intervals import bootstrap, normal
+from foreframe.metrics.intervals import bootstrap, normal, numbered
 
 _COUNTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
@@ -49,7 +49,7 @@ def make_card(
         command: that was run.
         recordings: the recording that each sequence is of, where the data say.
     """
-    groups = _numbered(recordings[:sequences])
+    groups = numbered(recordings[:sequences])
     psnr, ssim = (next(m for m in metrics if m.name.startswith(k)) for k in ("psnr", "ssim"))
     labels = _labels(config, mirrored_about)
     rows = []
@@ -103,12 +103,6 @@ def make_card(
         rows=rows,
         recordings=groups,
     )
-
-
-def _numbered(recordings: Sequence[str]) -> list[int] | None:
-    """The number of each recording; None if no two are the same."""
-    numbers = {name: k for k, name in enumerate(dict.fromkeys(recordings))}
-    return [numbers[name] for name in recordings] if len(numbers) < len(recordings) else None
 
 
 def _labels(config: ModelConfig, mirrored_about: str) -> dict[str, tuple[str, str]]:

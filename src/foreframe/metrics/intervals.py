@@ -34,6 +34,12 @@ class Difference:
         return self.low > 0 or self.high < 0
 
 
+def numbered(recordings: Sequence[str]) -> list[int] | None:
+    """Number of the recording that each sequence is of; None if each is one of its own."""
+    numbers = {name: k for k, name in enumerate(dict.fromkeys(recordings))}
+    return [numbers[name] for name in recordings] if len(numbers) < len(recordings) else None
+
+
 def bootstrap(
     values: ArrayLike, groups: Sequence[int] | None = None, *, confidence: float = CONFIDENCE
 ) -> tuple[float, float]:
@@ -53,9 +59,7 @@ def bootstrap(
     """
     x = np.asarray(values, dtype=np.float64)
     if groups is not None:
-        sums, counts = np.bincount(groups, x), np.bincount(groups)
-        there = counts > 0
-        return bootstrap_of_sums(sums[there], counts[there], confidence=confidence)
+        return bootstrap_of_sums(x, np.ones_like(x), groups, confidence=confidence)
     if len(x) < 2:
         return float(x[0]), float(x[0])
     interval = stats.bootstrap(
@@ -71,7 +75,11 @@ def bootstrap(
 
 
 def bootstrap_of_sums(
-    numerators: ArrayLike, denominators: ArrayLike, *, confidence: float = CONFIDENCE
+    numerators: ArrayLike,
+    denominators: ArrayLike,
+    groups: Sequence[int] | None = None,
+    *,
+    confidence: float = CONFIDENCE,
 ) -> tuple[float, float]:
     """Percentile bootstrap interval of sum(numerators) / sum(denominators), sequences resampled.
 
@@ -82,12 +90,16 @@ def bootstrap_of_sums(
     Args:
         numerators: [n], one for each sequence.
         denominators: [n], none negative and not all zero.
+        groups: [n], see ``bootstrap``.
         confidence: of the interval.
 
     Returns:
         low and high; both the ratio itself where there is one sequence only.
     """
     above, below = (np.asarray(x, dtype=np.float64) for x in (numerators, denominators))
+    if groups is not None:
+        there = np.bincount(groups) > 0
+        above, below = (np.bincount(groups, x)[there].astype(float) for x in (above, below))
     if len(above) < 2:
         return (float(above[0] / below[0]),) * 2
     random = np.random.default_rng(len(above))

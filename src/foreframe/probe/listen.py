@@ -1,6 +1,6 @@
 """Does the model listen: what false conditions cost, and which actions its frames show."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ from foreframe.evaluation.conditions import FalseConditions
 from foreframe.evaluation.options import SequenceOptions
 from foreframe.evaluation.sampling import Imagines, noise_of_batch
 from foreframe.metrics import psnr
-from foreframe.metrics.intervals import bootstrap_of_sums
+from foreframe.metrics.intervals import bootstrap_of_sums, numbered
 from foreframe.model.clip import Clip
 from foreframe.probe.inverse import Inverse
 from foreframe.probe.result import Recovery
@@ -28,6 +28,7 @@ _VARIES = 1e-9
 def r_squared(
     recovered: Float64[np.ndarray, "sequences steps columns"],
     wanted: Float64[np.ndarray, "sequences steps columns"],
+    groups: Sequence[int] | None = None,
 ) -> Recovery:
     """Coefficient of determination, 1 - sum (a - a_recovered)^2 / sum (a - mean a)^2.
 
@@ -38,6 +39,7 @@ def r_squared(
     Args:
         recovered: actions read from frames, standardised.
         wanted: what they should be, standardised alike.
+        groups: the recording of each sequence, for the interval, see ``bootstrap``.
     """
     error = np.square(recovered - wanted)
     spread = np.square(wanted - wanted.mean((0, 1)))
@@ -45,7 +47,7 @@ def r_squared(
     if not varies.any():
         return Recovery(None, None, [None] * len(varies), [None] * wanted.shape[1])
     left, whole = error[..., varies].sum(-1), spread[..., varies].sum(-1)
-    low, high = bootstrap_of_sums(left.sum(1), whole.sum(1))
+    low, high = bootstrap_of_sums(left.sum(1), whole.sum(1), groups)
     return Recovery(
         float(1 - left.sum() / whole.sum()),
         (1 - high, 1 - low),
@@ -68,10 +70,12 @@ class Heard:
         recovered: R squared on "true" frames, on "predicted" ones, on "copy-last"; under permuted
             conditions against the actions that were given ("permuted") and against the recorded
             ones ("permuted, recorded"). Empty without an inverse model.
+        groups: the recording of each sequence; None where each is one of its own.
     """
 
     psnr: dict[str, Float64[np.ndarray, " sequences"]]
     recovered: dict[str, Recovery]
+    groups: list[int] | None = None
 
 
 def listen(
@@ -104,7 +108,7 @@ def listen(
         config, store, means, n_frames=n_frames, sequences=sequences, seed=options.seed
     )
     scores: dict[str, list[Tensor]] = {name: [] for name in ("given", *false.names)}
-    seen = _Seen(n_past)
+    seen, groups = _Seen(n_past), numbered(store.recordings[:sequences])
     done = 0
     for clip in evaluation_batches(
         store, n_frames=n_frames, batch_size=batch_size, limit=sequences
@@ -125,7 +129,8 @@ def listen(
         progress(done, sequences)
     return Heard(
         {name: torch.cat(values).double().cpu().numpy() for name, values in scores.items()},
-        seen.recovered(),
+        seen.recovered(groups),
+        groups,
     )
 
 
@@ -165,10 +170,12 @@ class _Seen:
             self._pairs["permuted"].append((actions, self._wanted(inverse, told)))
             self._pairs["permuted, recorded"].append((actions, own))
 
-    def recovered(self) -> dict[str, Recovery]:
+    def recovered(self, groups: Sequence[int] | None) -> dict[str, Recovery]:
         return {
             name: r_squared(
-                *(torch.cat(part).double().numpy() for part in zip(*pairs, strict=True))
+                torch.cat([recovered for recovered, _ in pairs]).double().numpy(),
+                torch.cat([wanted for _, wanted in pairs]).double().numpy(),
+                groups,
             )
             for name, pairs in self._pairs.items()
             if pairs

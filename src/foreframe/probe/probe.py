@@ -218,7 +218,7 @@ def _listening(
     costs = {}
     for name, values in heard.psnr.items():
         if name != "given":
-            lost = paired(given, values)
+            lost = paired(given, values, heard.groups)
             separable = lost.separable and len(given) > 1
             costs[name] = Cost(lost.mean, (lost.low, lost.high), separable)
     actions = None
@@ -237,7 +237,9 @@ def _listening(
         condition={"both": "actions and positions"}.get(config.condition, config.condition),
         metric=METRICS["psnr"].definition,
         psnr={
-            name: ConditionScore(float(values.mean()), bootstrap(values), values.tolist())
+            name: ConditionScore(
+                float(values.mean()), bootstrap(values, heard.groups), values.tolist()
+            )
             for name, values in heard.psnr.items()
         },
         costs=costs,

@@ -93,6 +93,7 @@ def run_cell(job: Job) -> Record:
         wall_seconds=time.monotonic() - begun,
         card=None if card is None else Scores.of(card),
         per_sequence={} if card is None else per_sequence(card),
+        recordings=None if card is None else card.recordings,
     )
     record.write(path)
     return record

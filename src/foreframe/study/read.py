@@ -45,6 +45,10 @@ class Study:
         """Of the cells that have been run."""
         return {name: summarise(records) for name, records in self.records.items()}
 
+    def groups(self, cell: str) -> list[int] | None:
+        """The recording of each test sequence; None where each is one of its own."""
+        return self.records[cell][0].recordings
+
     def sequences(self, cell: str, metric: str) -> list[float] | None:
         """Of each test sequence the mean over the seeds that were scored; None if none was.
 

@@ -115,6 +115,7 @@ class Record:
         wall_seconds: from the start of the training to the record; None if it is not known.
         card: scores of the best weights; None for a run without any.
         per_sequence: "psnr" and "ssim" of each test sequence; empty in records of version 0.1.
+        recordings: number of the recording that each is of; None where each is one of its own.
     """
 
     cell: str
@@ -129,6 +130,7 @@ class Record:
     wall_seconds: float | None = None
     card: Scores | None
     per_sequence: dict[str, list[float]] = field(default_factory=dict)
+    recordings: list[int] | None = None
 
     def score(self, row: str, metric: str) -> float | None:
         """A mean over the test sequences: "psnr" (dB) or "ssim" of a row; None if not scored."""

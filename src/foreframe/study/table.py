@@ -57,12 +57,12 @@ def table(study: Study, summaries: dict[str, Summary], comparison: Comparison) -
 
 
 def _row(study: Study, name: str, cell: Summary) -> TableRow:
-    n = len(cell.seeds)
+    n, groups = len(cell.seeds), study.groups(name)
     return TableRow(
         f"{study.labels[name]} ({plural(n, 'seed')})",
         (
-            _mean(cell.psnr, 2, study.sequences(name, "psnr")),
-            _mean(cell.ssim, 3, study.sequences(name, "ssim")),
+            _mean(cell.psnr, 2, study.sequences(name, "psnr"), groups),
+            _mean(cell.ssim, 3, study.sequences(name, "ssim"), groups),
             _mean(cell.gain, 2),
             _mean(cell.listening, 2),
             Entry(f"{len(cell.collapsed)} of {n}"),
@@ -73,7 +73,10 @@ def _row(study: Study, name: str, cell: Summary) -> TableRow:
 
 
 def _mean(
-    values: Sequence[float | None], digits: int, sequences: Sequence[float] | None = None
+    values: Sequence[float | None],
+    digits: int,
+    sequences: Sequence[float] | None = None,
+    groups: Sequence[int] | None = None,
 ) -> Entry:
     """The mean over seeds with its interval, and that over the test sequences."""
     summary = mean_of(values)
@@ -82,7 +85,7 @@ def _mean(
     mean, low, high = (_plain(value, digits) for value in summary)
     intervals = [f"[{low}, {high}]"] if math.isfinite(summary[1]) else []
     if sequences is not None:
-        low, high = (_plain(value, digits) for value in bootstrap(sequences))
+        low, high = (_plain(value, digits) for value in bootstrap(sequences, groups))
         intervals.append(f"[sequences {low}, {high}]")
     return Entry(mean, tuple(intervals))
 
