@@ -3,9 +3,11 @@
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -671,3 +673,39 @@ def test_a_remote_file_is_read(tmp_path):
     recordings, skips = everything(Hdf5Source(place))
     assert not skips
     assert np.array_equal(recordings["a.h5/data/demo_2"][0], pictures(2, 7))
+
+
+def test_an_import_that_is_killed_goes_on_to_the_same_bytes(tmp_path):
+    """SIGKILL of all its processes, several times, in the midst of parts."""
+    (tmp_path / "in").mkdir()
+    for k in range(6):
+        robomimic(tmp_path / "in" / f"{k}.hdf5", lengths=(30,) * 8)
+    foreframe = str(Path(sys.executable).with_name("foreframe"))
+    command = [foreframe, "import", "hdf5", str(tmp_path / "in")]
+    subprocess.run([*command, str(tmp_path / "whole")], check=True, capture_output=True)
+    out = tmp_path / "killed"
+    killed = 0
+    for seconds in (0.9, 1.2, 1.5):
+        process = subprocess.Popen(
+            [*command, str(out), "--workers", "1"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(seconds)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            killed += 1
+    subprocess.run([*command, str(out)], check=True, capture_output=True)
+    assert killed
+    found, expected = (
+        {
+            str(path.relative_to(root)): path.read_bytes()
+            for path in sorted(root.rglob("*"))
+            if path.is_file()
+        }
+        for root in (out, tmp_path / "whole")
+    )
+    assert found == expected

@@ -5,33 +5,22 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from foreframe.simulator.actions import draw_actions, next_target
-from foreframe.simulator.arm import DAMPING, STIFFNESS
+from foreframe.simulator.actions import draw_actions
 from foreframe.simulator.camera import Camera
-from foreframe.simulator.mujoco_import import mujoco
-from foreframe.simulator.renderer import Renderer
+from foreframe.simulator.live import INTERVAL as INTERVAL
+from foreframe.simulator.live import NOISE as NOISE
+from foreframe.simulator.live import Live
 from foreframe.simulator.scene import (
     MOST_THINGS,
     Physics,
     Scene,
     draw_physics,
     draw_scene,
-    nominal_physics,
 )
-from foreframe.simulator.world import TIME_STEP, World, build_world
 
 Floats = NDArray[np.float64]
 
 FRAMES = 30
-INTERVAL = 0.1
-"""Seconds from one frame to the next."""
-
-NOISE = 0.01
-"""Standard deviation of the sensor noise, of a full scale of 1."""
-
-SETTLING = 0.4
-"""Seconds under middling physics before the first frame, so that objects lie at rest."""
-
 _SCENE, _ACTIONS, _PHYSICS, _SENSOR = range(4)
 
 
@@ -84,22 +73,6 @@ def moved_pixels(centres: Floats, camera: Camera, size: int) -> Floats:
     return np.asarray(np.linalg.norm(seen - seen[:1], axis=-1).max(axis=0))
 
 
-def _settled(scene: Scene) -> Floats:
-    world = build_world(scene, nominal_physics(len(scene.things)))
-    mujoco.mj_step(world.model, world.data, round(SETTLING / TIME_STEP))
-    return np.array(world.data.qpos)
-
-
-def _advance(world: World, target: Floats, goal: Floats) -> None:
-    """Lead the gripper from ``target`` to ``goal`` [4] in the time of one frame."""
-    steps = round(INTERVAL / TIME_STEP)
-    pace = (goal - target) / INTERVAL
-    for step in range(1, steps + 1):
-        # Asking for a little more makes up for the lag of a damped servo at constant pace.
-        world.data.ctrl[:] = target + (goal - target) * (step / steps) + pace * DAMPING / STIFFNESS
-        mujoco.mj_step(world.model, world.data)
-
-
 def run_episode(
     scene: Scene,
     physics: Physics,
@@ -113,23 +86,14 @@ def run_episode(
     The first frame depends on the scene and the sensor only: the objects lie where middling
     physics let them settle.
     """
-    world = build_world(scene, physics)
-    world.data.qpos[:] = _settled(scene)
-    world.data.qpos[world.slides] = scene.gripper
-    world.pose()
-    renderer = Renderer(world, scene.camera, size)
-    target = scene.gripper
+    live = Live(scene, physics, size=size)
     frames, positions, centres = [], [], []
-    for action in actions.astype(np.float64):
-        frame = renderer.frame() * scene.exposure + sensor.normal(0.0, NOISE, (size, size, 3))
-        frames.append(np.rint(np.clip(frame, 0.0, 1.0) * 255).astype(np.uint8))
-        positions.append(world.positions())
-        centres.append(world.centres())
+    for action in actions:
+        frames.append(live.frame(sensor))
+        positions.append(live.positions())
+        centres.append(live.centres())
         if len(frames) < len(actions):
-            goal = next_target(target, action)
-            _advance(world, target, goal)
-            target = goal
-            world.pose()
+            live.step(action)
     return Episode(
         frames=np.stack(frames),
         actions=actions,
