@@ -166,7 +166,7 @@ def test_the_examples_of_each_source_run_in_the_order_they_stand(workplace, tmp_
                 main(tiny_words(words))
     made = {path.parent.name for path in (tmp_path / "data").glob("*/dataset.json")}
     sources = {"pushed", "from-lab", "from-lerobot", "from-zarr", "from-video", "slow", "from-npz"}
-    sources |= {"from-hdf5", "by-paths", "from-droid"}
+    sources |= {"from-hdf5", "by-paths", "from-droid", "from-mcap"}
     assert made == sources
     for name in sources - {"pushed", "from-lerobot"}:
         assert len(Store(tmp_path / "data" / name / "train")[0].actions[0]) == 4

@@ -19,11 +19,13 @@ from foreframe.data.sources.listing import FEW, Node, few, tree
 from foreframe.data.sources.recognise import TABLE, recognise
 from foreframe.data.sources.tfrecord import encode_example, frame_record
 from foreframe.data.store.writer import join_shards, write_store
+from tests.bags import arm, film, in_time, write_ros2
 
 h5py = pytest.importorskip("h5py")
 zarr = pytest.importorskip("zarr")
 av = pytest.importorskip("av")
 pyarrow = pytest.importorskip("pyarrow")
+pytest.importorskip("mcap_ros2")
 
 FRAMES = np.random.default_rng(0).integers(0, 256, (6, 16, 16, 3), np.uint8)
 ROWS = np.random.default_rng(1).normal(size=(6, 4)).astype(np.float32)
@@ -144,6 +146,18 @@ def make_video(path):
     return ["2 videos", "columns of a.csv: dx, dy, dz, grip", "b.mp4: 6 frames, 5 a second"]
 
 
+def make_mcap(path):
+    path.mkdir()
+    for name in ("0.mcap", "1.mcap"):
+        write_ros2(path / name, in_time(film(FRAMES), arm(ROWS, rate=10)))
+    return [
+        "2 recordings",
+        "/arm  sensor_msgs/msg/JointState  6 messages, about 9.96 a second",
+        "/arm.position  [4]",
+        "1.mcap: 0.502 s",
+    ]
+
+
 def make_npz(path):
     np.savez(path, rgb=FRAMES, command=ROWS)
     return ["rgb uint8 [6, 16, 16, 3]", "command float32 [6, 4]"]
@@ -182,6 +196,7 @@ MADE = {
     "zarr": ("replay.zarr", make_zarr, "a replay buffer in zarr"),
     "hdf5": ("low_dim.hdf5", make_hdf5, "HDF5"),
     "droid": ("droid", make_droid, "DROID"),
+    "mcap": ("bags", make_mcap, "MCAP"),
     "video": ("films", make_video, "a video"),
     "npz": ("a.npz", make_npz, "arrays in .npz"),
     "mmnist": ("mnist", make_mmnist, "the digits of MNIST"),
@@ -226,7 +241,10 @@ def test_a_path_without_a_source_gets_the_command(source, tmp_path, capsys, monk
     make(tmp_path / name)
     monkeypatch.chdir(tmp_path)
     said = stopped(capsys, "import", f"./{name}")
-    assert f"looks like {'a folder with 2 files: ' if source == 'video' else ''}{form}" in said
+    assert (
+        f"looks like {'a folder with 2 files: ' if source in ('video', 'mcap') else ''}{form}"
+        in said
+    )
     assert f"foreframe import {source} {name} OUT" in said
     assert "\n" not in said
 
@@ -290,7 +308,8 @@ def test_raw_bridge_data_is_never_unpickled(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("a.mcap", b"\x89MCAP0\r\n", "a recording of ROS"),
+        ("a", b"\x89MCAP0\r\n", "foreframe import mcap"),
+        ("a.bag", b"#ROSBAG", "a recording of ROS. It is read as MCAP: mcap convert"),
         ("a.npy", b"\x93NUMPY", "Save it as .npz"),
         ("a.pkl", b"\x80\x04", "a pickle"),
         ("data.parquet", b"PAR1", "meta/info.json"),

@@ -25,6 +25,7 @@ from foreframe.data.sources import (
     Hdf5Source,
     LabSource,
     LerobotSource,
+    McapSource,
     MovingMnistSource,
     NpzSource,
     RldsSource,
@@ -40,6 +41,8 @@ from foreframe.runs.folder import BEST, LAST, RUN_CONFIG, saved_config
 from foreframe.runs.weights import read_tensors, write_tensors
 from foreframe.system.workers import Execution
 from foreframe.training.checkpoint import Checkpoint
+from tests.bags import arm, in_time, write_ros2
+from tests.bags import film as film_of
 
 OLD = Path(__file__).parents[1] / "data" / "v0.1"
 SIZE, FRAMES, RECORDINGS = 64, 4, 3
@@ -265,6 +268,12 @@ def droid(place: Path) -> None:
         text(place / "annotation" / "train" / f"{k}.json", json.dumps(values))
 
 
+def mcap(place: Path) -> None:
+    for k in range(2):
+        messages = in_time(film_of(frames_of(k)), arm(numbers_of(k, 4), rate=10))
+        write_ros2(place / f"{k}.mcap", messages, chunk_size=4000)
+
+
 def npz(save: Callable[..., None], name: str) -> Callable[[Path], None]:
     def write(place: Path) -> None:
         save(
@@ -350,6 +359,15 @@ INPUTS: dict[str, Input] = {
     "mp4, JSON (DROID)": Input(
         droid,
         imported(lambda place: DroidSource(place, action="action.joint_position", position="none")),
+    ),
+    "MCAP": Input(
+        mcap,
+        imported(
+            lambda place: McapSource(
+                place, action="/arm.position[:3]", position="/arm.position[3]", clock="header"
+            )
+        ),
+        (".mcap",),
     ),
     "npz, packed": Input(
         npz(np.savez_compressed, "a.npz"),

@@ -12,6 +12,7 @@ pytest.importorskip("av")
 pytest.importorskip("pyarrow")
 pytest.importorskip("zarr")
 pytest.importorskip("h5py")
+pytest.importorskip("mcap_ros2")
 
 
 @pytest.mark.parametrize("name", INPUTS)

@@ -5,6 +5,7 @@ from foreframe.data.sources.droid import DroidSource
 from foreframe.data.sources.hdf5 import Hdf5Source
 from foreframe.data.sources.lab_folders import LabSource
 from foreframe.data.sources.lerobot import LerobotSource
+from foreframe.data.sources.mcap import McapSource
 from foreframe.data.sources.moving_mnist import MovingMnistSource
 from foreframe.data.sources.npz import NpzSource
 from foreframe.data.sources.rlds import RldsSource
@@ -20,6 +21,7 @@ SOURCES: dict[str, type[Source]] = {
     "zarr": ZarrSource,
     "hdf5": Hdf5Source,
     "droid": DroidSource,
+    "mcap": McapSource,
     "video": VideoSource,
     "npz": NpzSource,
     "mmnist": MovingMnistSource,

@@ -11,6 +11,7 @@ from itertools import islice
 from foreframe.data.container import container_of
 from foreframe.data.lab import SPLIT_NAMES
 from foreframe.data.sources.listing import counted, shown
+from foreframe.data.sources.mcap_file import CONVERSION, MAGIC
 from foreframe.errors import ForeframeError
 from foreframe.system.places import Place, natural_key, open_binary
 
@@ -21,6 +22,7 @@ TABLE = (
     ("softmotion30_44k, its tar or .tfrecords: BAIR", "bair"),
     ("a folder with annotation/ and videos/: DROID", "droid"),
     (".zarr or .zarr.zip: a replay buffer of diffusion policy", "zarr"),
+    ("MCAP (.mcap): what ROS and Foxglove record", "mcap"),
     ("videos (mp4, avi, gif, mov, mkv, webm), perhaps with a CSV each", "video"),
     (".npz: arrays", "npz"),
     ("train-images-idx3-ubyte: MNIST", "mmnist"),
@@ -273,6 +275,7 @@ _ENDINGS: dict[str, tuple[str, str, str]] = {
         (".mp4", ".avi", ".gif", ".mov", ".mkv", ".webm", ".m4v"), ("a video", "video", "")
     ),
     ".tfrecords": ("BAIR's .tfrecords", "bair", ""),
+    ".mcap": ("MCAP", "mcap", ""),
 }
 _OTHERS = {
     (".npy",): ("an array in .npy", "Save it as .npz: numpy.savez('name.npz', frames=array)."),
@@ -280,9 +283,9 @@ _OTHERS = {
         "a pickle",
         "It may run any program when it is opened, so it never is. Save its arrays as .npz.",
     ),
-    (".bag", ".mcap", ".db3"): (
+    (".bag", ".db3"): (
         "a recording of ROS",
-        "Save the camera as a video and the numbers as a CSV beside it, a row for each frame.",
+        f"It is read as MCAP: {CONVERSION}",
     ),
     (".parquet",): ("a file of parquet", "Give the folder that has meta/info.json in it."),
     (".png", ".jpg", ".jpeg"): (
@@ -315,6 +318,8 @@ def _by_bytes(place: Place) -> Recognised | None:
     name = place.name.lower()
     if any(head[at : at + 8] == _HDF5 for at in (0, 512, 1024, 2048)):
         return Recognised(place, "HDF5", "hdf5")
+    if head.startswith(MAGIC):
+        return Recognised(place, "MCAP", "mcap")
     if head.startswith(b"PK\x03\x04"):
         if name.endswith(".zarr.zip") or b".zgroup" in head or b"zarr.json" in head:
             return Recognised(place, "a replay buffer in zarr", "zarr")

@@ -25,7 +25,10 @@ class MatchedRows:
 
 
 def match_rows(
-    frames: Float64[np.ndarray, " frames"], rows: Float64[np.ndarray, " rows"]
+    frames: Float64[np.ndarray, " frames"],
+    rows: Float64[np.ndarray, " rows"],
+    *,
+    same_clock: bool = False,
 ) -> MatchedRows:
     """The nearest row of each frame, within half a frame or half a row, whichever is longer.
 
@@ -33,6 +36,7 @@ def match_rows(
         frames: times of the frames in seconds.
         rows: times of the rows: in seconds, or in smaller units, from the beginning of the video
             or, as seconds since 1970 are, from some other moment. Then both begin at once.
+        same_clock: both are seconds of one clock, whatever they look like.
 
     Raises:
         UnusableError: the rows' times fall, or not one frame has a row.
@@ -40,10 +44,11 @@ def match_rows(
     if (np.diff(rows) < 0).any():
         row = int(np.flatnonzero(np.diff(rows) < 0)[0]) + 1
         raise UnusableError(f"the time of row {row} is before that of the row before it")
-    unit = _unit(frames, rows)
+    unit = 1.0 if same_clock else _unit(frames, rows)
     times = rows / unit
     tolerance = max(_interval(frames), _interval(times)) / 2
-    other = times[0] > frames[-1] + tolerance or times[-1] < frames[0] - tolerance
+    apart = times[0] > frames[-1] + tolerance or times[-1] < frames[0] - tolerance
+    other = bool(apart) and not same_clock
     if other:
         times = (rows - rows[0]) / unit + frames[0]
     after = np.searchsorted(times, frames).clip(1, max(len(times) - 1, 1))
