@@ -21,6 +21,7 @@ from foreframe.commands.data import GROUPS, Check, suggest_import
 from foreframe.commands.demo import Demo
 from foreframe.commands.diagnose import Diagnose
 from foreframe.commands.evaluate import Evaluate
+from foreframe.commands.plan import Plan
 from foreframe.commands.predict import Predict, Report
 from foreframe.commands.probe import Probe
 from foreframe.commands.serve import Serve
@@ -42,6 +43,7 @@ COMMANDS: dict[str, Any] = {
     "probe": Probe,
     "predict": Predict,
     "report": Report,
+    "plan": Plan,
     "serve": Serve,
     "study": Study,
     "schedules": Schedules,

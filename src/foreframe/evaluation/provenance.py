@@ -13,7 +13,7 @@ _BLOCK = 1 << 20
 def provenance(run: Path, store: Store, *, n_frames: int, sequences: int) -> dict[str, str]:
     """SHA-256 of the weights, of the frames and conditions that are scored, and of the program."""
     return {
-        "weights": _of_file(run / BEST),
+        "weights": weights_hash(run),
         "data": data_hash(store, n_frames=n_frames, sequences=sequences),
         "code": code_hash(),
     }
@@ -41,6 +41,11 @@ def code_hash() -> str:
         digest.update(path.relative_to(root).as_posix().encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def weights_hash(run: Path) -> str:
+    """SHA-256 of the best weights of a run."""
+    return _of_file(run / BEST)
 
 
 def _of_file(path: Path) -> str:

@@ -158,3 +158,15 @@ def over_seeds(values: ArrayLike, *, confidence: float = CONFIDENCE) -> tuple[fl
         return -math.inf, math.inf
     half = stats.t.ppf(0.5 + confidence / 2, len(x) - 1) * x.std(ddof=1) / math.sqrt(len(x))
     return float(x.mean() - half), float(x.mean() + half)
+
+
+def wilson(successes: int, tries: int, *, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Interval of a success rate by Wilson's score (1927), which few tries do not push beyond 0..1.
+
+    Args:
+        successes: how often it went well.
+        tries: of so many.
+        confidence: of the interval.
+    """
+    found = stats.binomtest(successes, tries).proportion_ci(confidence, method="wilson")
+    return float(found.low), float(found.high)

@@ -36,6 +36,21 @@ class Imagines(Conditioned):
     step: Callable[..., tuple[Tensor, Any]]
     """A moment and a row of the condition to one frame more, and the moment after."""
 
+    def step_unseen(
+        self,
+        now: Any,
+        action: Float[Tensor, "batch action"] | None = None,
+        position: Float[Tensor, "batch position"] | None = None,
+        *,
+        noise: Float[Tensor, "batch n_samples z"] | None = None,
+    ) -> Any:
+        """``step`` for whoever wants the moment after and not the frame.
+
+        A model that does not need the frame to go on does not draw it; its moments then hold the
+        last frame that was drawn.
+        """
+        return self.step(now, action, position, noise=noise)[1]
+
     # -- the future -----------------------------------------------------------------------------
 
     @torch.no_grad()

@@ -103,6 +103,33 @@ def run_episode(
     )
 
 
+@dataclass(frozen=True)
+class Sequence:
+    """What a sequence is made of, before it is simulated.
+
+    Attributes:
+        scene: what stands where.
+        physics: hidden.
+        actions: [FRAMES, 4] to be carried out.
+        sensor: of the noise of its frames, in their order.
+    """
+
+    scene: Scene
+    physics: Physics
+    actions: NDArray[np.float32]
+    sensor: np.random.Generator
+
+
+def draw_sequence(seed: int, split: int, number: int, physics: int | Physics = 0) -> Sequence:
+    """What sequence ``number`` of a split is made of; see ``simulate_sequence``."""
+    scene = draw_scene(_stream(seed, split, number, _SCENE))
+    actions = draw_actions(scene, _stream(seed, split, number, _ACTIONS), FRAMES)
+    if not isinstance(physics, Physics):
+        stream = _stream(seed, split, number, _PHYSICS, physics)
+        physics = draw_physics(stream, len(scene.things))
+    return Sequence(scene, physics, actions, _stream(seed, split, number, _SENSOR))
+
+
 def simulate_sequence(
     seed: int,
     split: int,
@@ -126,12 +153,9 @@ def simulate_sequence(
         size: height and width of the frames in pixels.
         frames: how many, from the first on; fewer than all are the beginning of the same sequence.
     """
-    scene = draw_scene(_stream(seed, split, number, _SCENE))
+    sequence = draw_sequence(seed, split, number, physics)
     if actions is None:
-        actions = draw_actions(scene, _stream(seed, split, number, _ACTIONS), FRAMES)
-    if not isinstance(physics, Physics):
-        hidden = draw_physics(_stream(seed, split, number, _PHYSICS, physics), len(scene.things))
-    else:
-        hidden = physics
-    sensor = _stream(seed, split, number, _SENSOR)
-    return run_episode(scene, hidden, actions[:frames], sensor, size=size)
+        actions = sequence.actions
+    return run_episode(
+        sequence.scene, sequence.physics, actions[:frames], sequence.sensor, size=size
+    )

@@ -84,6 +84,10 @@ class Live:
         """[N, 3]: the objects' origins now, in metres."""
         return self.world.centres()
 
+    def gripper(self) -> Floats:
+        """[4]: x, y, z and yaw of the gripper now."""
+        return np.array(self.world.data.qpos[self.world.slides])
+
     def snapshot(self) -> Snapshot:
         """The moment, to come back to."""
         model, data = self.world.model, self.world.data

@@ -40,6 +40,7 @@ def prediction_gif(
     fps: float = 5.0,
     scale: int = 3,
     names: Sequence[str] = (),
+    happened: str = "truth",
 ) -> None:
     """Write an endless GIF: the truth on the left, the predictions in a grid on the right.
 
@@ -52,6 +53,7 @@ def prediction_gif(
         scale: pixels on the screen for one of a frame of 64x64; fewer for larger frames, and where
             the grid would grow too wide.
         names: of the predictions, in place of numbers.
+        happened: what the truth is called.
 
     Raises:
         ForeframeError: the file could not be written.
@@ -60,7 +62,7 @@ def prediction_gif(
     columns = count if count <= 4 else int(np.ceil(np.sqrt(1.5 * count)))
     cells = [(0, 0.0)] + [(k // columns, 1.0 + k % columns) for k in range(count)]
     videos = np.concatenate([truth[None], predictions])
-    shown = ["truth", *_names(count, names)]
+    shown = [happened, *_names(count, names)]
     _write_gif(path, videos, cells, shown, [True] + [False] * count, n_past, fps, scale)
 
 

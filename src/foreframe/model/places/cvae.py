@@ -374,6 +374,45 @@ class PlacesCVAE(Imagines):
             raise ForeframeError(
                 f"z: {self.config.net} has one latent for the whole episode; give it to begin."
             )
+        taken, after = self._taken(now, action, position)
+        with self._imagining():
+            x = self.world.draw(now.seen, taken)[0]
+        moment = now._replace(now=after, x=x)
+        return x.unflatten(0, (now.batch, now.n_samples)), moment
+
+    def step_unseen(
+        self,
+        now: PlacesImagination,
+        action: Float[Tensor, "batch action"] | None = None,
+        position: Float[Tensor, "batch position"] | None = None,
+        *,
+        noise: Float[Tensor, "batch n_samples z"] | None = None,
+    ) -> PlacesImagination:
+        """See ``Imagines``: the state goes on, and nothing is drawn."""
+        return now._replace(now=self._taken(now, action, position)[1])
+
+    def things_moved(
+        self, now: PlacesImagination, actions: Float[Tensor, "batch steps action"]
+    ) -> Float[Tensor, "steps batch_samples things 2"]:
+        """Where actions take the things, x and y in [-1, 1] of the image; no scene, no frame.
+
+        What moves things is the hand alone, so this is the very motion that ``step`` draws, at a
+        hundredth of its price.
+
+        Args:
+            now: of ``begin`` or ``step``.
+            actions: one after another; of a model that is conditioned on actions alone.
+        """
+        condition = self.condition_rows(actions.to(now.x.device).transpose(0, 1), None)
+        assert condition is not None
+        with self._imagining():
+            hand = self.world.hand(now.now.arm, self.world.arm(now.now.arm, condition))
+            assert hand is not None  # a model without things has no slots to ask for
+            return self.world.pushed(now.seen, now.now.motion, hand)[..., :2]
+
+    def _taken(
+        self, now: PlacesImagination, action: Tensor | None, position: Tensor | None
+    ) -> tuple[Steps, Now]:
         device = now.x.device
         condition = self.condition_rows(
             None if action is None else action.to(device),
@@ -382,10 +421,7 @@ class PlacesCVAE(Imagines):
         assert condition is not None
         with self._imagining():
             drive = self.world.drive(now.now.arm, condition[None])
-            taken, after = self.world.advance(now.seen, now.now, drive)
-            x = self.world.draw(now.seen, taken)[0]
-        moment = now._replace(now=after, x=x)
-        return x.unflatten(0, (now.batch, now.n_samples)), moment
+            return self.world.advance(now.seen, now.now, drive)
 
 
 def _episode(of: Gaussian) -> Gaussian:

@@ -1,0 +1,88 @@
+"""The command that plans with a model and says how often that succeeds."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from rich import box
+from rich.table import Table
+from tyro.conf import Positional, arg
+
+from foreframe.commands.console import console, counting, say
+from foreframe.planning.options import PlannerOptions, PlanOptions, TaskName
+from foreframe.system.workers import Execution
+
+if TYPE_CHECKING:
+    from foreframe.planning.result import PlanResult
+
+_RUN_HELP = "The run folder, or push, the model that comes with the package."
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Act in the simulator by imagining, and measure how often that succeeds."""
+
+    run_folder: Annotated[Positional[Path], arg(metavar="RUN", help=_RUN_HELP)]
+    out: Path
+    """Folder of the result, of each episode's record and GIF; a second call goes on with it."""
+    task: TaskName = "push"
+    """What is tried: push an object to a place, or reach a place with the gripper."""
+    episodes: PlanOptions = field(default_factory=PlanOptions)
+    search: PlannerOptions = field(default_factory=PlannerOptions)
+    execution: Execution = field(default_factory=Execution)
+
+    def run(self, words: Sequence[str]) -> None:
+        from foreframe.planning.plan import RESULT, plan
+
+        try:
+            with counting("episodes") as progress:
+                result = plan(
+                    self.run_folder,
+                    self.task,
+                    self.out,
+                    self.episodes,
+                    self.search,
+                    execution=self.execution,
+                    command=shlex.join(["foreframe", *words]),
+                    log=say,
+                    progress=progress,
+                )
+        except KeyboardInterrupt:
+            say(f"Stopped. Go on with: {shlex.join(['foreframe', *words])}")
+            raise
+        show_plan(result)
+        say(f"{self.out / RESULT}; a GIF of each episode of the model in {self.out / 'episodes'}")
+
+
+def show_plan(result: "PlanResult") -> None:
+    """Print the rows and what they say."""
+    settings = result.settings
+    title = (
+        f"{result.run}: {result.task}, {result.episodes} episodes of {settings['steps']} actions, "
+        f"cost {settings['cost']}, {settings['planner']} {settings['samples']} x "
+        f"{settings['horizon']}"
+    )
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
+    table.add_column("who plans")
+    for rate in result.rows[0].success:
+        table.add_column(f"within {100 * rate.threshold:g} cm", justify="right")
+    for head in ("distance taken away", "at the end, cm", "s a plan"):
+        table.add_column(head, justify="right")
+    for row in result.rows:
+        table.add_row(
+            row.label,
+            *(_percent(rate.rate, rate.interval) for rate in row.success),
+            _percent(row.reduction, row.interval),
+            f"{row.centimetres:.1f}",
+            "" if row.seconds is None else f"{row.seconds:.2f}",
+        )
+    console.print(table)
+    for sentence in result.words:
+        say(sentence)
+
+
+def _percent(value: float, interval: tuple[float, float]) -> str:
+    low, high = (100 * end for end in interval)
+    return f"{100 * value:.0f} % \\[{low:.0f}, {high:.0f}]"

@@ -1,0 +1,167 @@
+"""Planning measured: episodes of every row, side by side, and one result."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import foreframe
+from foreframe.config.plain import differences
+from foreframe.errors import ForeframeError
+from foreframe.evaluation.provenance import code_hash, weights_hash
+from foreframe.planning.options import PlannerOptions, PlanOptions, TaskName
+from foreframe.planning.result import PlanResult, summarise, words
+from foreframe.planning.rows import rows_of
+from foreframe.planning.tasks import THRESHOLDS, frozen
+from foreframe.planning.trial import Outcome, Trial, read_outcome, try_once
+from foreframe.runs.hub import load_model
+from foreframe.runs.shipped import shipped
+from foreframe.system.files import read_json, write_json
+from foreframe.system.workers import Execution, side_by_side
+
+RESULT = "plan.json"
+_ASKED = "asked.json"
+_MAY_GROW = ("episodes", "oracle")
+"""What a second call may ask for otherwise: more episodes, and rows that were left out."""
+
+
+def plan(
+    run: Path,
+    task: TaskName,
+    out: Path,
+    options: PlanOptions | None = None,
+    planner: PlannerOptions | None = None,
+    *,
+    execution: Execution | None = None,
+    command: str = "",
+    log: Callable[[str], None] = print,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> PlanResult:
+    """Try a task with a model and with everything that its success is to be held against.
+
+    Episodes that are on record in ``out`` are not tried again: an interrupted call goes on, and
+    more episodes may be asked for.
+
+    Args:
+        run: folder of the model, or the name of one that comes with the package.
+        task: what is tried.
+        out: folder of the result.
+        options: how episodes are tried and judged.
+        planner: how actions are searched for.
+        execution: who does the work; the result does not depend on it.
+        command: that was run, for the result.
+        log: told how it goes.
+        progress: called with (episodes done, all).
+
+    Raises:
+        ForeframeError: the model or the options do not serve, or ``out`` holds something else.
+        KeyboardInterrupt: after the workers have ended; finished episodes stay.
+    """
+    options, planner = (options or PlanOptions()).of(task), planner or PlannerOptions()
+    options.check()
+    planner.check()
+    rows = rows_of(task, options)
+    tasks = _tasks(task, options)
+    folder = _folder(run)
+    _check_model(run, folder)
+    hashes = {"weights": weights_hash(folder), "tasks": _tasks_hash(), "code": code_hash()}
+    settings: dict[str, Any] = {**asdict(planner), **asdict(options)}
+    _begin(out, {"task": task, "weights": hashes["weights"], **settings})
+    trials = [
+        Trial(one, row, folder, out.resolve(), planner, options) for one in tasks for row in rows
+    ]
+    left = [trial for trial in trials if read_outcome(trial.path) is None]
+    done, well = len(trials) - len(left), Counter[str]()
+    progress(done, len(trials))
+    first = THRESHOLDS[task][0]
+    with side_by_side(
+        try_once,
+        left,
+        workers=(execution or Execution()).workers,
+        ray=(execution or Execution()).ray,
+    ) as results:
+        for outcome in results:
+            done += 1
+            progress(done, len(trials))
+            if outcome.row.startswith("model"):
+                well[f"{outcome.row} tried"] += 1
+                well[outcome.row] += outcome.distances[-1] < first
+                tried = well[f"{outcome.row} tried"]
+                if tried % 10 == 0:
+                    log(f"{outcome.row}: {well[outcome.row]} of {tried} within {100 * first:g} cm")
+    outcomes: dict[str, list[Outcome]] = {row.name: [] for row in rows}
+    for trial in trials:
+        record = read_outcome(trial.path)
+        if record is None:
+            raise ForeframeError(f"{trial.path}: is not there any more. Run the same again.")
+        outcomes[trial.row.name].append(record)
+    summed = summarise(task, rows, outcomes)
+    result = PlanResult(
+        run=str(run),
+        command=command,
+        task=task,
+        settings=settings,
+        hashes=hashes,
+        foreframe=foreframe.__version__,
+        episodes=len(tasks),
+        rows=summed,
+        words=words(summed),
+    )
+    write_json(out / RESULT, result.to_json())
+    return result
+
+
+def _tasks(task: TaskName, options: PlanOptions) -> list[Any]:
+    there = frozen().get(f"{task} {options.split}", [])
+    if options.episodes > len(there):
+        raise ForeframeError(
+            f"--episodes {options.episodes}: there are {len(there)} tasks of this kind in "
+            f"{options.split}."
+        )
+    return there[: options.episodes]
+
+
+def _folder(run: Path) -> Path:
+    packed = None if run.exists() else shipped(str(run))
+    return (packed or run).resolve()
+
+
+def _check_model(run: Path, folder: Path) -> None:
+    config = load_model(folder).config
+    if config.condition != "actions" or config.action_dim != 4:
+        told = {"none": "nothing", "both": "actions and positions"}.get(
+            config.condition, config.condition
+        )
+        raise ForeframeError(
+            f"{run}: is told {told} ({config.condition_dim} numbers a step); a plan is made of the "
+            "simulator's 4 actions alone. Train a model with --condition actions on simulated data."
+        )
+    if config.frame_size[0] != config.frame_size[1]:
+        raise ForeframeError(f"{run}: takes frames that are not square; the simulator's are.")
+
+
+def _tasks_hash() -> str:
+    text = resources.files("foreframe.planning").joinpath("tasks.json").read_bytes()
+    return hashlib.sha256(text).hexdigest()
+
+
+def _begin(out: Path, asked: dict[str, Any]) -> None:
+    """Refuse a folder that holds something else; note what is asked for."""
+    path = out / _ASKED
+    asked = json.loads(json.dumps({k: v for k, v in asked.items() if k not in _MAY_GROW}))
+    if path.is_file():
+        other = differences(read_json(path), asked)
+        if other:
+            raise ForeframeError(
+                f"{out}: holds episodes of other settings ({'; '.join(other)}). Give another "
+                "--out, or the same settings."
+            )
+    elif out.is_file():
+        raise ForeframeError(f"{out}: is a file. Give the name of a folder as --out.")
+    elif out.is_dir() and any(out.iterdir()):
+        raise ForeframeError(f"{out}: holds other files and no plans. Give another --out.")
+    write_json(path, asked)

@@ -1,0 +1,215 @@
+"""Tasks in the simulator: a start, a goal that is known to be reachable, and how it is judged.
+
+A task is a stretch of a simulated sequence: the recorded actions push an object away in it, or move
+the gripper, so that there is a way. The planner sees the frames before, and a picture or a place of
+the goal; the physics is the sequence's own and hidden from it.
+
+The tasks are frozen in ``tasks.json``: numbers of sequences and frames, and nothing that depends on
+how a planner fares. ``find`` makes them again.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib import resources
+
+import numpy as np
+from jaxtyping import Float64, UInt8
+
+from foreframe.data.lab import SPLITS
+from foreframe.planning.options import Goal, TaskName
+from foreframe.simulator.episode import FRAMES, draw_sequence
+from foreframe.simulator.live import Live, Snapshot
+
+SEED = 0
+"""Of the simulated dataset that the tasks are of, as ``foreframe simulate`` has it by default."""
+
+THRESHOLDS: dict[TaskName, tuple[float, ...]] = {"push": (0.05, 0.025), "reach": (0.025,)}
+"""Distances from the goal, in metres, within which a task counts as done; the first is the one
+that is reported first."""
+
+_LONGEST = 10
+"""Frames in which the recorded actions get there, at most."""
+_REST = 0.004
+"""Metres a frame below which an object is at rest."""
+_IDLE = 20
+"""Actions of doing nothing after which a task must still be one."""
+_LEAST = {"push": 2 * THRESHOLDS["push"][0], "reach": 2 * THRESHOLDS["reach"][0]}
+"""Metres from the start to the goal, at least: twice the threshold, so that doing nothing is no
+success, whatever happens."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be done.
+
+    Attributes:
+        kind: push an object, or reach a place with the gripper.
+        split: of the sequence.
+        number: of the sequence in its split.
+        start: frame at which the planner takes over; it sees this one and the one before.
+        goal: frame whose state is the goal.
+        thing: number of the object; 0 and without meaning for reach.
+    """
+
+    kind: TaskName
+    split: str
+    number: int
+    start: int
+    goal: int
+    thing: int = 0
+
+    @property
+    def name(self) -> str:
+        """Of its files."""
+        return f"{self.kind}-{self.split}-{self.number:04d}"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A task made ready: the scene at its start, what was seen, and the goal.
+
+    Attributes:
+        live: the scene; at its start.
+        start: the moment at which the planner takes over.
+        frames: the frames that are given.
+        action: [4], what led from one to the other.
+        goal: [2] or [3], where the object, or the gripper, shall be, in metres.
+        pictures: the goal as it looks, by how the arm stands in it.
+        pixels: [2], column and row of the goal's place in the picture.
+        thing: [2], column and row of the object's place in the last given frame.
+        sensor: of the frames that follow.
+    """
+
+    live: Live
+    start: Snapshot
+    frames: UInt8[np.ndarray, "2 height width 3"]
+    action: Float64[np.ndarray, " action"]
+    goal: Float64[np.ndarray, " place"]
+    pictures: dict[Goal, UInt8[np.ndarray, "height width 3"]]
+    pixels: Float64[np.ndarray, "2"]
+    thing: Float64[np.ndarray, "2"]
+    sensor: np.random.Generator
+
+
+def place_of(task: Task, live: Live) -> Float64[np.ndarray, " place"]:
+    """Where what is judged is now, in metres: x and y of the object, or the gripper's x, y, z."""
+    if task.kind == "reach":
+        return live.positions()
+    return live.centres()[task.thing, :2]
+
+
+def prepare(task: Task, *, size: int = 64) -> Setting:
+    """Run a sequence up to the start of a task, and on to its goal for the pictures."""
+    sequence = draw_sequence(SEED, SPLITS.index(task.split), task.number)
+    live = Live(sequence.scene, sequence.physics, size=size)
+    frames: list[np.ndarray] = []
+    for t in range(task.start):
+        if t == task.start - 1:
+            frames.append(live.frame(sequence.sensor))
+        live.step(sequence.actions[t])
+    frames.append(live.frame(sequence.sensor))
+    start = live.snapshot()
+    gripper = live.gripper()
+    camera = sequence.scene.camera
+
+    def seen(place: np.ndarray) -> np.ndarray:
+        return camera.project(place, size)
+
+    thing = seen(live.centres()[task.thing] if task.kind == "push" else live.positions())
+    for t in range(task.start, task.goal):
+        live.step(sequence.actions[t])
+    goal = place_of(task, live)
+    pixels = seen(live.centres()[task.thing] if task.kind == "push" else live.positions())
+    pictures: dict[Goal, np.ndarray] = {"recorded": live.frame()}
+    if task.kind == "push":
+        live.park(gripper)
+        pictures["parked"] = live.frame()
+    live.restore(start)
+    return Setting(
+        live,
+        start,
+        np.stack(frames),
+        sequence.actions[task.start - 1].astype(np.float64),
+        goal,
+        pictures,
+        pixels,
+        thing,
+        sequence.sensor,
+    )
+
+
+@cache
+def frozen() -> dict[str, list[Task]]:
+    """The tasks of each kind and split ("push test"), in their order."""
+    text = resources.files(__package__).joinpath("tasks.json").read_text(encoding="utf-8")
+    tasks = [Task(**one) for one in json.loads(text)["tasks"]]
+    found: dict[str, list[Task]] = {}
+    for task in tasks:
+        found.setdefault(f"{task.kind} {task.split}", []).append(task)
+    return found
+
+
+def find(kind: TaskName, split: str, count: int) -> list[Task]:
+    """The tasks of a kind, one of each sequence that has one, in the order of the sequences."""
+    found: list[Task] = []
+    number = 0
+    while len(found) < count:
+        task = _task_of(kind, split, number)
+        if task is not None:
+            found.append(task)
+        number += 1
+    return found
+
+
+def _task_of(kind: TaskName, split: str, number: int) -> Task | None:
+    """The task in a sequence whose goal is the nearest to the least distance; None without one."""
+    sequence = draw_sequence(SEED, SPLITS.index(split), number)
+    live = Live(sequence.scene, sequence.physics)
+    places: list[np.ndarray] = []
+    for t in range(FRAMES):
+        things = live.centres()[:, :2] if kind == "push" else live.positions()[None]
+        places.append(things)
+        live.step(sequence.actions[t])
+    for _, start, goal, thing in sorted(_stretches(np.stack(places), kind)):
+        task = Task(kind, split, number, start, goal, thing)
+        if _stays_away(task):
+            return task
+    return None
+
+
+def _stays_away(task: Task) -> bool:
+    """Whether doing nothing leaves the object, or the gripper, where it is: far from the goal."""
+    setting = prepare(task)
+    for _ in range(_IDLE):
+        setting.live.step(idle(setting.action))
+    left = np.linalg.norm(place_of(task, setting.live) - setting.goal)
+    return bool(left >= _LEAST[task.kind])
+
+
+def idle(action: Float64[np.ndarray, " action"]) -> Float64[np.ndarray, " action"]:
+    """Doing nothing after an action: neither on nor round, and as high as it is."""
+    return np.array([0.0, 0.0, action[2], 0.0])
+
+
+def _stretches(
+    places: Float64[np.ndarray, "time things place"], kind: TaskName
+) -> Iterator[tuple[float, int, int, int]]:
+    """How far each thing is moved in each stretch: metres, first and last frame, number."""
+    speed = np.linalg.norm(np.diff(places, axis=0), axis=-1)
+    for thing in range(places.shape[1]):
+        for start in range(1, FRAMES - 4):
+            if kind == "push" and speed[start - 1 : start + 1, thing].max() > _REST:
+                continue
+            for goal in range(start + 3, min(start + _LONGEST, FRAMES - 2) + 1):
+                moved = float(np.linalg.norm(places[goal, thing] - places[start, thing]))
+                still = kind == "reach" or speed[goal, thing] <= _REST
+                if moved >= _LEAST[kind] and still:
+                    yield moved, start, goal, thing
+
+
+def to_json(tasks: list[Task]) -> str:
+    """What ``tasks.json`` holds: a task a line."""
+    lines = ",\n".join(json.dumps(asdict(task)) for task in tasks)
+    return f'{{"seed": {SEED}, "tasks": [\n{lines}\n]}}\n'
