@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import foreframe
-from foreframe.commands.app import main, parse
+from foreframe.commands.app import COMMANDS, main, parse
 from foreframe.config.plain import as_flags
 from foreframe.config.recipes import recipe
 from foreframe.data.store.store import Store
@@ -166,10 +166,20 @@ def test_the_examples_of_each_source_run_in_the_order_they_stand(workplace, tmp_
                 main(tiny_words(words))
     made = {path.parent.name for path in (tmp_path / "data").glob("*/dataset.json")}
     sources = {"pushed", "from-lab", "from-lerobot", "from-zarr", "from-video", "slow", "from-npz"}
-    sources |= {"from-hdf5", "by-paths", "from-droid", "from-mcap"}
+    sources |= {"from-hdf5", "by-paths", "from-droid", "from-mcap", "slower"}
     assert made == sources
     for name in sources - {"pushed", "from-lerobot"}:
         assert len(Store(tmp_path / "data" / name / "train")[0].actions[0]) == 4
+
+
+def test_the_page_of_the_command_line_names_every_command():
+    text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"{{ help ([a-z0-9 ]+) }}", text))
+    there: set[str] = set()
+    for name, command in COMMANDS.items():
+        below = [f"{name} {word}" for word in command] if isinstance(command, dict) else [name]
+        there |= set(below)
+    assert named - {"import", "export"} == there
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -393,7 +393,7 @@ def test_other_settings_and_other_folders_are_refused(tmp_path, capsys):
 
 
 def test_wilsons_interval():
-    """The values of the formula, p + z^2 / 2n +- z sqrt(p q / n + z^2 / 4 n^2), over 1 + z^2 / n."""
+    """(p + z^2 / 2n +- z sqrt(p q / n + z^2 / 4 n^2)) / (1 + z^2 / n), Wilson 1927."""
     for k, n in ((0, 10), (3, 10), (10, 10), (37, 100)):
         z, p = 1.959963984540054, k / n
         middle, spread = p + z**2 / (2 * n), z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
@@ -402,7 +402,7 @@ def test_wilsons_interval():
 
 
 def test_rows_of_each_cost():
-    names = [row.name for row in rows_of("push", PlanOptions())]
+    names = [row.name for row in rows_of("push", PlanOptions(cost="pixels"))]
     assert names == [
         "nothing", "random",
         "copy-last-recorded", "shuffled-recorded", "model-recorded", "physics-recorded",
