@@ -22,7 +22,7 @@ _RUN_HELP = "The run folder, or push, the model that comes with the package."
 
 @dataclass(frozen=True)
 class Plan:
-    """Act in the simulator by imagining, and measure how often that succeeds."""
+    """Act by imagining in the simulator; how often that succeeds."""
 
     run_folder: Annotated[Positional[Path], arg(metavar="RUN", help=_RUN_HELP)]
     out: Path
