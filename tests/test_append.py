@@ -279,3 +279,92 @@ def test_the_command_takes_in_what_has_come(tmp_path, capsys):
     main([*words, "--append"])
     assert sum(len(store) for store in open_stores(out).values()) == 8
     assert "taken in" in capsys.readouterr().out
+
+
+def test_another_spelling_of_the_same_folder_is_no_other_input(tmp_path, monkeypatch):
+    """Else all of it would come in again, and some of it into another split."""
+    shelf, out = tmp_path / "shelf", tmp_path / "out"
+    shelve(shelf, range(12))
+    (tmp_path / "link").symlink_to(shelf)
+    monkeypatch.chdir(tmp_path)
+    run(ShelfSource(Path("shelf")), out)
+    before = places(out)
+    shelve(shelf, range(12, 14))
+    for spelling in (shelf, Path("link"), tmp_path / "out" / ".." / "shelf"):
+        run(ShelfSource(spelling), out)
+        after = places(out)
+        assert len(after) == 14
+        assert {name: after[name] for name in before} == before
+
+
+def test_a_prefix_is_not_the_beginning_of_names_that_are_there(tmp_path):
+    shelf, other, out = tmp_path / "shelf", tmp_path / "b", tmp_path / "out"
+    shelve(shelf, range(6))
+    shelve(other, range(50, 53))
+    run(ShelfSource(shelf), out, append=False)
+    for split in open_stores(out):  # as of a folder in the first input
+        path = out / split / "meta.json"
+        path.write_text(path.read_text().replace('"r00', '"b/r00'))
+    run(ShelfSource(other), out)
+    assert sum(name.startswith("b-2/") for name in places(out)) == 3
+
+
+@pytest.mark.parametrize("splits", [("train",), ("train", "validate", "test")])
+def test_what_a_kill_left_half_named_is_put_back_whatever_comes_next(tmp_path, monkeypatch, splits):
+    from foreframe.data.imports import description
+
+    first, second, third = (tmp_path / name for name in ("first", "second", "third"))
+    out = tmp_path / "out"
+    shelve(first, range(12))
+    shelve(second, range(50, 80))
+    shelve(third, range(100, 104))
+    run(ShelfSource(first), out, append=False)
+    before = digests(out)
+
+    class Killed(BaseException):
+        pass
+
+    join = description.join_shards
+
+    def some(folder, *arguments):
+        if folder.name not in splits:
+            raise Killed
+        join(folder, *arguments)
+
+    def killed(*arguments):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(description, "join_shards", some)
+        patch.setattr(description, "write_json", killed)
+        with pytest.raises(Killed):
+            run(ShelfSource(second), out)
+    run(ShelfSource(first), out)  # nothing new in it
+    kept = digests(out)
+    assert {name: kept[name] for name in before} == before
+    for source in (second, third, second):
+        run(ShelfSource(source), out)
+    numbers = sorted(number for _, number in places(out).values())
+    assert numbers == [*range(12), *range(50, 80), *range(100, 104)]
+
+
+def test_an_append_that_ended_in_the_meantime_is_seen(tmp_path, monkeypatch):
+    first, second, third = (tmp_path / name for name in ("first", "second", "third"))
+    out = tmp_path / "out"
+    for folder, start in ((first, 0), (second, 50), (third, 100)):
+        shelve(folder, range(start, start + 6))
+    run(ShelfSource(first), out, append=False)
+    listed = ShelfSource.parts
+
+    def slowly(self):
+        if self.input == third and not done:
+            done.append(True)
+            run(ShelfSource(second), out)
+        return listed(self)
+
+    done = []
+    monkeypatch.setattr(ShelfSource, "parts", slowly)
+    run(ShelfSource(third), out)
+    assert len(places(out)) == 18
+    appended = json.loads((out / "dataset.json").read_text())["appended"]
+    assert [one["prefix"] for one in appended] == ["second/", "third/"]

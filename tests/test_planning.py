@@ -99,6 +99,12 @@ def test_a_plan_is_a_function_of_its_arguments_and_begins_with_the_rest_of_the_o
     assert any((candidate == 0).all() for candidate in seen[0])  # staying is always a candidate
 
 
+def test_nothing_need_be_kept():
+    options = PlannerOptions(samples=10, iterations=2, keep=0.0)
+    first = make_plan(lambda x: np.abs(x).sum((1, 2)), LINE, 4, options, np.random.default_rng(0))
+    make_plan(lambda x: np.abs(x).sum((1, 2)), LINE, 4, options, np.random.default_rng(1), first, 1)
+
+
 def test_later_iterations_never_lose_the_best():
     for seed in range(5):
         costs = []

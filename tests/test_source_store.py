@@ -126,6 +126,17 @@ def test_clips_stay_clips_of_their_recording(tmp_path):
         assert recording.actions[0, 1] == int(first)
 
 
+def test_clips_are_taken_in_once_and_keep_their_views(tmp_path):
+    root, out = made(tmp_path, ImportOptions(clip_frames=4)), tmp_path / "again"
+    again(root, out, ImportOptions())
+    before = content(out)
+    assert len(before) == 72
+    import_dataset(StoreSource(root), out, execution=Execution(workers=1), append=True, log=quiet)
+    assert content(out).keys() == before.keys()
+    again(out, tmp_path / "wide", views="top,wrist")
+    assert len(content(tmp_path / "wide")) == 36
+
+
 def test_without_views_it_is_made_again_slower(tmp_path):
     root, out = made(tmp_path), tmp_path / "slow"
     again(root, out, ImportOptions(size=32, frame_rate=5, resample_actions="last"))

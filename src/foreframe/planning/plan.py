@@ -12,7 +12,7 @@ from typing import Any
 import foreframe
 from foreframe.config.plain import differences
 from foreframe.errors import ForeframeError
-from foreframe.evaluation.provenance import code_hash, weights_hash
+from foreframe.evaluation.provenance import weights_hash
 from foreframe.planning.options import PlannerOptions, PlanOptions, TaskName
 from foreframe.planning.result import PlanResult, summarise, words
 from foreframe.planning.rows import rows_of
@@ -68,9 +68,9 @@ def plan(
     tasks = _tasks(task, options)
     folder = _folder(run)
     _check_model(run, folder)
-    hashes = {"weights": weights_hash(folder), "tasks": _tasks_hash(), "code": code_hash()}
+    hashes = {"weights": weights_hash(folder), "tasks": _tasks_hash()}
     settings: dict[str, Any] = {**asdict(planner), **asdict(options)}
-    _begin(out, {"task": task, "weights": hashes["weights"], **settings})
+    _begin(out, {"task": task, "weights": hashes["weights"], "tasks": hashes["tasks"], **settings})
     trials = [
         Trial(one, row, folder, out.resolve(), planner, options) for one in tasks for row in rows
     ]
@@ -99,6 +99,9 @@ def plan(
         if record is None:
             raise ForeframeError(f"{trial.path}: is not there any more. Run the same again.")
         outcomes[trial.row.name].append(record)
+    # Of each program that carried out some of the episodes.
+    codes = {one.code for own in outcomes.values() for one in own}
+    hashes["code"] = ", ".join(sorted(codes))
     summed = summarise(task, rows, outcomes)
     result = PlanResult(
         run=str(run),

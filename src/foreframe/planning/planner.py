@@ -116,8 +116,8 @@ def make_plan(
     mean = usual if before is None else _shifted(before.mean, done, usual)
     deviation = np.tile(space.deviation, (horizon, 1))
     kept = np.empty((0, *mean.shape))
-    if before is not None:
-        count = _share(len(before.elites), options.keep)
+    count = 0 if before is None else _share(len(before.elites), options.keep)
+    if before is not None and count:
         kept = np.stack([_shifted(one, done, usual) for one in before.elites[:count]])
     best, least, imagined = mean, np.inf, 0
     elites = kept

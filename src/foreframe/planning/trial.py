@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from foreframe.config.results import Result
+from foreframe.evaluation.provenance import code_hash
 from foreframe.model.imagines import Imagines
 from foreframe.planning.costs import Cost, LpipsCost, ObjectCost, PixelCost, picture
 from foreframe.planning.dynamics import CopiedLast, Dynamics, Imagined, Physics
@@ -62,6 +63,7 @@ class Outcome(Result):
         plans: number of plans.
         seconds: of planning.
         imagined: frames that were imagined, or simulated, for the plans.
+        code: SHA-256 of the program that carried it out.
     """
 
     WHAT = "the record of an episode"
@@ -73,6 +75,7 @@ class Outcome(Result):
     plans: int = 0
     seconds: float = 0.0
     imagined: int = 0
+    code: str = ""
 
 
 def read_outcome(path: Path) -> Outcome | None:
@@ -103,6 +106,7 @@ def try_once(trial: Trial) -> Outcome:
         plans=tried.plans,
         seconds=round(tried.seconds, 3),
         imagined=tried.imagined,
+        code=_code(),
     )
     if trial.row.kind == "model":
         _film(trial, setting, tried)
@@ -123,6 +127,11 @@ def _tried(trial: Trial) -> tuple[Setting, Tried]:
     return setting, tried_with_plans(
         trial.task, setting, dynamics, cost, trial.planner, trial.options
     )
+
+
+@lru_cache(maxsize=1)
+def _code() -> str:
+    return code_hash()
 
 
 @lru_cache(maxsize=1)

@@ -1,11 +1,12 @@
 """More into a finished import: recordings that have come to its input, or lie in another one.
 
 What is there stays where it is, in its split, byte by byte. New recordings become shards of their
-own, and are a part of the dataset only when meta.json and dataset.json name them, at the very end:
-until then, and after a kill, the dataset is what it was.
+own, and are a part of the dataset only when the meta.json of each split and dataset.json name them,
+at the very end. After a kill between those few files, the next call puts them back first.
 """
 
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -29,15 +30,21 @@ from foreframe.data.imports.thinning import RATE_TOLERANCE
 from foreframe.data.lab import SPLITS
 from foreframe.data.recording import TABLES
 from foreframe.data.sources.source import Part, Source
+from foreframe.data.store.meta import META
 from foreframe.data.store.opened import open_stores
 from foreframe.data.store.store import Store
+from foreframe.data.store.writer import join_shards
 from foreframe.errors import ForeframeError
 from foreframe.system.files import write_json
 
 APPENDED = "appended"
 """Of dataset.json: what was taken in later, in turn."""
 
+OF_RECORDINGS = ("inputs", "divided_by_time", "skipped")
+"""Entries of dataset.json that are none of the source, and stand in no meta.json."""
+
 _BEGUN = "append.json"
+_SOURCES_CLIP = re.compile(r"(?:@\d+)*")
 _CLIP = re.compile(r"@\d+$")
 
 
@@ -93,21 +100,25 @@ def read_before(out: Path, working: Path, description: dict[str, Any], given: st
     note = working / _BEGUN
     with suppress(OSError, ValueError, KeyError, TypeError):
         begun = json.loads(note.read_text(encoding="utf-8"))
-        if begun["round"] == number:  # it may have written a meta.json already
+        if begun["round"] == number and begun["shards"] != shards:
+            # It had written a meta.json already.
             shards = begun["shards"]
+            _put_back(out, shards, description)
+            stores = open_stores(out)
     write_json(note, {"round": number, "shards": shards})
     recordings: dict[str, set[str]] = {}
     for split, store in stores.items():
         for shard in store.shards:
-            if shard.folder.name in shards.get(split, ()):
+            for k, name in enumerate(shard.names):
                 # Stores of old do not say what a clip is of but in its name.
-                for name in shard.recordings or [_CLIP.sub("", name) for name in shard.names]:
-                    recordings.setdefault(name, set()).add(split)
+                of = shard.recordings[k] if shard.recordings else _CLIP.sub("", name)
+                for known in {of, of + _clips(name.removeprefix(of))}:
+                    recordings.setdefault(known, set()).add(split)
     like = next(iter(stores.values()))
     return Before(
         description,
         number,
-        _prefix(description, given),
+        _prefix(description, given, recordings),
         shards,
         recordings,
         {part: _width(like, part) for part in TABLES},
@@ -119,15 +130,39 @@ def _width(store: Store, part: str) -> int | None:
     return width
 
 
-def _prefix(description: Mapping[str, Any], given: str) -> str:
+def _clips(rest: str) -> str:
+    """Of what follows a recording in the name of a sequence, what its source said of a clip."""
+    match = _SOURCES_CLIP.match(rest)
+    return match[0] if match else ""
+
+
+def _put_back(
+    out: Path, shards: Mapping[str, Sequence[str]], description: Mapping[str, Any]
+) -> None:
+    """Each split as it was before more was taken in."""
+    source = {key: value for key, value in description.items() if key not in OF_RECORDINGS}
+    for split in SPLITS:
+        if shards.get(split):
+            join_shards(out / split, list(shards[split]), {"source": source})
+        else:
+            (out / split / META).unlink(missing_ok=True)
+
+
+def _resolved(given: str) -> str:
+    """An input, however it is spelled."""
+    return given if "://" in given else os.path.realpath(given)
+
+
+def _prefix(description: Mapping[str, Any], given: str, recordings: Mapping[str, object]) -> str:
     """What tells recordings of this input from those of others: the name of its folder."""
-    taken = {description["input"]: ""}
-    taken |= {one["input"]: one["prefix"] for one in description.get(APPENDED, [])}
-    if given in taken:
-        return taken[given]
+    taken = {_resolved(description["input"]): ""}
+    taken |= {_resolved(one["input"]): one["prefix"] for one in description.get(APPENDED, [])}
+    if _resolved(given) in taken:
+        return taken[_resolved(given)]
     name = Path(given).name or "more"
-    free = (f"{name}{mark}/" for mark in ("", *(f"-{k}" for k in range(2, len(taken) + 2))))
-    return next(prefix for prefix in free if prefix not in taken.values())
+    free = (f"{name}{mark}/" for mark in ("", *(f"-{k}" for k in range(2, len(recordings) + 3))))
+    used = {name.split("/", 1)[0] + "/" for name in recordings if "/" in name}
+    return next(prefix for prefix in free if prefix not in used | {*taken.values()})
 
 
 def plan_more(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import foreframe
-from foreframe.data.imports.appending import APPENDED, Before
+from foreframe.data.imports.appending import APPENDED, OF_RECORDINGS, Before
 from foreframe.data.imports.options import ImportOptions
 from foreframe.data.imports.part import PartRecord, files_of
 from foreframe.data.imports.plan import ImportPlan
@@ -24,9 +24,6 @@ DESCRIPTION = "dataset.json"
 
 _MOST_INPUTS = 100_000
 """Files of the input that are noted, so that it can be said what has come to it."""
-
-_OF_RECORDINGS = ("inputs", "divided_by_time", "skipped")
-"""Entries of dataset.json that are none of the source."""
 
 _FIRST_OPTIONS = (
     "size",
@@ -134,11 +131,11 @@ def finish(
         counts = Counter[str]()
         for record in records:
             counts.update(record.sequences)
-        source = {key: value for key, value in told.items() if key not in _OF_RECORDINGS}
+        source = {key: value for key, value in told.items() if key not in OF_RECORDINGS}
         source[APPENDED] = [
             *told.get(APPENDED, []),
             {
-                "input": given,
+                "input": given if "://" in given else str(Path(given).resolve()),
                 "prefix": more.prefix,
                 "sequences": dict(counts),
                 "foreframe": foreframe.__version__,

@@ -174,6 +174,8 @@ def _append(work: _Work, description: dict[str, Any]) -> None:
     parts = source.parts()
     given = str(source.input)  # type: ignore[attr-defined]
     with target.begun():
+        # Another process may have taken more in while this one waited or looked at its input.
+        description = finished(target.out) or description
         before = read_before(target.out, target.working, description, given)
         plan = plan_more(source, parts, work.options, before)
         if not plan.parts:

@@ -17,7 +17,7 @@ from foreframe.errors import ForeframeError
 from foreframe.system.places import Place
 
 _PER_PART = 256
-_ENDING = re.compile(r"(?::(?P<view>[^@]*))?(?P<clip>@\d+)?")
+_ENDING = re.compile(r"(?P<clip>(?:@\d+)*)(?::(?P<view>[^@]*))?(?P<cut>(?:@\d+)*)")
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,12 @@ def _ending(store: Store, number: int) -> tuple[str, str]:
     """The view of a sequence, and "@" with the first frame where it is a clip; else nothing."""
     rest = store.names[number].removeprefix(store.recordings[number])
     match = _ENDING.fullmatch(rest)
-    return (match["view"] or "", match["clip"] or "") if match else ("", "")
+    if match is None:
+        raise ForeframeError(
+            f"{store.source / store.names[number]}: is neither a view nor a clip of "
+            f"{store.recordings[number]}, as its store says. Import it again."
+        )
+    return match["view"] or "", match["clip"] + match["cut"]
 
 
 def _side_by_side(store: Store, numbers: Sequence[int]) -> Iterator[np.ndarray]:
