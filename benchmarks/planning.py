@@ -81,6 +81,7 @@ def plain(model: VideoCVAE, now: Now, cost: Cost, candidates: np.ndarray) -> lis
     imagined = Imagined(model, PlanOptions(futures=1))
     found = []
     for candidate in candidates:
+        imagined.costs(now, cost)  # the given frames are encoded
         frames = imagined.imagine(now, candidate)
         found.append(float(cost(picture(frames[-1])[None], None)[0]))
     return found

@@ -147,7 +147,7 @@ def test_tasks_are_frozen_and_can_be_found_again():
 def test_doing_nothing_is_no_success_and_the_recorded_actions_are_one(kind):
     for one in frozen()[f"{kind} test"][::20]:
         ready = prepare(one)
-        tried = tried_without(one, ready, PlanOptions(), random=False)
+        tried = tried_without(one, ready, PlanOptions())
         least = 2 * THRESHOLDS[kind][0]
         assert tried.distances[0] >= least
         assert tried.distances[-1] >= least * 0.9
@@ -239,7 +239,7 @@ def test_a_model_of_svgs_kind_plans_too(setting):
 
 def test_the_physics_knows_what_will_happen_and_leaves_the_scene_as_it_was(setting, task):
     now, options = now_of(setting), PlanOptions()
-    physics = Physics(setting.live, options, task.thing, setting.goal)
+    physics = Physics(setting.live, options, task, setting.goal)
     from foreframe.simulator.episode import draw_sequence
 
     right = draw_sequence(0, 1, task.number).actions[task.start : task.goal].astype(float)
@@ -283,13 +283,13 @@ def test_the_model_pushes_an_object_nearer_and_random_actions_do_not(push):
     for one in frozen()["push validate"][:4]:
         ready = prepare(one)
         tried = tried_with_plans(
-            one, ready, Imagined(push, options), object_cost(ready), planner, options
+            one, ready, Imagined(push, options), object_cost(ready), planner, options, film=True
         )
         assert tried.plans == 4
         assert tried.foreseen.shape == tried.frames.shape
         left["model"].append(tried.distances[-1] / tried.distances[0])
         ready = prepare(one)
-        tried = tried_without(one, ready, options, random=True)
+        tried = tried_without(one, ready, options, random=planner)
         left["random"].append(tried.distances[-1] / tried.distances[0])
     assert np.mean(left["model"]) < 0.8
     assert np.mean(left["model"]) < np.mean(left["random"])

@@ -1,6 +1,7 @@
 """What all commands share: the terminal, progress bars, and how a command ends."""
 
 import logging
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -78,6 +79,16 @@ def counting(description: str) -> Iterator[Callable[[int, int], None]]:
             bar.update(task, completed=done, total=total)
 
         yield tell
+
+
+@contextmanager
+def resumable(words: Sequence[str]) -> Iterator[None]:
+    """Say how to go on, where a command that keeps what is done is interrupted."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(f"Stopped. Go on with: {shlex.join(['foreframe', *words])}")
+        raise
 
 
 def leave() -> bool:

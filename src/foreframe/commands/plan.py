@@ -10,7 +10,7 @@ from rich import box
 from rich.table import Table
 from tyro.conf import Positional, arg
 
-from foreframe.commands.console import console, counting, say
+from foreframe.commands.console import console, counting, resumable, say
 from foreframe.planning.options import PlannerOptions, PlanOptions, TaskName
 from foreframe.system.workers import Execution
 
@@ -36,22 +36,18 @@ class Plan:
     def run(self, words: Sequence[str]) -> None:
         from foreframe.planning.plan import RESULT, plan
 
-        try:
-            with counting("episodes") as progress:
-                result = plan(
-                    self.run_folder,
-                    self.task,
-                    self.out,
-                    self.episodes,
-                    self.search,
-                    execution=self.execution,
-                    command=shlex.join(["foreframe", *words]),
-                    log=say,
-                    progress=progress,
-                )
-        except KeyboardInterrupt:
-            say(f"Stopped. Go on with: {shlex.join(['foreframe', *words])}")
-            raise
+        with resumable(words), counting("episodes") as progress:
+            result = plan(
+                self.run_folder,
+                self.task,
+                self.out,
+                self.episodes,
+                self.search,
+                execution=self.execution,
+                command=shlex.join(["foreframe", *words]),
+                log=say,
+                progress=progress,
+            )
         show_plan(result)
         say(f"{self.out / RESULT}; a GIF of each episode of the model in {self.out / 'episodes'}")
 

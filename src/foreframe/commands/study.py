@@ -8,7 +8,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from foreframe.commands.console import counting, say
+from foreframe.commands.console import counting, resumable, say
 from foreframe.commands.train import scaled_schedules
 from foreframe.config.model import ModelConfig
 from foreframe.config.recipes import recipe
@@ -48,20 +48,15 @@ class Study:
         train = scaled_schedules(self.train, named_config(self.base).train, words)
         base = RunConfig(self.base, self.model, train)
         plan = make_plan(self.study, base, self.vary, full=self.full)
-        try:
-            with counting("runs") as progress:
-                page = run_study(
-                    plan,
-                    base,
-                    self.data,
-                    self.out,
-                    self.running,
-                    command=shlex.join(["foreframe", *words]),
-                    log=say,
-                    progress=progress,
-                )
-        except KeyboardInterrupt:
-            # While a cell is scored, or on a cluster; in mid-training it is saved first.
-            say(f"Stopped. Go on with: {shlex.join(['foreframe', *words])}")
-            raise
+        with resumable(words), counting("runs") as progress:
+            page = run_study(
+                plan,
+                base,
+                self.data,
+                self.out,
+                self.running,
+                command=shlex.join(["foreframe", *words]),
+                log=say,
+                progress=progress,
+            )
         say(f"Open {page} in a browser.")

@@ -20,6 +20,7 @@ from foreframe.planning.costs import Cost, picture, steps_that_count
 from foreframe.planning.following import Followed, follow, has_things
 from foreframe.planning.options import PlanOptions
 from foreframe.planning.planner import Candidates, Evaluate
+from foreframe.planning.tasks import Task, place_of, point_of
 from foreframe.simulator.live import Live, Snapshot
 
 _AT_ONCE = 256
@@ -74,6 +75,7 @@ class Imagined:
         self.model, self.options, self.shuffled = model, options, shuffled
         self._followed: Followed | None = None
         self._seen = 0
+        self._start: Any = None
 
     def begin(self, now: Now) -> Any:
         """The moment of one sequence with K futures, encoded once."""
@@ -95,6 +97,7 @@ class Imagined:
             self._seen = now.step
             if self._followed is not None:
                 start, slot = self._followed.moment, self._followed.slot
+        self._start = start
 
         def evaluate(candidates: Candidates) -> Float64[np.ndarray, " candidates"]:
             portion = max(1, _AT_ONCE // self.options.futures)
@@ -107,8 +110,8 @@ class Imagined:
     def imagine(
         self, now: Now, actions: Float64[np.ndarray, "steps action"]
     ) -> UInt8[np.ndarray, "steps height width 3"]:
-        """The first future of actions, as it would look."""
-        moment = self.begin(now)
+        """The first future of actions, as it would look, from where they were planned."""
+        moment = self._start
         frames: list[np.ndarray] = []
         noises = self._noises(1, len(actions), now.step)
         for action, noise in zip(torch.from_numpy(actions).float(), noises, strict=True):
@@ -126,7 +129,7 @@ class Imagined:
         counted = steps_that_count(self.options.frames, horizon)
         total = torch.zeros(count * self.options.futures)
         width = now.frames.shape[2]
-        if slot is not None and not cost.needs_frames:
+        if slot is not None:
             assert isinstance(self.model, PlacesCVAE)
             moved = self.model.things_moved(moment, actions)[:, :, slot]
             for t in counted:
@@ -178,13 +181,13 @@ class Physics:
     Args:
         live: the scene.
         options: which frames count.
-        thing: number of the object, for places; None: the gripper.
-        truth: in place of the cost: metres from the state to the goal.
+        task: what is judged.
+        truth: where it shall be; then metres from there are the cost, in place of any other.
     """
 
     live: Live
     options: PlanOptions
-    thing: int | None
+    task: Task
     truth: Float64[np.ndarray, " place"] | None = None
 
     def costs(self, now: Now, cost: Cost) -> Evaluate:
@@ -210,9 +213,8 @@ class Physics:
     def _cost(self, cost: Cost, size: int) -> float:
         live = self.live
         if self.truth is not None:
-            place = live.positions() if self.thing is None else live.centres()[self.thing, :2]
-            return float(np.linalg.norm(place - self.truth))
-        at = live.positions() if self.thing is None else live.centres()[self.thing]
-        places = torch.from_numpy(live.scene.camera.project(at, size))[None].float()
+            return float(np.linalg.norm(place_of(self.task, live) - self.truth))
+        at = live.scene.camera.project(point_of(self.task, live), size)
+        places = torch.from_numpy(at)[None].float()
         frames = picture(live.frame())[None] if cost.needs_frames else None
         return float(cost(frames, places)[0])

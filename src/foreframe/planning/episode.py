@@ -38,7 +38,7 @@ class Tried:
         seconds: of planning, in all.
         imagined: frames that were imagined, or simulated, for the plans.
         foreseen: the given frames, and each later one as it was imagined when its action was
-            planned; None where nobody imagines.
+            planned; None where that was not asked for.
     """
 
     frames: UInt8[np.ndarray, "time height width 3"]
@@ -65,17 +65,17 @@ def carry_out(
         act: what is known, to the next few actions.
         steps: actions in all.
     """
-    live, goal = setting.live, setting.goal
+    live = setting.live
     live.restore(setting.start)
     frames, last = list(setting.frames), setting.action
-    distances = [_distance(task, live, goal)]
+    distances = [_distance(task, setting)]
     taken: list[np.ndarray] = []
     while len(taken) < steps:
         now = Now(np.stack(frames[-2:]), last, live.snapshot(), setting.thing, _rows(taken))
         for action in act(now)[: steps - len(taken)]:
             live.step(action)
             frames.append(live.frame(setting.sensor))
-            distances.append(_distance(task, live, goal))
+            distances.append(_distance(task, setting))
             taken.append(action)
             last = np.asarray(action, np.float64)
     return np.stack(frames), np.stack(taken), np.array(distances)
@@ -85,8 +85,8 @@ def _rows(taken: list[np.ndarray]) -> np.ndarray:
     return np.stack(taken) if taken else np.empty((0, len(SPACE.mean)))
 
 
-def _distance(task: Task, live: object, goal: np.ndarray) -> float:
-    return float(np.linalg.norm(place_of(task, live) - goal))  # type: ignore[arg-type]
+def _distance(task: Task, setting: Setting) -> float:
+    return float(np.linalg.norm(place_of(task, setting.live) - setting.goal))
 
 
 def tried_with_plans(
@@ -96,8 +96,20 @@ def tried_with_plans(
     cost: Cost,
     planner: PlannerOptions,
     options: PlanOptions,
+    *,
+    film: bool = False,
 ) -> Tried:
-    """An episode in which a new plan is made every few actions."""
+    """An episode in which a new plan is made every few actions.
+
+    Args:
+        task: what is to be done.
+        setting: made ready by ``prepare``.
+        dynamics: who imagines candidates.
+        cost: what they cost.
+        planner: how they are searched for.
+        options: how many actions there are, and when a new plan is made.
+        film: keep what was imagined of each action that is carried out.
+    """
     before: Plan | None = None
     plans, seconds, imagined = 0, 0.0, 0
     foreseen: list[np.ndarray] = []
@@ -118,7 +130,7 @@ def tried_with_plans(
         plans, imagined = plans + 1, imagined + before.imagined
         seconds += time.monotonic() - begun
         chosen = before.actions[: options.replan]
-        if isinstance(dynamics, Imagined):
+        if film and isinstance(dynamics, Imagined):
             foreseen.append(dynamics.imagine(now, chosen))
         return chosen
 
@@ -127,17 +139,14 @@ def tried_with_plans(
     return Tried(*done, plans, seconds, imagined, shown)
 
 
-def tried_without(task: Task, setting: Setting, options: PlanOptions, *, random: bool) -> Tried:
-    """An episode of no actions, or of random ones as candidates are drawn at first."""
+def tried_without(
+    task: Task, setting: Setting, options: PlanOptions, *, random: PlannerOptions | None = None
+) -> Tried:
+    """An episode of no actions, or of random ones as a planner draws its first candidates."""
     actions = np.tile(idle(setting.action), (options.steps, 1))
-    if random:
+    if random is not None:
         draws = np.random.default_rng((options.seed, _RANDOM, task.number))
-        noise = coloured_noise(draws, 1, options.steps, len(SPACE.mean), PlannerOptions.beta)
+        noise = coloured_noise(draws, 1, options.steps, len(SPACE.mean), random.beta)
         actions = np.clip(SPACE.mean + SPACE.deviation * noise[0], SPACE.low, SPACE.high)
-    done = carry_out(
-        task,
-        setting,
-        lambda now: actions[now.step :],
-        steps=options.steps,
-    )
+    done = carry_out(task, setting, lambda now: actions[now.step :], steps=options.steps)
     return Tried(*done, 0, 0.0, 0)

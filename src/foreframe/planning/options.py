@@ -1,14 +1,13 @@
 """What is planned, how, and how often. Free of PyTorch, so that the command line starts at once."""
 
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Literal
 
 from foreframe.errors import ForeframeError, at_least
 
 TaskName = Literal["push", "reach"]
 CostName = Literal["pixels", "lpips", "object"]
 Goal = Literal["recorded", "parked"]
-GOALS: tuple[Goal, ...] = get_args(Goal)
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,8 @@
 """Planning measured: episodes of every row, side by side, and one result."""
 
-import hashlib
 import json
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +13,10 @@ from foreframe.evaluation.provenance import weights_hash
 from foreframe.planning.options import PlannerOptions, PlanOptions, TaskName
 from foreframe.planning.result import PlanResult, summarise, words
 from foreframe.planning.rows import rows_of
-from foreframe.planning.tasks import THRESHOLDS, frozen
+from foreframe.planning.tasks import THRESHOLDS, Task, frozen, tasks_hash
 from foreframe.planning.trial import Outcome, Trial, read_outcome, try_once
 from foreframe.runs.hub import load_model
-from foreframe.runs.shipped import shipped
+from foreframe.runs.shipped import run_folder
 from foreframe.system.files import read_json, write_json
 from foreframe.system.workers import Execution, side_by_side
 
@@ -66,39 +63,26 @@ def plan(
     planner.check()
     rows = rows_of(task, options)
     tasks = _tasks(task, options)
-    folder = _folder(run)
+    folder = run_folder(run).resolve()
     _check_model(run, folder)
-    hashes = {"weights": weights_hash(folder), "tasks": _tasks_hash()}
+    hashes = {"weights": weights_hash(folder), "tasks": tasks_hash()}
     settings: dict[str, Any] = {**asdict(planner), **asdict(options)}
     _begin(out, {"task": task, "weights": hashes["weights"], "tasks": hashes["tasks"], **settings})
     trials = [
         Trial(one, row, folder, out.resolve(), planner, options) for one in tasks for row in rows
     ]
-    left = [trial for trial in trials if read_outcome(trial.path) is None]
-    done, well = len(trials) - len(left), Counter[str]()
-    progress(done, len(trials))
-    first = THRESHOLDS[task][0]
-    with side_by_side(
-        try_once,
-        left,
-        workers=(execution or Execution()).workers,
-        ray=(execution or Execution()).ray,
-    ) as results:
+    there = {trial: read_outcome(trial.path) for trial in trials}
+    left = [trial for trial, outcome in there.items() if outcome is None]
+    found = {(one.task, one.row): one for one in there.values() if one is not None}
+    execution = execution or Execution()
+    progress(len(found), len(trials))
+    with side_by_side(try_once, left, workers=execution.workers, ray=execution.ray) as results:
         for outcome in results:
-            done += 1
-            progress(done, len(trials))
+            found[outcome.task, outcome.row] = outcome
+            progress(len(found), len(trials))
             if outcome.row.startswith("model"):
-                well[f"{outcome.row} tried"] += 1
-                well[outcome.row] += outcome.distances[-1] < first
-                tried = well[f"{outcome.row} tried"]
-                if tried % 10 == 0:
-                    log(f"{outcome.row}: {well[outcome.row]} of {tried} within {100 * first:g} cm")
-    outcomes: dict[str, list[Outcome]] = {row.name: [] for row in rows}
-    for trial in trials:
-        record = read_outcome(trial.path)
-        if record is None:
-            raise ForeframeError(f"{trial.path}: is not there any more. Run the same again.")
-        outcomes[trial.row.name].append(record)
+                _tell(task, outcome.row, found.values(), log)
+    outcomes = {row.name: [found[one.name, row.name] for one in tasks] for row in rows}
     # Of each program that carried out some of the episodes.
     codes = {one.code for own in outcomes.values() for one in own}
     hashes["code"] = ", ".join(sorted(codes))
@@ -118,7 +102,17 @@ def plan(
     return result
 
 
-def _tasks(task: TaskName, options: PlanOptions) -> list[Any]:
+def _tell(
+    task: TaskName, row: str, outcomes: Iterable[Outcome], log: Callable[[str], None]
+) -> None:
+    """How it goes, every ten episodes of the model."""
+    near = THRESHOLDS[task][0]
+    ends = [one.distances[-1] < near for one in outcomes if one.row == row]
+    if len(ends) % 10 == 0:
+        log(f"{row}: {sum(ends)} of {len(ends)} within {100 * near:g} cm")
+
+
+def _tasks(task: TaskName, options: PlanOptions) -> list[Task]:
     there = frozen().get(f"{task} {options.split}", [])
     if options.episodes > len(there):
         raise ForeframeError(
@@ -126,11 +120,6 @@ def _tasks(task: TaskName, options: PlanOptions) -> list[Any]:
             f"{options.split}."
         )
     return there[: options.episodes]
-
-
-def _folder(run: Path) -> Path:
-    packed = None if run.exists() else shipped(str(run))
-    return (packed or run).resolve()
 
 
 def _check_model(run: Path, folder: Path) -> None:
@@ -145,11 +134,6 @@ def _check_model(run: Path, folder: Path) -> None:
         )
     if config.frame_size[0] != config.frame_size[1]:
         raise ForeframeError(f"{run}: takes frames that are not square; the simulator's are.")
-
-
-def _tasks_hash() -> str:
-    text = resources.files("foreframe.planning").joinpath("tasks.json").read_bytes()
-    return hashlib.sha256(text).hexdigest()
 
 
 def _begin(out: Path, asked: dict[str, Any]) -> None:

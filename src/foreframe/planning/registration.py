@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Float64, UInt8
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 _HALF = 4
@@ -42,15 +42,6 @@ class Template:
         limits = np.array(frame.shape[:0:-1]) - 1
         column, row = np.clip(np.floor(place), 0, limits).astype(int)
         return cls(padded[:, row : row + side, column : column + side], place, reach)
-
-    def moved(self, place: Float64[np.ndarray, "2"]) -> "Template":
-        """The same look, searched for about another place."""
-        return Template(self.patch, place, self.reach)
-
-    def place_in(self, frame: UInt8[np.ndarray, "height width 3"]) -> Float64[np.ndarray, "2"]:
-        """Column and row in one frame as it was seen."""
-        tensor = torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1).float() / 255
-        return self.find(tensor[None])[0].double().numpy()
 
     def find(self, frames: Float[Tensor, "n 3 height width"]) -> Float[Tensor, "n 2"]:
         """Column and row of the best match in each frame: the mean of the places that match well.

@@ -41,7 +41,6 @@ class PlanRow:
         success: for each threshold, the first one first; judged after the last action.
         reduction: mean share of the distance to the goal that was taken away.
         interval: 95 % of it, by the bootstrap over episodes.
-        against_nothing: by how much the reduction exceeds that of doing nothing: 95 %, paired.
         centimetres: mean distance to the goal at the end.
         seconds: of one plan; None without plans.
         imagined: frames that were imagined, or simulated, for a plan.
@@ -53,7 +52,6 @@ class PlanRow:
     success: list[Rate]
     reduction: float
     interval: Interval
-    against_nothing: Interval
     centimetres: float
     seconds: float | None
     imagined: float
@@ -97,18 +95,12 @@ def summarise(
     task: TaskName, rows: Sequence[Row], outcomes: dict[str, list[Outcome]]
 ) -> list[PlanRow]:
     """The rows of a result, of the outcomes of each by its name, episode by episode."""
-    nothing = _reductions(outcomes["nothing"])
-    return [_summary(task, row, outcomes[row.name], nothing) for row in rows]
+    return [_summary(task, row, outcomes[row.name]) for row in rows]
 
 
-def _reductions(outcomes: Sequence[Outcome]) -> np.ndarray:
-    return np.array([1 - one.distances[-1] / one.distances[0] for one in outcomes])
-
-
-def _summary(task: TaskName, row: Row, outcomes: Sequence[Outcome], nothing: np.ndarray) -> PlanRow:
+def _summary(task: TaskName, row: Row, outcomes: Sequence[Outcome]) -> PlanRow:
     ends = np.array([one.distances[-1] for one in outcomes])
-    reductions = _reductions(outcomes)
-    apart = paired(reductions, nothing)
+    reductions = np.array([1 - one.distances[-1] / one.distances[0] for one in outcomes])
     plans = sum(one.plans for one in outcomes)
     return PlanRow(
         row.name,
@@ -116,7 +108,6 @@ def _summary(task: TaskName, row: Row, outcomes: Sequence[Outcome], nothing: np.
         [_rate(ends, threshold) for threshold in THRESHOLDS[task]],
         float(reductions.mean()),
         bootstrap(reductions),
-        (apart.low, apart.high),
         float(100 * ends.mean()),
         sum(one.seconds for one in outcomes) / plans if plans else None,
         sum(one.imagined for one in outcomes) / plans if plans else 0.0,
@@ -141,23 +132,22 @@ def words(rows: Sequence[PlanRow]) -> list[str]:
         arm = f" (arm {goal})" if goal else ""
         for other, what in (("random", "random actions"), (f"shuffled{ending}", "shuffled ones")):
             said.append(f"The model{arm} {_compared(row, found[other])} {what} at {_cm(row)} cm.")
-        physics = found.get(f"physics{ending}")
-        if physics is not None and physics.reduction > 0:
-            share = row.reduction / physics.reduction
+        physics, truth = found.get(f"physics{ending}"), found.get("truth")
+        if physics is None or truth is None:
+            continue
+        if physics.reduction > 0:
             said.append(
                 f"The model{arm} takes away {100 * row.reduction:.0f} % of the distance, the "
                 f"simulator's physics with the same cost {100 * physics.reduction:.0f} %: "
-                f"{100 * share:.0f} % of it. What is missing is the model's error."
+                f"{100 * row.reduction / physics.reduction:.0f} % of it."
             )
-        truth = found.get("truth")
-        if truth is not None and physics is not None:
-            low, high = (
-                paired(np.array(physics.distances), np.array(truth.distances)).low,
-                paired(np.array(physics.distances), np.array(truth.distances)).high,
-            )
+        for whose, worse, better in (("model", row, physics), ("cost", physics, truth)):
+            lost = paired(worse.distances, better.distances)
+            low, high = 100 * lost.low, 100 * lost.high
             said.append(
-                f"With the true distance as the cost the physics ends {100 * low:.1f} to "
-                f"{100 * high:.1f} cm nearer{arm}: the cost's error."
+                f"The {whose}'s error{arm} is worth {low:.1f} to {high:.1f} cm at the end."
+                if lost.low > 0
+                else f"An error of the {whose}{arm} is not seen ({low:.1f} to {high:.1f} cm)."
             )
     return said
 

@@ -8,6 +8,7 @@ The tasks are frozen in ``tasks.json``: numbers of sequences and frames, and not
 how a planner fares. ``find`` makes them again.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -95,11 +96,14 @@ class Setting:
     sensor: np.random.Generator
 
 
+def point_of(task: Task, live: Live) -> Float64[np.ndarray, "3"]:
+    """Where the object's origin, or the gripper, is now, in metres."""
+    return live.positions() if task.kind == "reach" else live.centres()[task.thing]
+
+
 def place_of(task: Task, live: Live) -> Float64[np.ndarray, " place"]:
-    """Where what is judged is now, in metres: x and y of the object, or the gripper's x, y, z."""
-    if task.kind == "reach":
-        return live.positions()
-    return live.centres()[task.thing, :2]
+    """What is judged of it: x and y of the object on the table, or x, y and z of the gripper."""
+    return point_of(task, live)[: 2 if task.kind == "push" else 3]
 
 
 def prepare(task: Task, *, size: int = 64) -> Setting:
@@ -115,15 +119,11 @@ def prepare(task: Task, *, size: int = 64) -> Setting:
     start = live.snapshot()
     gripper = live.gripper()
     camera = sequence.scene.camera
-
-    def seen(place: np.ndarray) -> np.ndarray:
-        return camera.project(place, size)
-
-    thing = seen(live.centres()[task.thing] if task.kind == "push" else live.positions())
+    thing = camera.project(point_of(task, live), size)
     for t in range(task.start, task.goal):
         live.step(sequence.actions[t])
     goal = place_of(task, live)
-    pixels = seen(live.centres()[task.thing] if task.kind == "push" else live.positions())
+    pixels = camera.project(point_of(task, live), size)
     pictures: dict[Goal, np.ndarray] = {"recorded": live.frame()}
     if task.kind == "push":
         live.park(gripper)
@@ -143,10 +143,19 @@ def prepare(task: Task, *, size: int = 64) -> Setting:
 
 
 @cache
+def _file() -> bytes:
+    return resources.files(__package__).joinpath("tasks.json").read_bytes()
+
+
+def tasks_hash() -> str:
+    """SHA-256 of the frozen tasks."""
+    return hashlib.sha256(_file()).hexdigest()
+
+
+@cache
 def frozen() -> dict[str, list[Task]]:
     """The tasks of each kind and split ("push test"), in their order."""
-    text = resources.files(__package__).joinpath("tasks.json").read_text(encoding="utf-8")
-    tasks = [Task(**one) for one in json.loads(text)["tasks"]]
+    tasks = [Task(**one) for one in json.loads(_file())["tasks"]]
     found: dict[str, list[Task]] = {}
     for task in tasks:
         found.setdefault(f"{task.kind} {task.split}", []).append(task)

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -120,12 +119,18 @@ def _tried(trial: Trial) -> tuple[Setting, Tried]:
     setting = prepare(trial.task, size=height)
     kind = trial.row.kind
     if kind in ("nothing", "random"):
-        tried = tried_without(trial.task, setting, trial.options, random=kind == "random")
-        return setting, tried
+        random = trial.planner if kind == "random" else None
+        return setting, tried_without(trial.task, setting, trial.options, random=random)
     dynamics = _dynamics(trial, model, setting)
     cost = cost_of(trial.options, setting, trial.row)
     return setting, tried_with_plans(
-        trial.task, setting, dynamics, cost, trial.planner, trial.options
+        trial.task,
+        setting,
+        dynamics,
+        cost,
+        trial.planner,
+        trial.options,
+        film=kind == "model",
     )
 
 
@@ -142,13 +147,12 @@ def _model(run: Path) -> Imagines:
 
 def _dynamics(trial: Trial, model: Imagines, setting: Setting) -> Dynamics:
     kind, options = trial.row.kind, trial.options
-    thing = trial.task.thing if trial.task.kind == "push" else None
     if kind == "copy-last":
         return CopiedLast()
     if kind == "truth":
-        return Physics(setting.live, options, thing, setting.goal)
+        return Physics(setting.live, options, trial.task, setting.goal)
     if kind == "physics":
-        return Physics(setting.live, options, thing)
+        return Physics(setting.live, options, trial.task)
     return Imagined(model, options, shuffled=kind == "shuffled")
 
 
@@ -166,15 +170,12 @@ def _film(trial: Trial, setting: Setting, tried: Tried) -> None:
     goal = setting.pictures[trial.row.goal or "recorded"].copy()
     if trial.row.goal is None:
         _mark(goal, setting.pixels)
-    steps = len(tried.frames)
-    shown: list[Any] = [np.repeat(goal[None], steps, 0)]
-    names = ["goal"]
-    if tried.foreseen is not None:
-        shown.append(tried.foreseen)
-        names.append("imagined when planned")
+    assert tried.foreseen is not None
+    shown = np.stack([np.repeat(goal[None], len(tried.frames), 0), tried.foreseen])
     path = trial.path.with_suffix(".gif")
     path.parent.mkdir(parents=True, exist_ok=True)
-    prediction_gif(path, tried.frames, np.stack(shown), 2, names=names, happened="what happened")
+    names = ["goal", "imagined when planned"]
+    prediction_gif(path, tried.frames, shown, 2, names=names, happened="what happened")
 
 
 def _mark(frame: np.ndarray, place: np.ndarray) -> None:

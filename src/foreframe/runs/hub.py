@@ -18,7 +18,7 @@ from foreframe.model.places.cvae import PlacesCVAE
 from foreframe.runs.folder import BEST, MODEL_CONFIG, has_limit
 from foreframe.runs.futures import Futures
 from foreframe.runs.model_card import TAGS, model_card
-from foreframe.runs.shipped import names, shipped
+from foreframe.runs.shipped import names, run_folder, shipped
 from foreframe.runs.weights import (
     load_into,
     local_or_hub,
@@ -186,8 +186,7 @@ def load_model(run: Path, device: torch.device | str = "cpu") -> VideoCVAE:
     Raises:
         ForeframeError: not a run folder, or its weights are damaged or of another configuration.
     """
-    if not run.exists() and (packed := shipped(str(run))) is not None:
-        run = packed
+    run = run_folder(run)
     for name in (MODEL_CONFIG, BEST):
         if not (run / name).is_file():
             there = "the folder does not exist" if not run.exists() else "the folder has none"

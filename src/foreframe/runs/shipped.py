@@ -26,6 +26,11 @@ def shipped(name: str) -> Path | None:
     return _SHIPPED / name if name in names() else None
 
 
+def run_folder(run: Path) -> Path:
+    """A run folder, or that of the model that comes with the package under this name."""
+    return run if run.exists() else shipped(str(run)) or run
+
+
 def write_half(run: Path, out: Path) -> None:
     """Write the best model of a run with its large weights in half precision.
 

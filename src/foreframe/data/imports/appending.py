@@ -28,11 +28,9 @@ from foreframe.data.imports.plan import (
 from foreframe.data.imports.splitting import by_list, grouping
 from foreframe.data.imports.thinning import RATE_TOLERANCE
 from foreframe.data.lab import SPLITS
-from foreframe.data.recording import TABLES
 from foreframe.data.sources.source import Part, Source
 from foreframe.data.store.meta import META
 from foreframe.data.store.opened import open_stores
-from foreframe.data.store.store import Store
 from foreframe.data.store.writer import join_shards
 from foreframe.errors import ForeframeError
 from foreframe.system.files import write_json
@@ -121,13 +119,8 @@ def read_before(out: Path, working: Path, description: dict[str, Any], given: st
         _prefix(description, given, recordings),
         shards,
         recordings,
-        {part: _width(like, part) for part in TABLES},
+        like.widths,
     )
-
-
-def _width(store: Store, part: str) -> int | None:
-    width: int | None = getattr(store, f"{part.removesuffix('s')}_dim")
-    return width
 
 
 def _clips(rest: str) -> str:
@@ -170,7 +163,6 @@ def plan_more(
     parts: list[Part],
     options: ImportOptions,
     before: Before,
-    log: Callable[[str], None] = lambda text: None,
 ) -> ImportPlan:
     """Decide where the new recordings go; those that are there go nowhere.
 
@@ -179,7 +171,6 @@ def plan_more(
         parts: of it.
         options: what becomes of the recordings, as in the import.
         before: what is there.
-        log: told of what is passed over.
 
     Returns:
         The plan, without parts if nothing is new.

@@ -139,7 +139,11 @@ class StoreSource(Source):
         groups: dict[tuple[str, str], dict[str, int]] = {}
         for n, recording in enumerate(store.recordings):
             view, clip = _ending(store, n)
-            groups.setdefault((recording, clip), {})[view] = n
+            if groups.setdefault((recording, clip), {}).setdefault(view, n) != n:
+                raise ForeframeError(
+                    f"{store.folder}: has {recording}{clip} twice{f' as {view}' if view else ''}. "
+                    "Import it again."
+                )
         known = sorted({view for group in groups.values() for view in group})
         for view in wanted:
             if view not in known:

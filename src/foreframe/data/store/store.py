@@ -253,6 +253,11 @@ class Store:
     # -- what it says of itself -----------------------------------------------------------------
 
     @property
+    def widths(self) -> dict[str, int | None]:
+        """Numbers in a row of each of the ``TABLES``; None where there is none."""
+        return dict(self._widths)
+
+    @property
     def action_dim(self) -> int | None:
         """Numbers in an action; None without actions."""
         return self._widths["actions"]

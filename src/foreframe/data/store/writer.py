@@ -169,11 +169,7 @@ def join_shards(folder: Path, shards: list[str], meta: dict[str, Any]) -> None:
     first = opened[0]
     joined = Meta(
         first.size,
-        {
-            "actions": first.action_dim,
-            "positions": first.position_dim,
-            "tracks": first.track_dim,
-        },
+        first.widths,
         tuple(shard for store in opened for shard in store.shards),
         statistics,
         meta,
