@@ -1,19 +1,21 @@
 """One plan's candidates imagined as a batch, against a plain loop over them.
 
-    python benchmarks/planning.py [--run push] [--candidates 200] [--horizon 10]
+python benchmarks/planning.py                 the model that ships, and the demo's net untrained
 
-Each cost is measured with the same candidates in one run; the plain loop imagines some of them one
-after another, frame by frame, and is counted up.
+The plain loop imagines some of the candidates one after another, frame by frame, and is counted up.
 """
 
 import argparse
-import time
-from collections.abc import Callable
+import statistics
+import sys
 from pathlib import Path
 
 import numpy as np
 import torch
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks import results
 from foreframe.config.recipes import recipe
 from foreframe.planning.costs import Cost, ObjectCost, PixelCost, picture
 from foreframe.planning.dynamics import Imagined, Now
@@ -26,54 +28,51 @@ from foreframe.runs.hub import VideoCVAE, load_model
 _LOOPED = 10
 
 
-def seconds(work: Callable[[], object], times: int = 3) -> float:
-    """The shortest of a few calls."""
-    work()
-    took = []
-    for _ in range(times):
-        begun = time.perf_counter()
-        work()
-        took.append(time.perf_counter() - begun)
-    return min(took)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+def arguments() -> argparse.Namespace:
+    parser = results.options(__doc__)
     parser.add_argument("--run", default="push")
     parser.add_argument("--candidates", type=int, default=200)
     parser.add_argument("--horizon", type=int, default=10)
-    given = parser.parse_args()
+    parser.add_argument("--rounds", type=int, default=3)
+    return parser.parse_args()
+
+
+def main() -> None:
+    given = arguments()
+    given.device = "cpu"  # the simulator's frames and costs are here
+    device = results.set_up(given)
     setting = prepare(frozen()["push validate"][0])
     now = Now(setting.frames, setting.action, setting.start, setting.thing, np.empty((0, 4)))
-    random = np.random.default_rng(0)
-    drawn = SPACE.deviation * random.normal(size=(given.candidates, given.horizon, 4))
-    candidates = np.clip(drawn, SPACE.low, SPACE.high)
-    costs: dict[str, Cost] = {
-        "object": ObjectCost(
-            setting.pixels, Template.of(picture(setting.frames[-1]), setting.thing)
-        ),
-        "pixels": PixelCost(picture(setting.pictures["recorded"])),
-    }
+    noise = np.random.default_rng(0).normal(size=(given.candidates, given.horizon, 4))
+    candidates = np.clip(SPACE.deviation * noise, SPACE.low, SPACE.high)
+    last = picture(setting.frames[-1])
+    of_object: Cost = ObjectCost(setting.pixels, Template.of(last, setting.thing))
+    of_pixels: Cost = PixelCost(picture(setting.pictures["recorded"]))
     torch.manual_seed(0)
-    models = {
-        given.run: load_model(Path(given.run)),
-        "foreframe-s, untrained": VideoCVAE(recipe("foreframe-s").model),
-    }
-    print(f"{torch.get_num_threads()} threads, {given.candidates} x {given.horizon}, one future\n")
-    print("| model | cost | one plan's candidates | plain loop | ratio |")
-    print("| --- | --- | ---: | ---: | ---: |")
-    for name, model in models.items():
-        for label, cost in costs.items():
-            if label == "object" and "untrained" in name:
-                continue  # it finds no object to follow
-            evaluate = Imagined(model.eval(), PlanOptions(futures=1)).costs(now, cost)
-            batch = seconds(lambda evaluate=evaluate: evaluate(candidates))  # type: ignore[misc]
-            loop = seconds(
+    shipped = load_model(Path(given.run)).eval()
+    untrained = VideoCVAE(recipe("foreframe-s").model).eval()
+    rows = []
+    for name, model, label, cost in (
+        (given.run, shipped, "object", of_object),
+        (given.run, shipped, "pixels", of_pixels),
+        # Untrained, it finds no object to follow.
+        ("foreframe-s, untrained", untrained, "pixels", of_pixels),
+    ):
+        evaluate = Imagined(model, PlanOptions(futures=1)).costs(now, cost)
+        taken = results.seconds(
+            [
+                lambda evaluate=evaluate: evaluate(candidates),  # type: ignore[misc]
                 lambda model=model, cost=cost: plain(model, now, cost, candidates[:_LOOPED]),  # type: ignore[misc]
-                1,
-            )
-            loop *= given.candidates / _LOOPED
-            print(f"| {name} | {label} | {batch:.2f} s | {loop:.1f} s | {loop / batch:.0f}x |")
+            ],
+            device,
+            given.rounds,
+        )
+        batch, loop = (statistics.median(times) for times in taken)
+        loop *= given.candidates / _LOOPED
+        rows.append([f"{name}, {label}", f"{batch:.2f} s", f"{loop:.1f} s", f"{loop / batch:.0f}x"])
+    text = f"## Planning\n\n**The candidates of one plan: {given.candidates} x {given.horizon}, one future.**\n\n"
+    text += results.table(["model, cost", "as a batch", "plain loop", "speed"], rows)
+    results.publish(given, device, "planning", text)
 
 
 def plain(model: VideoCVAE, now: Now, cost: Cost, candidates: np.ndarray) -> list[float]:
