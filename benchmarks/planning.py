@@ -70,7 +70,8 @@ def main() -> None:
         batch, loop = (statistics.median(times) for times in taken)
         loop *= given.candidates / _LOOPED
         rows.append([f"{name}, {label}", f"{batch:.2f} s", f"{loop:.1f} s", f"{loop / batch:.0f}x"])
-    text = f"## Planning\n\n**The candidates of one plan: {given.candidates} x {given.horizon}, one future.**\n\n"
+    size = f"{given.candidates} x {given.horizon}, one future"
+    text = f"## Planning\n\n**The candidates of one plan: {size}.**\n\n"
     text += results.table(["model, cost", "as a batch", "plain loop", "speed"], rows)
     results.publish(given, device, "planning", text)
 
