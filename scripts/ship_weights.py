@@ -35,7 +35,8 @@ def main(run: Path, name: str, data: Path) -> None:
     dataset = settings.get("dataset") or {}
     # Where the data lay is of no use to anybody else; their fingerprint is.
     settings["data"] = dataset["path"] = data.name
-    write_json(results / RUN_CONFIG, settings)
+    for folder in (out, results):
+        write_json(folder / RUN_CONFIG, settings)
     write_json(results / HISTORY, json.loads((run / HISTORY).read_text(encoding="utf-8")))
     draw(VideoCVAE.from_pretrained(out), data, results / "samples.gif")
 

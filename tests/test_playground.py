@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from foreframe.runs.shipped import shipped
 from foreframe.serve.app import make_app
 from foreframe.serve.options import Limits, ServeOptions
 from foreframe.serve.served import Served
+from foreframe.simulator.episode import simulate_sequence
+from foreframe.simulator.simulate import SimulateOptions, simulate
 
 playwright = pytest.importorskip("playwright.sync_api")
 
@@ -204,7 +207,7 @@ def test_the_recording_replayed_is_scored(open_page, played, toy_data):
     reach(page, 12)
     page.wait_for_function("() => document.querySelector('#replay').ariaPressed === 'false'")
     assert page.locator("#stage .recorded").count() == 1
-    assert page.locator("#psnr-chart path").count() == 2
+    assert page.locator("#psnr-chart path").count() == 3  # best, mean, standing still
     shown = [
         float(text.split(" dB")[0])
         for text in page.locator("#stage .imagined figcaption span:last-child").all_inner_texts()
@@ -374,6 +377,107 @@ def test_the_training_is_drawn(open_page):
     page.wait_for_selector("#training-charts figure path")
     assert page.locator("#training-charts figure").count() >= 6
     assert "2 of 2 epochs" in page.inner_text("#training-state")
+
+
+@pytest.fixture(scope="module")
+def pushing(tmp_path_factory):
+    """The address of a service of the shipped model on scenes of the simulator."""
+    data = tmp_path_factory.mktemp("pushing") / "data"
+    simulate(data, SimulateOptions(sequences=4, validate=1, test=2))
+    with running({"push": Served("push", shipped("push"), data, "cpu")}) as address:
+        yield address
+
+
+@pytest.fixture
+def push_page(browser, pushing):
+    page = browser.new_page(viewport={"width": 1280, "height": 860})
+    page.set_default_timeout(30_000)
+    page.goto(pushing)
+    page.wait_for_selector("body[data-ready=yes][data-t]")
+    page.fill("#samples", "2")
+    page.fill("#speed", "20")
+    yield page
+    page.close()
+
+
+def click_at(page, place, cell=1):
+    """Click on a picture at shares of its width and height."""
+    box = page.locator("#stage canvas").nth(cell).bounding_box()
+    inner = [box[side] - 6 for side in ("width", "height")]
+    page.mouse.click(
+        float(box["x"] + 3 + place[0] * inner[0]), float(box["y"] + 3 + place[1] * inner[1])
+    )
+
+
+def choose(page, thing, place):
+    page.click("#pick")
+    click_at(page, thing)
+    click_at(page, place)
+
+
+def test_an_object_and_a_place_are_clicked_and_the_plan_is_carried_out(push_page):
+    """What was thought of shows, then the plan goes on in the imagination and the simulator."""
+    page = push_page
+    page.check("#both")
+    page.wait_for_function("() => document.body.dataset.t === '0'")
+    thing = simulate_sequence(0, 2, 0).tracks()[1].reshape(-1, 2)[4]
+    page.fill("#plan-steps", "6")
+    choose(page, thing, thing + [-0.1, 0.05])
+    page.wait_for_selector("#plan-notes:has-text('futures of 6 frames')")
+    assert page.locator("#stage .ghosts").count() == 1
+    marks = page.locator("#stage .cell").nth(0)
+    assert marks.locator(".marks .ghost").count() == 8
+    assert marks.locator(".marks .plan").count() == 1
+    assert page.evaluate("document.body.dataset.t") == "0"  # it is looked at first
+    reach(page, 6)
+    page.wait_for_function("() => document.querySelector('#run-button').textContent === 'Run'")
+    assert page.evaluate("document.body.dataset.t") == "6"
+    assert page.inner_text("#stage .recorded figcaption span") == "Simulator"
+    assert page.locator("#psnr-chart path").count() == 3  # best, mean, standing still
+    assert "the simulator" in page.inner_text("#truth-words")
+    page.click("#plan-on")
+    reach(page, 7)
+    page.click("#plan-off")
+    assert page.locator(".marks *").count() == 0
+
+
+def test_keys_move_both_the_simulator_and_the_imagination(push_page):
+    page = push_page
+    page.check("#both")
+    page.wait_for_timeout(500)
+    hold(page, "ArrowRight", 0.5, frames=4)
+    simulator = "() => [...document.querySelector('#stage .recorded canvas').getContext('2d')"
+    simulator += ".getImageData(0, 0, 64, 64).data]"
+    moved = np.array(page.evaluate(simulator), float).reshape(64, 64, 4)[..., :3]
+    imagined = np.array(page.evaluate(READ), float).reshape(-1, 64, 64, 4)[0, ..., :3]
+    given = simulate_sequence(0, 2, 0).frames[1].astype(float)
+    assert np.abs(moved - given).mean() > np.abs(moved - imagined).mean()
+
+
+def test_a_place_is_chosen_by_keyboard_too(push_page):
+    page = push_page
+    page.focus("#stage")
+    page.keyboard.press("g")
+    assert "Click on an object" in page.inner_text("#plan-notes")
+    for _ in range(3):
+        page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    assert "Now click on the place" in page.inner_text("#plan-notes")
+    assert page.evaluate("document.body.dataset.t") == "0"  # nobody steers meanwhile
+    page.keyboard.press("Escape")
+    assert page.locator(".marks *").count() == 0
+    assert page.inner_text("#plan-notes") == ""
+
+
+def test_a_place_without_an_object_is_said_to_be(push_page):
+    page = push_page
+    choose(page, (0.05, 0.05), (0.5, 0.5))
+    page.wait_for_selector("#notice:has-text('no object there')")
+    page.fill("#goal-frame", "9")
+    page.fill("#plan-steps", "3")
+    page.click("#plan-picture")
+    page.wait_for_selector("#stage .goal")
+    reach(page, 3)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -7,7 +7,7 @@ no picture is told none. A new one is a class here, and a name in ``CostName``.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -94,3 +94,12 @@ def picture(frame: UInt8[np.ndarray, "height width 3"]) -> Float[Tensor, "3 heig
 def steps_that_count(frames: str, horizon: int) -> Sequence[int]:
     """Numbers of the imagined frames that a candidate's cost is the mean of."""
     return range(horizon) if frames == "all" else [horizon - 1]
+
+
+def judged(
+    costs: Float[Tensor, " futures"], count: int, judge: Literal["mean", "worst"]
+) -> Float64[np.ndarray, " candidates"]:
+    """What each candidate costs, of what each of its ``count`` futures does."""
+    of_each = costs.unflatten(0, (-1, count))
+    whole = of_each.amax(1) if judge == "worst" else of_each.mean(1)
+    return np.asarray(whole.double().numpy())

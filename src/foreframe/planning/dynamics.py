@@ -16,8 +16,9 @@ from torch import Tensor
 
 from foreframe.model.imagines import Imagines
 from foreframe.model.places.cvae import PlacesCVAE
-from foreframe.planning.costs import Cost, picture, steps_that_count
+from foreframe.planning.costs import Cost, judged, picture, steps_that_count
 from foreframe.planning.following import Followed, follow, has_things
+from foreframe.planning.imagining import Beginning
 from foreframe.planning.options import PlanOptions
 from foreframe.planning.planner import Candidates, Evaluate
 from foreframe.planning.tasks import Task, place_of, point_of
@@ -100,9 +101,13 @@ class Imagined:
         self._start = start
 
         def evaluate(candidates: Candidates) -> Float64[np.ndarray, " candidates"]:
+            horizon = candidates.shape[1]
+            beginning = Beginning(self.model, start, self._noises(horizon, now.step), slot)
+            counted = steps_that_count(self.options.frames, horizon)
             portion = max(1, _AT_ONCE // self.options.futures)
             parts = [candidates[k : k + portion] for k in range(0, len(candidates), portion)]
-            costs = np.concatenate([self._portion(start, part, cost, slot, now) for part in parts])
+            total = torch.cat([beginning.costs(part, cost, counted) for part in parts])
+            costs = judged(total, self.options.futures, self.options.judge)
             return np.roll(costs, 1) if self.shuffled else costs
 
         return evaluate
@@ -111,46 +116,18 @@ class Imagined:
         self, now: Now, actions: Float64[np.ndarray, "steps action"]
     ) -> UInt8[np.ndarray, "steps height width 3"]:
         """The first future of actions, as it would look, from where they were planned."""
-        moment = self._start
         frames: list[np.ndarray] = []
-        noises = self._noises(1, len(actions), now.step)
-        for action, noise in zip(torch.from_numpy(actions).float(), noises, strict=True):
-            drawn, moment = self.model.step(moment, action[None], noise=noise)
+
+        def see(t: int, drawn: Tensor) -> None:
             seen = drawn[0, 0].permute(1, 2, 0).clamp(0, 1) * 255
             frames.append(seen.round().to(torch.uint8).numpy())
+
+        noises = self._noises(len(actions), now.step)
+        Beginning(self.model, self._start, noises).run(actions[None], see, range(len(actions)))
         return np.stack(frames)
 
-    def _portion(
-        self, start: Any, candidates: Candidates, cost: Cost, slot: int | None, now: Now
-    ) -> Float64[np.ndarray, " candidates"]:
-        count, horizon = candidates.shape[:2]
-        moment = type(start).join([start] * count)
-        actions = torch.from_numpy(candidates).float()
-        counted = steps_that_count(self.options.frames, horizon)
-        total = torch.zeros(count * self.options.futures)
-        width = now.frames.shape[2]
-        if slot is not None:
-            assert isinstance(self.model, PlacesCVAE)
-            moved = self.model.things_moved(moment, actions)[:, :, slot]
-            for t in counted:
-                total += cost(None, (moved[t] + 1) / 2 * width).cpu() / len(counted)
-            return self._judged(total, count)
-        for t, noise in enumerate(self._noises(count, horizon, now.step)):
-            if t in counted:
-                frames, moment = self.model.step(moment, actions[:, t], noise=noise)
-                total += cost(frames.flatten(0, 1), None).cpu() / len(counted)
-            else:
-                moment = self.model.step_unseen(moment, actions[:, t], noise=noise)
-        return self._judged(total, count)
-
-    def _judged(self, total: Tensor, count: int) -> Float64[np.ndarray, " candidates"]:
-        """What each candidate costs, of what each of its futures does."""
-        judged = total.unflatten(0, (count, self.options.futures))
-        whole = judged.amax(1) if self.options.judge == "worst" else judged.mean(1)
-        return whole.double().numpy()
-
-    def _noises(self, count: int, horizon: int, step: int) -> Sequence[Tensor | None]:
-        """Noise [N, K, z] of each step, the same for all candidates: they differ in actions only.
+    def _noises(self, horizon: int, step: int) -> Sequence[Tensor | None]:
+        """Noise [1, K, z] of each step, the same for all candidates: they differ in actions only.
 
         A model whose latent is of an episode draws none here.
         """
@@ -159,8 +136,7 @@ class Imagined:
             return [None] * horizon
         key = np.random.SeedSequence((self.options.seed, _LATENT + 1, step))
         random = torch.Generator().manual_seed(int(key.generate_state(1)[0]))
-        drawn = torch.randn(horizon, 1, self.options.futures, config.z_dim, generator=random)
-        return list(drawn.expand(-1, count, -1, -1))
+        return list(torch.randn(horizon, 1, self.options.futures, config.z_dim, generator=random))
 
 
 @dataclass(frozen=True)

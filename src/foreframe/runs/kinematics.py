@@ -36,10 +36,13 @@ class Kinematics:
     rows: int
 
     def next(
-        self, position: Float[np.ndarray, " position"], action: Float[np.ndarray, " action"]
-    ) -> Float[np.ndarray, " position"]:
+        self,
+        position: Float[np.ndarray, "*batch position"],
+        action: Float[np.ndarray, "*batch action"],
+    ) -> Float[np.ndarray, "*batch position"]:
         """The position after ``action`` from ``position``."""
-        return np.concatenate([position, action, [1.0]]) @ self.matrix
+        one = np.ones((*position.shape[:-1], 1))
+        return np.asarray(np.concatenate([position, action, one], -1) @ self.matrix)
 
     def to_json(self) -> dict[str, Any]:
         """As plain numbers and lists."""

@@ -70,7 +70,7 @@ class TrainingData:
             root: of the dataset.
             train: its training split.
         """
-        told = _description(root)
+        told = description(root)
         numbers = {
             part: _numbers(part, _columns(told, part), statistics)
             for part, statistics in train.statistics().items()
@@ -132,13 +132,13 @@ def contents(store: Store) -> dict[str, Any]:
 
 def frame_rate(root: Place, store: Store) -> float | None:
     """Frames a second of a dataset; None if neither a split nor the dataset's description says."""
-    interval = _description(root).get("frame_interval_seconds")
+    interval = description(root).get("frame_interval_seconds")
     if isinstance(interval, int | float) and interval > 0:
         return 1 / interval
     return store.frame_rate
 
 
-def _description(root: Place) -> dict[str, Any]:
+def description(root: Place) -> dict[str, Any]:
     """What the dataset's makers have written of it; nothing is required there."""
     try:
         values = json.loads((root / "dataset.json").read_text(encoding="utf-8"))

@@ -7,7 +7,7 @@ rewinding is nothing and branching is stepping from there.
 import asyncio
 import time
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +19,10 @@ from foreframe.model.places.moment import PlacesImagination
 from foreframe.serve.directions import Weights
 from foreframe.serve.refusal import Refusal
 from foreframe.serve.served import Served
+
+if TYPE_CHECKING:
+    from foreframe.serve.beside import Beside
+    from foreframe.simulator.live import Snapshot
 
 
 class Latent(NamedTuple):
@@ -46,6 +50,7 @@ class Moment:
         latent: how the z of the step that led here was chosen.
         next_position: [P], for a step from here, if none is given.
         state: what the next step needs; None when it has been forgotten.
+        beside: the simulator's own moment, where it runs beside; forgotten with the state.
     """
 
     parent: int | None
@@ -55,10 +60,20 @@ class Moment:
     latent: Latent
     next_position: Float32[np.ndarray, " position"] | None
     state: Imagination | None
+    beside: "Snapshot | None" = None
+
+    def forget(self) -> None:
+        """Keep no more than what it takes to be played again."""
+        self.state = self.beside = None
 
     @property
     def state_bytes(self) -> int:
         """Memory of the state; what the given frames say is shared by all moments of a session."""
+        own = 0 if self.beside is None else self.beside.state.nbytes + self.beside.target.nbytes
+        return own + self._imagined_bytes
+
+    @property
+    def _imagined_bytes(self) -> int:
         state: Any = self.state  # of either kind of model
         if isinstance(state, PlacesImagination):
             return _bytes((state.now, state.x))
@@ -85,6 +100,7 @@ class Session:
         samples: futures K.
         seed: seed of all noise.
         client: that began it.
+        beside: the simulator that is driven with it; None where it is not.
         moments: by number.
         attached: open sockets.
         used: when it was last used, in seconds of a steady clock.
@@ -98,6 +114,7 @@ class Session:
     samples: int
     seed: int
     client: str = ""
+    beside: "Beside | None" = None
     moments: dict[int, Moment] = field(default_factory=dict)
     attached: int = 0
     used: float = field(default_factory=time.monotonic)

@@ -87,6 +87,7 @@ class RunOut(BaseModel):
     planar: PlanarOut
     planar_known: bool
     sequences: int
+    simulated: bool
     notes: list[str]
     z_directions: list[float]
     limits: LimitsOut
@@ -141,6 +142,7 @@ class SessionIn(Strict):
     start: Count = 0
     samples: Annotated[int, Field(ge=1, le=1024)] = 1
     seed: Seed = 0
+    both: bool = False
 
 
 class SessionOut(BaseModel):
@@ -152,6 +154,7 @@ class SessionOut(BaseModel):
     n_past: int
     first_row: int
     size: tuple[int, int]
+    both: bool
     expires_seconds: float
 
 
@@ -178,6 +181,46 @@ class PredictOut(BaseModel):
 
     shape: tuple[int, int, int, int, int]
     frames: str
+
+
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Point = Annotated[list[Share], Field(min_length=2, max_length=2)]
+
+
+class PlanIn(Strict):
+    """Where something shall go: an object to a place, or the whole picture to another one."""
+
+    session: Annotated[str, Field(max_length=200)]
+    node: Count
+    thing: Annotated[
+        Point | None, Field(description="where the object is: x and y, shares of the picture")
+    ] = None
+    goal: Annotated[Point | None, Field(description="where it shall be, likewise")] = None
+    picture: Annotated[
+        str | None,
+        Field(
+            description="what the picture shall look like: uint8 [H, W, 3], RGB, in base64",
+            json_schema_extra={"contentEncoding": "base64"},
+        ),
+    ] = None
+    steps: Annotated[int, Field(ge=1, le=15)] = 10
+
+
+class PlanOut(BaseModel):
+    """Actions that were found, and futures that were thought of.
+
+    The first of ``paths`` and ``frames`` is of the plan, the others are candidates from the first
+    draw, from good to bad: x and y of the object at each moment, and the last frame, uint8 [N, H,
+    W, 3] in base64.
+    """
+
+    actions: list[list[float]]
+    cost: float
+    paths: list[list[list[float]]]
+    shape: tuple[int, int, int, int]
+    frames: str
+    imagined: int
+    seconds: float
 
 
 class LatentIn(Strict):

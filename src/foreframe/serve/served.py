@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
+from foreframe.data.lab import SPLITS
 from foreframe.data.recording import Recording
 from foreframe.data.store.opened import open_split, require_rows
 from foreframe.data.store.store import Store
@@ -18,9 +19,17 @@ from foreframe.errors import ForeframeError
 from foreframe.runs.folder import BEST, HISTORY, LAST, RUN_CONFIG, saved_config
 from foreframe.runs.hub import load_model
 from foreframe.runs.kinematics import KINEMATICS, Kinematics, fit_kinematics
-from foreframe.runs.training_data import Number, TrainingData, fingerprint, frame_rate, label
+from foreframe.runs.training_data import (
+    Number,
+    TrainingData,
+    description,
+    fingerprint,
+    frame_rate,
+    label,
+)
 from foreframe.serve.directions import Weights
 from foreframe.serve.refusal import Refusal
+from foreframe.simulator.simulate import GENERATOR
 from foreframe.system.device import choose_device
 from foreframe.system.files import read_json
 from foreframe.system.places import Place, place
@@ -37,6 +46,21 @@ class Axis:
 
     index: int
     sign: int
+
+
+@dataclass(frozen=True)
+class SceneKey:
+    """Which simulated sequence it is: all that its scene depends on.
+
+    Attributes:
+        seed: of the dataset.
+        split: 0 train, 1 validate, 2 test.
+        number: of the sequence in its split.
+    """
+
+    seed: int
+    split: int
+    number: int
 
 
 class Served:
@@ -221,6 +245,25 @@ class Served:
         if not 0 <= number < len(self.test):
             raise Refusal(404, f"sequence {number}: there are 0 to {len(self.test) - 1}.")
         return self.test[number]
+
+    def scene(self, number: int) -> SceneKey | None:
+        """What a test sequence was simulated of; None where it was recorded, or made otherwise."""
+        if self._simulated is None or self.test is None or not 0 <= number < len(self.test):
+            return None
+        name = self.test.names[number].rpartition("/")[2]
+        return (
+            SceneKey(self._simulated, SPLITS.index("test"), int(name)) if name.isdigit() else None
+        )
+
+    @cached_property
+    def _simulated(self) -> int | None:
+        """The seed of data that this version's own simulator made; None for others."""
+        if self._root is None:
+            return None
+        told = description(self._root)
+        seed = told.get("seed")
+        own = told.get("generator") == GENERATOR and self.config.model.needs["actions"] is not None
+        return seed if own and isinstance(seed, int) else None
 
     def rest(self, part: str) -> Float32[np.ndarray, " width"]:
         """A row that stands for an action or position that is not known: zeros, or the mean."""

@@ -78,11 +78,13 @@ class Service:
     def bodies(self) -> dict[str, int]:
         """Bytes of a request's body at most, by path: what there can be sense in."""
         needed = max((_prediction_bytes(served) for served in self.runs.values()), default=0)
+        pictures = max((_picture_bytes(served) for served in self.runs.values()), default=0)
         small = min(self.limits.body_bytes, _SMALL)
         return {
             "/api/uploads": self.limits.upload_bytes,
             "/api/predict": min(self.limits.body_bytes, small + needed),
             "/api/sessions": small,
+            "/api/plans": min(self.limits.body_bytes, small + pictures),
         }
 
     def run(self, name: str) -> Served:
@@ -103,9 +105,14 @@ class Service:
             raise Refusal(422, f"samples: {samples} futures; {most} are the most at a time.")
 
 
+def _picture_bytes(served: Served) -> int:
+    """Bytes of one frame in base64: three bytes are four letters."""
+    return 4 * prod(served.config.model.frame_size)
+
+
 def _prediction_bytes(served: Served) -> int:
     """Bytes of the longest prediction that can be asked of a run, in JSON."""
     model = served.config.model
-    frames = 4 * served.n_past * prod(model.frame_size)  # three bytes are four letters of base64
+    frames = served.n_past * _picture_bytes(served)
     widths = sum(width or 0 for width in model.needs.values())
     return frames + _ROWS * widths * _NUMBER_BYTES

@@ -142,7 +142,7 @@ class Sessions:
             if oldest is not None and oldest != next(reversed(states)):
                 self._drop(client, oldest)
                 name, number = oldest
-                self._open[name].moments[number].state = None
+                self._open[name].moments[number].forget()
                 return True
         return False
 

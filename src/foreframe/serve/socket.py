@@ -19,7 +19,7 @@ from foreframe.serve.service import Service
 MAGIC = 0x46464D31
 HEADER = struct.Struct("<8I")
 """Magic, the request's id, the new moment, imagined frames so far, K, H, W, microseconds; then the
-frames, uint8 [K, H, W, 3]."""
+frames, uint8 [K, H, W, 3], and where the simulator is driven beside, what it shows, [H, W, 3]."""
 
 _MESSAGE = 16 * 1024
 _MISTAKES = 50
@@ -108,9 +108,16 @@ async def _answer(socket: WebSocket, service: Service, session: Session, wanted:
     took = time.perf_counter() - began
     service.gauges.steps.inc()
     service.gauges.seconds.observe(took)
-    count, height, width = frames.shape[:3]
+    height, width = frames.shape[1:3]
     head = HEADER.pack(
-        MAGIC, wanted.id, node, t, count, height, width, min(2**32 - 1, round(1e6 * took))
+        MAGIC,
+        wanted.id,
+        node,
+        t,
+        session.samples,
+        height,
+        width,
+        min(2**32 - 1, round(1e6 * took)),
     )
     await _send(socket, service, socket.send_bytes, head + frames.tobytes())
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,8 +14,11 @@ from foreframe.serve.directions import Directions
 from foreframe.serve.engine import Engine, Step
 from foreframe.serve.moments import Latent, Moment, Session
 from foreframe.serve.refusal import Refusal
-from foreframe.serve.served import Served
+from foreframe.serve.served import SceneKey, Served
 from foreframe.serve.sessions import Sessions
+
+if TYPE_CHECKING:
+    from foreframe.serve.beside import Beside
 
 _DIRECTIONS = 16
 """Coordinates of z that may be given."""
@@ -40,6 +44,7 @@ class Player:
         samples: int = 1,
         seed: int = 0,
         client: str = "",
+        scene: SceneKey | None = None,
     ) -> Session:
         """Open a session after ``n_past`` frames of a recording.
 
@@ -50,9 +55,11 @@ class Player:
             samples: futures K.
             seed: seed of the noise.
             client: that asks for it.
+            scene: what the recording was simulated of, to drive the simulator beside.
 
         Raises:
-            Refusal: the recording is too short, or there are too many sessions.
+            Refusal: the recording is too short, there are too many sessions, or the scene is
+                another one.
         """
         weights = await asyncio.to_thread(served.weights)
         n_past = served.n_past
@@ -71,11 +78,16 @@ class Player:
             seed,
             client,
         )
+        if scene is not None:
+            session.beside = await asyncio.to_thread(_beside, scene, session, start)
         self.sessions.open(session)
         try:
             next_position = _first_position(served, recording, start, rows["positions"])
             state = await asyncio.wrap_future(self.engine.call(session.begun, client))
-            self.sessions.keep(session, Moment(None, 0, None, None, Latent(), next_position, state))
+            first = Moment(None, 0, None, None, Latent(), next_position, state)
+            if session.beside is not None:
+                first.beside = session.beside.start
+            self.sessions.keep(session, first)
         except BaseException:
             self.sessions.end(session.id)
             raise
@@ -88,7 +100,7 @@ class Player:
         action: np.ndarray | None,
         position: np.ndarray | None,
         latent: Latent,
-    ) -> tuple[int, int, UInt8[np.ndarray, "k height width 3"]]:
+    ) -> tuple[int, int, UInt8[np.ndarray, "pictures height width 3"]]:
         """Step from a moment, and keep the new one.
 
         Args:
@@ -99,7 +111,8 @@ class Player:
             latent: how z is chosen.
 
         Returns:
-            the number of the new moment, its t and the frames.
+            the number of the new moment, its t and the frames; where the simulator is driven
+            beside, what it shows is one frame more.
 
         Raises:
             Refusal: the moment is unknown or forgotten, or a row has another width.
@@ -116,6 +129,8 @@ class Player:
                 )
             after, frames = await self.advance(session, before, action, position, latent)
             after.parent = origin
+            if session.beside is not None:
+                frames = await _carried_on(session, before, after, frames)
             number = self.sessions.keep(session, after)
             self.sessions.touch(session, origin)
             return number, after.t, frames
@@ -173,6 +188,25 @@ class Player:
         if directions is None:
             raise Refusal(422, "z: there are no recordings to find its directions in.")
         return directions
+
+
+def _beside(scene: SceneKey, session: Session, start: int) -> "Beside":
+    from foreframe.serve.beside import Beside
+
+    return Beside(scene, session.given, start, session.seed)
+
+
+async def _carried_on(
+    session: Session, before: Moment, after: Moment, frames: UInt8[np.ndarray, "k height width 3"]
+) -> UInt8[np.ndarray, "pictures height width 3"]:
+    """The frames and, after them, what the simulator shows of the same action."""
+    assert session.beside is not None
+    assert before.beside is not None
+    assert after.action is not None
+    after.beside, seen = await asyncio.to_thread(
+        session.beside.step, before.beside, after.action.astype(np.float64), after.t
+    )
+    return np.concatenate([frames, seen[None]])
 
 
 def _given(served: Served, recording: Recording, part: str, start: int) -> np.ndarray | None:

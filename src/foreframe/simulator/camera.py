@@ -56,6 +56,20 @@ class Camera:
         reach = np.tan(np.radians(self.field_of_view) / 2)
         return (seen[..., :2] / seen[..., 2:] / reach + 1) / 2 * size
 
+    def on_level(self, pixels: Floats, size: int, height: float) -> Floats:
+        """Where the rays of pixels (column, row) [..., 2] meet a level: x and y [..., 2] in metres.
+
+        Args:
+            pixels: in an image of ``size``.
+            size: height and width of the image in pixels.
+            height: of the level above the table, in metres.
+        """
+        reach = np.tan(np.radians(self.field_of_view) / 2)
+        across = (np.asarray(pixels) / size * 2 - 1) * reach
+        rays = np.concatenate([across, np.ones_like(across[..., :1])], -1) @ self.axes()
+        there = self.position + rays * ((height - self.position[2]) / rays[..., 2:])
+        return np.asarray(there[..., :2])
+
 
 def draw_camera(random: np.random.Generator) -> Camera:
     """The default camera, a few millimetres out of place."""

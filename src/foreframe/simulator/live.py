@@ -9,7 +9,7 @@ from foreframe.simulator.actions import next_target
 from foreframe.simulator.arm import DAMPING, STIFFNESS
 from foreframe.simulator.mujoco_import import mujoco
 from foreframe.simulator.renderer import Renderer
-from foreframe.simulator.scene import Physics, Scene, nominal_physics
+from foreframe.simulator.scene import BIN, Physics, Scene, nominal_physics
 from foreframe.simulator.world import TIME_STEP, World, build_world
 
 Floats = NDArray[np.float64]
@@ -87,6 +87,11 @@ class Live:
     def gripper(self) -> Floats:
         """[4]: x, y, z and yaw of the gripper now."""
         return np.array(self.world.data.qpos[self.world.slides])
+
+    def in_bin(self, pixel: Floats) -> bool:
+        """Whether a pixel (column, row) [2] shows the table within the bin's walls."""
+        place = self.scene.camera.on_level(pixel, self._size, 0.0)
+        return bool((np.abs(place) <= BIN).all())
 
     def snapshot(self) -> Snapshot:
         """The moment, to come back to."""

@@ -27,7 +27,7 @@ class Lanes:
 
     Attributes:
         uploads: for recordings that are brought.
-        imagining: for predictions and exports.
+        imagining: for plans, predictions and exports.
         beginning: for sessions that begin.
         pictures: for recordings that are shown.
         quick: for all else.
@@ -51,7 +51,7 @@ class Lanes:
             return None
         if path == "/api/uploads":
             return self.uploads
-        if path == "/api/predict" or _EXPORT.fullmatch(path):
+        if path in ("/api/plans", "/api/predict") or _EXPORT.fullmatch(path):
             return self.imagining
         if path == "/api/sessions":
             return self.beginning

@@ -56,6 +56,13 @@ export const begin = (wanted) =>
     body: JSON.stringify(wanted),
   });
 
+export const plan = (wanted) =>
+  json("/api/plans", {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(wanted),
+  });
+
 export const end = (session) =>
   fetch(`/api/sessions/${part(session)}`, { method: "DELETE", keepalive: true }).catch(() => {});
 

@@ -2,6 +2,7 @@
 
 import * as api from "./api.js";
 import { Controls } from "./controls.js";
+import { Going } from "./going.js";
 import { drawDirections, latent } from "./latent.js";
 import { cells, drawScores, scored } from "./moment.js";
 import { Play } from "./session.js";
@@ -37,6 +38,7 @@ const controls = new Controls({
   note: $("axes-note"),
   strength: () => Number($("strength").value),
 });
+const going = new Going({ playing: () => state.play, pause, run, show });
 const training = new Training($("training-state"), $("training-charts"), trouble);
 
 // -- beginning -----------------------------------------------------------------------------------
@@ -45,8 +47,10 @@ async function begin(source = state.source, more = {}, where = "notice") {
   pause();
   calm();
   state.replaying = false;
+  going.drop();
   const wanted = {
     ...source,
+    both: $("both").checked && source.sequence !== undefined,
     samples: Number($("samples").value),
     seed: Math.max(0, Math.floor(Number($("seed").value)) || 0),
     ...more,
@@ -77,6 +81,9 @@ async function chooseRun(run) {
     "linear map that was fitted on the training recordings.";
   $("data-notes").hidden = !run.notes.length;
   $("data-notes").textContent = run.notes.join(" ");
+  $("go-there").hidden = !run.actions.length;
+  $("both-line").hidden = !run.simulated;
+  if (!run.simulated) $("both").checked = false;
   $("samples").max = Math.min(8, run.limits.samples);
   const rate = Math.max(1, Math.round(2 * run.frame_rate) / 2);
   $("speed").max = Math.min(60, Math.max(30, Math.ceil(rate)));
@@ -137,6 +144,9 @@ async function stepOnce() {
       return false;
     }
     step = play.step(recorded.action, latent(), recorded.position, true);
+  } else if (going.left.length) {
+    step = play.step(going.left.shift(), latent());
+    if (!going.left.length) pause();
   } else {
     step = play.step(controls.action(), latent());
   }
@@ -157,7 +167,10 @@ async function loop(now) {
   if (!state.play || state.lit || now < next) return;
   const steering = controls.steering;
   if (!state.running && !steering) return;
-  if (steering) state.replaying = false;
+  if (steering) {
+    state.replaying = false;
+    going.stop();
+  }
   const gap = 1000 / Number($("speed").value);
   next = Math.max(next + gap, now + gap - 17);
   if (now - next > gap) next = now;
@@ -182,6 +195,7 @@ function goTo(node) {
   if (!play || !node) return;
   play.go(node);
   state.replaying = false;
+  going.stop();
   show();
 }
 
@@ -197,6 +211,7 @@ function replay() {
     pause();
     return;
   }
+  going.stop();
   if (!state.play.recorded(state.play.current)) state.play.go(state.play.nodes[0]);
   state.replaying = true;
   run();
@@ -208,8 +223,8 @@ function shown() {
   $("run-button").textContent = state.running ? "Pause" : "Run";
   $("run-button").setAttribute("aria-pressed", String(state.running));
   $("replay").setAttribute("aria-pressed", String(state.replaying));
-  for (const name of ["strength", "samples", "speed"]) {
-    const unit = { strength: " sd", samples: "", speed: " fps" }[name];
+  for (const name of ["strength", "samples", "speed", "plan-steps"]) {
+    const unit = { strength: " sd", speed: " fps" }[name] ?? "";
     $(`${name}-out`).textContent = `${$(name).value}${unit}`;
   }
   $("directions").hidden = $("z-mode").value !== "directions";
@@ -225,8 +240,13 @@ function show() {
     return;
   }
   const { height, width } = play.recording;
-  const wanted = { truth: $("show-truth").checked, heat: $("heat").checked };
-  stage.show(cells(play, wanted), height, width);
+  const wanted = {
+    truth: $("show-truth").checked,
+    heat: $("heat").checked,
+    goal: going.goal.picture,
+    ghosts: going.goal.found?.from === current ? going.goal.ghosts() : null,
+  };
+  stage.show(cells(play, wanted), height, width, () => going.goal.marks());
   timeline.draw(play);
   $("back").disabled = !current.parent;
   $("restart").disabled = !current.parent;
@@ -241,6 +261,9 @@ function show() {
   document.body.dataset.lanes = play.lanes;
   const moments = scored(play);
   $("truth-figure").hidden = !moments.length;
+  const against = play.wanted.both ? "the simulator" : "the recording";
+  $("truth-words").textContent =
+    `PSNR against ${against}, dB, at each step: the best future, the mean of all, and the last given frame`;
   if (moments.length) drawScores(moments, $("psnr-chart"));
 }
 
@@ -252,6 +275,7 @@ function keys() {
     event.target.closest("input, select, textarea, [role=tab], [role=option], summary");
   window.addEventListener("keydown", (event) => {
     if (typing(event) || event.defaultPrevented) return;
+    if (going.goal.key(event)) return event.preventDefault();
     const pressed = event.target.closest("button");
     if (event.key === " " && pressed) return; // the button's own
     const known = {
@@ -261,6 +285,7 @@ function keys() {
       Home: () => (pause(), goTo(state.play?.nodes[0])),
       b: () => (pause(), goTo(state.play?.fork())),
       r: replay,
+      g: () => going.pick(),
     }[event.key];
     if (known) {
       if (!event.repeat || event.key === "." || event.key === ",") known();
@@ -279,6 +304,8 @@ function buttons() {
   $("restart").addEventListener("click", () => (pause(), goTo(state.play?.nodes[0])));
   $("branch").addEventListener("click", () => (pause(), goTo(state.play?.fork())));
   $("replay").addEventListener("click", replay);
+  $("plan-steps").addEventListener("input", shown);
+  $("both").addEventListener("change", () => state.run && begin());
   $("swap").addEventListener("click", () => {
     controls.changeAxes((axes) => ([axes.right, axes.up] = [axes.up, axes.right]));
   });
@@ -361,6 +388,7 @@ async function follow(hash) {
   await chooseRun(run);
   $("samples").value = what.wanted.samples;
   $("seed").value = what.wanted.seed;
+  $("both").checked = what.wanted.both && run.simulated;
   const { sequence, ...rest } = what.wanted;
   const play = await begin({ sequence }, rest);
   if (!play) return true;

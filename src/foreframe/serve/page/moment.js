@@ -3,9 +3,10 @@
 import { chart, legend } from "./chart.js";
 import { disagreement, psnr } from "./stage.js";
 
-// PSNR of each future against the recording, if the recorded actions led here; null if not.
+// PSNR of each future against the simulator or, if the recorded actions led here, the recording;
+// null if there is neither.
 function scores(play, node) {
-  if (!node.parent || !node.recorded) return null;
+  if (!node.parent) return null;
   if (node.scores) return node.scores;
   const truth = play.truth(node);
   if (!truth || !node.pixels) return null;
@@ -13,10 +14,12 @@ function scores(play, node) {
   node.scores = Array.from({ length: node.pixels.length / size }, (_, k) =>
     psnr(node.pixels.subarray(k * size, (k + 1) * size), truth),
   );
+  node.still = psnr(play.last, truth);
   return node.scores;
 }
 
-// The pictures of the present moment; wanted: {truth, heat}, whether these are shown too.
+// The pictures of the present moment; wanted: {truth, heat, ghosts, goal}: whether the first two are
+// shown, too, and the pictures of what was thought of and of what it shall look like, or null.
 export function cells(play, wanted) {
   const { current, recording } = play;
   const size = recording.height * recording.width * 3;
@@ -33,8 +36,9 @@ export function cells(play, wanted) {
         pixels: current.pixels.subarray(k * size, (k + 1) * size),
       });
     }
-    if (psnrs && wanted.truth) {
-      list.push({ kind: "recorded", label: "Recorded", pixels: play.truth(current) });
+    if (psnrs && (wanted.truth || current.beside)) {
+      const label = current.beside ? "Simulator" : "Recorded";
+      list.push({ kind: "recorded", label, pixels: play.truth(current) });
     }
     if (wanted.heat && samples > 1) {
       const { colours, mean } = disagreement(current.pixels, samples);
@@ -50,6 +54,8 @@ export function cells(play, wanted) {
       });
     }
   }
+  if (wanted.goal) list.push({ kind: "recorded goal", label: "Goal", pixels: wanted.goal });
+  if (wanted.ghosts) list.push({ kind: "ghosts", label: "Thought of", pixels: wanted.ghosts });
   return list;
 }
 
@@ -65,9 +71,10 @@ export function drawScores(nodes, room) {
   if (several) {
     series.push({ name: "mean", colour: "var(--s1)", values: nodes.map((n) => [n.t, mean(n.scores)]) });
   }
+  series.push({ name: "standing still", colour: "var(--quiet)", values: nodes.map((n) => [n.t, n.still]) });
   const width = Math.max(300, room.clientWidth);
   room.replaceChildren(
-    chart(series, { width, height: 150, label: "PSNR against the recording, by imagined frame" }),
+    chart(series, { width, height: 150, label: "PSNR by imagined frame" }),
     legend(series),
   );
 }

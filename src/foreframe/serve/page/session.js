@@ -75,8 +75,12 @@ class Line {
     const [id, node, t, samples, height, width, micros] = [1, 2, 3, 4, 5, 6, 7].map((i) =>
       head.getUint32(4 * i, true),
     );
-    const pixels = new Uint8Array(data, HEADER_BYTES);
-    this.settle(id, ({ resolve }) => resolve({ node, t, samples, height, width, micros, pixels }));
+    const futures = samples * height * width * 3;
+    const pixels = new Uint8Array(data, HEADER_BYTES, futures);
+    // Where the simulator is driven beside, its picture comes after the futures.
+    const rest = data.byteLength - HEADER_BYTES - futures;
+    const beside = rest ? new Uint8Array(data, HEADER_BYTES + futures) : null;
+    this.settle(id, ({ resolve }) => resolve({ node, t, samples, height, width, micros, pixels, beside }));
   }
 
   settle(id, how) {
@@ -114,7 +118,7 @@ class Line {
 }
 
 export class Play {
-  // wanted: run, sequence or upload, start, samples, seed.
+  // wanted: run, sequence or upload, start, samples, seed, both (the simulator driven beside).
   static async begin(run, wanted, onState) {
     const play = new Play(run, wanted, onState);
     const source = wanted.upload === undefined ? { sequence: wanted.sequence } : { upload: wanted.upload };
@@ -162,6 +166,7 @@ export class Play {
       children: [],
       remote: answer.node,
       pixels: answer.pixels,
+      beside: answer.beside,
       action: how.action,
       z: how.z,
       position: how.position,
@@ -174,7 +179,7 @@ export class Play {
     parent.children.push(node);
     this.nodes.push(node);
     const old = this.nodes[this.nodes.length - 1 - FRAMES_KEPT];
-    if (old && old !== this.current) old.pixels = null;
+    if (old && old !== this.current) old.pixels = old.beside = null;
     // Whoever has gone to another moment meanwhile stays there.
     if (this.current === parent) this.current = node;
     return node;
@@ -226,7 +231,26 @@ export class Play {
     const next = this.busy.then(async () => {
       if (node.pixels) return;
       const answer = await this.asked(node.parent, node);
-      Object.assign(node, { pixels: answer.pixels, remote: answer.node });
+      const { pixels, beside } = answer;
+      Object.assign(node, { pixels, beside, remote: answer.node });
+    });
+    this.busy = next.catch(() => {});
+    return next;
+  }
+
+  // Actions from the present moment to a goal; see PlanIn.
+  plan(goal, steps) {
+    const from = this.current;
+    const next = this.busy.then(async () => {
+      for (let tries = 0; ; tries++) {
+        try {
+          await this.recall(from);
+          return await api.plan({ session: this.session, node: from.remote, steps, ...goal });
+        } catch (error) {
+          if ((!error.gone && error.status !== 404) || tries === 2) throw error;
+          await this.forgotten();
+        }
+      }
     });
     this.busy = next.catch(() => {});
     return next;
@@ -264,7 +288,19 @@ export class Play {
     };
   }
 
+  // What the futures are held against: the simulator's picture, or the recording's.
   truth(node) {
+    if (node.beside) return node.beside;
+    if (!node.recorded) return null;
+    return this.seen(node);
+  }
+
+  // The last of the given frames.
+  get last() {
+    return this.seen(this.nodes[0]);
+  }
+
+  seen(node) {
     const { pixels, count, height, width } = this.recording;
     const frame = (this.wanted.start ?? 0) + this.nPast - 1 + node.t;
     if (frame >= count) return null;

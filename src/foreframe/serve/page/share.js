@@ -25,6 +25,7 @@ export function address(play) {
     start: play.wanted.start ?? 0,
     samples: play.wanted.samples,
     seed: play.wanted.seed,
+    both: play.wanted.both ? 1 : 0,
     steps: steps.length,
     recorded: steps.map((node) => (node.replayed ? 1 : 0)).join(""),
     latents,
@@ -60,6 +61,7 @@ export function read(hash) {
         start: Number(what.start) || 0,
         samples: Number(what.samples) || 1,
         seed: Number(what.seed) || 0,
+        both: what.both === 1,
       },
       steps,
     };

@@ -1,5 +1,7 @@
 // The pictures: each future, the recording, and where the futures disagree. Numbers about them too.
 
+import { element } from "./chart.js";
+
 export class Stage {
   constructor(root) {
     this.root = root;
@@ -7,7 +9,8 @@ export class Stage {
   }
 
   // wanted: a list of {kind, label, pixels (RGB), note}; kind is given, imagined, recorded or map.
-  show(wanted, height, width) {
+  // marks: makes what is drawn over each picture but the maps, in 100 x 100.
+  show(wanted, height, width, marks = () => []) {
     while (this.cells.length > wanted.length) this.cells.pop().figure.remove();
     while (this.cells.length < wanted.length) {
       const figure = document.createElement("figure");
@@ -16,18 +19,24 @@ export class Stage {
       const note = document.createElement("span");
       const canvas = document.createElement("canvas");
       canvas.setAttribute("role", "img");
+      const over = element("svg", { viewBox: "0 0 100 100", preserveAspectRatio: "none", "aria-hidden": "true" });
+      over.classList.add("marks");
+      const picture = document.createElement("div");
+      picture.className = "picture";
+      picture.append(canvas, over);
       caption.append(label, note);
-      figure.append(caption, canvas);
+      figure.append(caption, picture);
       this.root.append(figure);
-      this.cells.push({ figure, label, note, canvas, context: canvas.getContext("2d") });
+      this.cells.push({ figure, label, note, canvas, over, context: canvas.getContext("2d") });
     }
     this.root.dataset.cells = wanted.length;
     wanted.forEach((one, i) => {
-      const { figure, label, note, canvas, context } = this.cells[i];
+      const { figure, label, note, canvas, over, context } = this.cells[i];
       figure.className = `cell ${one.kind}`;
       if (canvas.width !== width || canvas.height !== height) {
         canvas.width = width;
         canvas.height = height;
+        canvas.style.aspectRatio = `${width} / ${height}`;
       }
       if (label.textContent !== one.label) {
         label.textContent = one.label;
@@ -35,6 +44,7 @@ export class Stage {
       }
       note.textContent = one.note ?? "";
       context.putImageData(asImage(one.pixels, width, height), 0, 0);
+      over.replaceChildren(...(one.kind === "map" ? [] : marks()));
     });
   }
 }

@@ -18,6 +18,7 @@ _DESCRIPTIONS = {
     400: "The request cannot be understood.",
     404: "There is no such thing.",
     409: "The run has no model yet.",
+    410: "The moment was forgotten; replay it.",
     413: "Larger than may be asked for.",
     422: "A value makes no sense.",
     429: "Too much at a time.",

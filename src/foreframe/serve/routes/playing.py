@@ -12,11 +12,12 @@ from foreframe.data.recording import Fit, Recording, fit_recording
 from foreframe.serve import exports, schemas
 from foreframe.serve.aside.exporting import Format
 from foreframe.serve.fairness.clients import client_of
+from foreframe.serve.plans import plan
 from foreframe.serve.predict import predict
 from foreframe.serve.refusal import Refusal
 from foreframe.serve.routes.answers import Name, Pieces, binary, refusals
 from foreframe.serve.routes.bodies import body_of, described
-from foreframe.serve.served import Served
+from foreframe.serve.served import SceneKey, Served
 from foreframe.serve.service import Service
 from foreframe.serve.socket import converse
 
@@ -48,6 +49,7 @@ def router(service: Service) -> APIRouter:
             samples=wanted.samples,
             seed=wanted.seed,
             client=client_of(request.scope),
+            scene=_scene(served, wanted),
         )
         height, width = session.given.shape[1:3]
         return schemas.SessionOut(
@@ -57,6 +59,7 @@ def router(service: Service) -> APIRouter:
             n_past=len(session.given),
             first_row=served.first_row(wanted.start),
             size=(height, width),
+            both=session.beside is not None,
             expires_seconds=service.limits.session_seconds,
         )
 
@@ -92,6 +95,19 @@ def router(service: Service) -> APIRouter:
         )
 
     @router.post(
+        "/api/plans",
+        responses=refusals(404, 410, 422, 429, 503),
+        openapi_extra=described(schemas.PlanIn),
+    )
+    async def planned(
+        request: Request, wanted: Annotated[schemas.PlanIn, body_of(schemas.PlanIn)]
+    ) -> schemas.PlanOut:
+        """Actions from a moment of a session to a goal."""
+        session = service.sessions.get(wanted.session)
+        client = client_of(request.scope)
+        return await asyncio.to_thread(plan, service.engine, session, wanted, client)
+
+    @router.post(
         "/api/predict",
         response_model=schemas.PredictOut,
         responses=everything,
@@ -120,6 +136,17 @@ def _recording(service: Service, served: Served, wanted: schemas.SessionIn) -> R
     assert wanted.upload is not None
     # Decoded for another run perhaps, of another size.
     return fit_recording(service.uploads.get(wanted.upload), Fit.to(served.config.model.frame_size))
+
+
+def _scene(served: Served, wanted: schemas.SessionIn) -> SceneKey | None:
+    if not wanted.both:
+        return None
+    scene = None if wanted.sequence is None else served.scene(wanted.sequence)
+    if scene is None:
+        raise Refusal(
+            422, "both: only sequences of this version's own simulator can be driven beside it."
+        )
+    return scene
 
 
 def _in_base64(head: bytes, frames: np.ndarray) -> Iterator[bytes]:

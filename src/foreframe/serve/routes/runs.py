@@ -88,6 +88,7 @@ def _describe(name: str, served: Served, service: Service) -> schemas.RunOut:
         ),
         planar_known=served.planar_known,
         sequences=0 if served.test is None else len(served.test),
+        simulated=served.test is not None and served.scene(0) is not None,
         notes=served.notes,
         z_directions=_shares(served, service),
         limits=schemas.LimitsOut(
