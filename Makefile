@@ -23,7 +23,8 @@ export NO_MKDOCS_2_WARNING := 1
 help: ## list the targets
 	@echo 'make demo            simulate, train, evaluate, predict and report, into $(OUT);'
 	@echo '                     run again it goes on, with FRESH=1 it starts over'
-	@echo 'make play            drive the robot of $(OUT) in the browser (PLAY_FLAGS reach the command)'
+	@echo 'make play            drive a robot in the browser, inside the model that comes with foreframe;'
+	@echo '                     RUN=runs/demo drives in that of make demo (PLAY_FLAGS reach the command)'
 	@echo 'make test            the tests (ARGS="-k schedule" chooses among them)'
 	@echo 'make check           format, lint, types, import contracts, documentation'
 	@echo 'make format          put the code into the format that check asks for'
@@ -76,10 +77,10 @@ setup: $(VENV)/.dev
 
 demo: $(VENV)/.runtime
 	$(BIN)/foreframe demo --out $(OUT) $(if $(filter-out 0 no,$(FRESH)),--fresh) $(DEMO_FLAGS)
-	@echo 'In this checkout: make play'
+	@echo 'In this checkout: make play RUN=$(OUT)'
 
 play: $(VENV)/.web
-	$(BIN)/foreframe serve $(OUT) $(PLAY_FLAGS)
+	$(BIN)/foreframe play $(RUN) $(PLAY_FLAGS)
 
 # Development --------------------------------------------------------------------------------
 

@@ -422,7 +422,7 @@ def test_an_object_and_a_place_are_clicked_and_the_plan_is_carried_out(push_page
     page.wait_for_function("() => document.body.dataset.t === '0'")
     thing = simulate_sequence(0, 2, 0).tracks()[1].reshape(-1, 2)[4]
     page.fill("#plan-steps", "6")
-    choose(page, thing, thing + [-0.1, 0.05])
+    choose(page, thing, thing + np.array([-0.1, 0.05]))
     page.wait_for_selector("#plan-notes:has-text('futures of 6 frames')")
     assert page.locator("#stage .ghosts").count() == 1
     marks = page.locator("#stage .cell").nth(0)

@@ -1,13 +1,18 @@
 """Planning in the playground, and the simulator driven beside the imagination."""
 
 import base64
+import io
 import json
 import struct
+import threading
+import time
 
 import numpy as np
 import pytest
+from PIL import Image
 from starlette.testclient import TestClient
 
+from foreframe.commands.app import main
 from foreframe.runs.shipped import shipped
 from foreframe.serve.app import make_app
 from foreframe.serve.options import ServeOptions
@@ -199,3 +204,51 @@ def test_a_goal_outside_the_bin_is_refused(client):
     answer = planned(client, session, thing=thing, goal=[0.01, 0.01])
     assert answer.status_code == 422
     assert "outside the bin" in answer.json()["reason"]
+
+
+def test_the_shipped_model_is_played_without_any_data(tmp_path, monkeypatch):
+    """Scenes of the simulator's test split stand in for recordings that are not here."""
+    monkeypatch.chdir(tmp_path)
+    served = Served("push", shipped("push"), None, "cpu")
+    assert "scenes of the simulator's test split are offered" in served.notes[0]
+    with TestClient(make_app({"push": served}, ServeOptions("testserver"))) as client:
+        run = client.get("/api/runs").json()[0]
+        assert run["sequences"] == 24
+        assert run["simulated"]
+        listed = client.get("/api/runs/push/sequences?limit=3").json()["items"]
+        assert [one["frames"] for one in listed] == [30, 30, 30]
+        picture = client.get("/api/runs/push/sequences/3/thumbnail.png")
+        first = np.asarray(Image.open(io.BytesIO(picture.content)))
+        expected = simulate_sequence(0, 2, 3)
+        np.testing.assert_array_equal(first, expected.frames[0])
+        rows = client.get("/api/runs/push/sequences/3/actions").json()
+        np.testing.assert_allclose(rows["actions"], expected.actions, rtol=1e-6)
+        assert begun(client, both=True).json()["both"]
+        assert client.get("/api/runs/push/sequences/24/thumbnail.png").status_code == 404
+
+
+def test_play_opens_the_page_in_the_browser(monkeypatch):
+    opened, listening = [], threading.Event()
+
+    def served(runs, options, *, log, ready):
+        ready("http://127.0.0.1:8642/?token=12345678")
+        listening.set()
+
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    monkeypatch.setattr("foreframe.serve.listen.listen", served)
+    main(["play"])
+    assert listening.is_set()
+    deadline = time.monotonic() + 5
+    while not opened and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert opened == ["http://127.0.0.1:8642/?token=12345678"]
+    main(["play", "--no-browser"])
+    time.sleep(0.1)
+    assert len(opened) == 1
+
+
+def test_play_of_nothing_is_an_error_in_a_line(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["play", "nothing-of-this-name"])
+    assert ended.value.code == 2
+    assert "nothing-of-this-name" in capsys.readouterr().err

@@ -24,7 +24,7 @@ from foreframe.commands.evaluate import Evaluate
 from foreframe.commands.plan import Plan
 from foreframe.commands.predict import Predict, Report
 from foreframe.commands.probe import Probe
-from foreframe.commands.serve import Serve
+from foreframe.commands.serve import Play, Serve
 from foreframe.commands.simulate import Simulate
 from foreframe.commands.study import Study
 from foreframe.commands.train import SHOWN, Schedules, Train
@@ -34,6 +34,7 @@ from foreframe.runs.folder import named_config
 from foreframe.training.listener import Interrupted, is_first
 
 COMMANDS: dict[str, Any] = {
+    "play": Play,
     "demo": Demo,
     "simulate": Simulate,
     "check": Check,

@@ -27,6 +27,7 @@ def listen(
     options: ServeOptions | None = None,
     *,
     log: Callable[[str], None] = print,
+    ready: Callable[[str], None] = lambda address: None,
 ) -> None:
     """Serve until interrupted.
 
@@ -34,6 +35,7 @@ def listen(
         runs: by name.
         options: by default those of ``ServeOptions``.
         log: told the address.
+        ready: told the address, with the token, when connections are accepted.
 
     Raises:
         ForeframeError: the options are refused, or nothing can listen at the address.
@@ -46,9 +48,11 @@ def listen(
     at = f"[{options.host}]" if ":" in options.host else options.host
     address = f"http://{at}:{bound.getsockname()[1]}/"
     token = options.token
-    log(f"Open {address}{'' if token is None else f'?token={token}'} in a browser; Ctrl-C ends it.")
+    whole = address if token is None else f"{address}?token={token}"
+    log(f"Open {whole} in a browser; Ctrl-C ends it.")
     if token is not None:
         log(f"Programs send the header Authorization: Bearer {token} (or the cookie {COOKIE}).")
+    ready(whole)  # whoever connects already waits until the service answers
     sys.setswitchinterval(_SWITCH_SECONDS)
     Server(app).run(sockets=[bound])
 

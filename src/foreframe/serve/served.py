@@ -6,10 +6,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, UInt8
 
 from foreframe.data.lab import SPLITS
 from foreframe.data.recording import Recording
@@ -33,6 +33,9 @@ from foreframe.simulator.simulate import GENERATOR
 from foreframe.system.device import choose_device
 from foreframe.system.files import read_json
 from foreframe.system.places import Place, place
+
+if TYPE_CHECKING:
+    from foreframe.serve.starts import Starts
 
 _USUAL_RATE = 5.0
 _SIMULATED = "foreframe simulated robot pushing"
@@ -93,13 +96,22 @@ class Served:
         self._loaded_from = 0
         kept = TrainingData.saved(run)
         self._root = self._own_data(kept) if data is None else data
-        self.test = None if self._root is None else self._opened(self._root)
-        train = self._split("train") or self.test
+        store = None if self._root is None else self._opened(self._root)
+        train = self._split("train") or store
         self._told = kept
         if self._root is not None and train is not None:
             self._told = kept or TrainingData.of(self._root, train)
-            if kept is not None and train is not self.test:
+            if kept is not None and train is not store:
                 self._compare(kept, train)
+        self.test: Store | Starts | None = store
+        if store is None and kept is not None and kept.generator == GENERATOR:
+            self.test = self._starts(kept)
+        elif store is None:
+            where = kept.path if kept else read_json(run / RUN_CONFIG).get("data") or "hand"
+            self.notes.append(
+                f"{run}: its data are not at {where}; "
+                "give --data DIR to offer their test sequences."
+            )
         self.kinematics = self._kinematics(train) if self.uses_positions else None
         self.actions = self._numbers("actions")
         self.positions = self._numbers("positions")
@@ -119,11 +131,25 @@ class Served:
                     "by the name that it was trained with; --data DIR names others."
                 )
             return place(typed)
-        self.notes.append(
-            f"{self.run}: its data are not at {kept.path if kept else typed or 'hand'}; "
-            "give --data DIR to offer their test sequences."
-        )
         return None
+
+    def _starts(self, kept: TrainingData) -> "Starts | None":
+        """Scenes of the simulator that the run was trained on, in the place of its data."""
+        said = f"{self.name}: its data ({kept.path}) are not here; "
+        try:
+            from foreframe.serve.starts import Starts
+        except ForeframeError as error:
+            self.notes.append(f"{said}give --data DIR ({error}).")
+            return None
+        height, width = self.config.model.frame_size
+        if height != width:
+            self.notes.append(f"{said}give --data DIR to offer their test sequences.")
+            return None
+        self.notes.append(
+            f"{said}scenes of the simulator's test split are offered, "
+            "made when they are asked for. --data DIR names others."
+        )
+        return Starts(height)
 
     def _is(self, kept: TrainingData, root: Place) -> bool:
         with suppress(ForeframeError):
@@ -191,7 +217,7 @@ class Served:
     def frame_rate(self) -> float:
         """Frames a second of the recordings, or a usual one where that is not known."""
         own = None
-        if self._root is not None and self.test is not None:
+        if self._root is not None and isinstance(self.test, Store):
             own = frame_rate(self._root, self.test)
         return own or (self._told and self._told.frame_rate) or _USUAL_RATE
 
@@ -228,9 +254,13 @@ class Served:
                     model = load_model(self.run, self._device)
                 except ForeframeError as error:
                     raise Refusal(409, f"{self.name}: {error}") from error
-                self._weights = Weights(model, lambda: self._split("validate") or self.test)
+                self._weights = Weights(model, self._for_directions)
                 self._loaded_from = changed
             return self._weights
+
+    def _for_directions(self) -> Store | None:
+        own = self._split("validate")
+        return own or (self.test if isinstance(self.test, Store) else None)
 
     # -- recordings -----------------------------------------------------------------------------
 
@@ -259,11 +289,23 @@ class Served:
     def _simulated(self) -> int | None:
         """The seed of data that this version's own simulator made; None for others."""
         if self._root is None:
-            return None
+            from foreframe.serve.starts import SEED, Starts
+
+            return SEED if isinstance(self.test, Starts) else None
         told = description(self._root)
         seed = told.get("seed")
         own = told.get("generator") == GENERATOR and self.config.model.needs["actions"] is not None
         return seed if own and isinstance(seed, int) else None
+
+    def first_frame(self, number: int) -> UInt8[np.ndarray, "height width 3"]:
+        """The first frame of a test sequence.
+
+        Raises:
+            Refusal: there is no such one.
+        """
+        if isinstance(self.test, Store) or self.test is None or not 0 <= number < len(self.test):
+            return np.asarray(self.recording(number).frames[0])
+        return self.test.first(number)
 
     def rest(self, part: str) -> Float32[np.ndarray, " width"]:
         """A row that stands for an action or position that is not known: zeros, or the mean."""

@@ -3,7 +3,6 @@
 import io
 from typing import Annotated
 
-import numpy as np
 from fastapi import APIRouter, Query, Response
 from PIL import Image
 
@@ -43,7 +42,7 @@ def router(service: Service) -> APIRouter:
     def thumbnail(run: Name, number: Number) -> Response:
         """The first frame."""
         file = io.BytesIO()
-        frame = np.asarray(service.run(run).recording(number).frames[0])
+        frame = service.run(run).first_frame(number)
         Image.fromarray(frame).save(file, "PNG")
         return Response(
             file.getvalue(),
