@@ -37,7 +37,8 @@ def main(run: Path, name: str, data: Path) -> None:
     settings["data"] = dataset["path"] = data.name
     for folder in (out, results):
         write_json(folder / RUN_CONFIG, settings)
-    write_json(results / HISTORY, json.loads((run / HISTORY).read_text(encoding="utf-8")))
+    for folder in (out, results):
+        write_json(folder / HISTORY, json.loads((run / HISTORY).read_text(encoding="utf-8")))
     draw(VideoCVAE.from_pretrained(out), data, results / "samples.gif")
 
 

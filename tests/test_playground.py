@@ -167,12 +167,81 @@ def test_dragging_and_a_gamepad_steer_too(open_page):
     page.mouse.down()
     page.mouse.move(box["x"] + 130, box["y"] + 50, steps=4)
     reach(page, 3)
-    assert "translate(34" in page.get_attribute("#knob", "style")
+    assert "translate(27" in page.get_attribute("#knob", "style")
     page.mouse.up()
     pad = "navigator.getGamepads = () => [{connected: true, axes: [-1, 0, 0, 0]}]"
     page = open_page(script=pad)
     reach(page, 3)
-    assert "translate(-34" in page.get_attribute("#knob", "style")
+    assert "translate(-27" in page.get_attribute("#knob", "style")
+
+
+def test_the_knob_is_dragged(open_page):
+    page = open_page()
+    box = page.locator("#pad").bounding_box()
+    middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(*middle)
+    page.mouse.down()
+    page.mouse.move(middle[0], middle[1] - box["height"], steps=3)
+    reach(page, 2)
+    assert "-27px" in page.get_attribute("#knob", "style")
+    page.mouse.up()
+    page.wait_for_function("() => document.querySelector('#knob').style.transform.includes('(0')")
+
+
+def test_nothing_jumps_and_everything_shows_without_scrolling(open_page):
+    """At 1280 x 860, for 1 to 8 futures: the pictures fill their room, time's buttons stay."""
+    page = open_page()
+    page.set_viewport_size({"width": 1280, "height": 860})
+    page.click("#welcome-off")
+    below = lambda: page.locator("#run-button").bounding_box()["y"]  # noqa: E731
+    before = below()
+    for count in (1, 2, 3, 5, 8):
+        page.fill("#samples", str(count))
+        page.wait_for_function("() => document.body.dataset.t === '0'")
+        page.click("#step")
+        page.wait_for_selector(f"#stage[data-cells='{count}'] .imagined")
+        assert below() == before
+        stage = page.locator("#stage").bounding_box()
+        boxes = [one.bounding_box() for one in page.locator("#stage .cell").all()]
+        assert all(box["y"] + box["height"] <= stage["y"] + stage["height"] + 1 for box in boxes)
+        whole = sum(box["width"] * box["height"] for box in boxes)
+        assert whole > 0.45 * stage["width"] * stage["height"]
+    for name in ("#run-button", "#share", "#timeline", "#pick", "#samples", "#thumbnails"):
+        box = page.locator(name).bounding_box()
+        assert box["y"] + box["height"] <= 860, name
+
+
+def test_keys_are_listed_and_what_it_is_is_said(open_page):
+    page = open_page()
+    assert page.is_visible("#welcome")
+    page.click("#welcome-off")
+    assert page.is_hidden("#welcome")
+    page.keyboard.press("?")
+    assert page.is_visible("#keys")
+    page.keyboard.press("ArrowRight")  # nobody steers behind it
+    assert page.evaluate("document.body.dataset.t") == "0"
+    page.keyboard.press("Escape")
+    assert page.is_hidden("#keys")
+    page.reload()
+    page.wait_for_selector("body[data-ready=yes][data-t]")
+    assert page.is_hidden("#welcome")
+    page.click("#about")
+    assert page.is_visible("#welcome")
+
+
+def test_a_reload_goes_on_from_there(open_page):
+    page = open_page()
+    page.check("#heat")
+    hold(page, "ArrowRight")
+    page.click("#step")
+    page.wait_for_timeout(1200)
+    t = page.evaluate("document.body.dataset.t")
+    frames = page.evaluate(READ)
+    page.reload()
+    page.wait_for_selector("body[data-ready=yes][data-t]")
+    page.wait_for_function("t => document.body.dataset.t === t", arg=t)
+    assert page.evaluate(READ) == frames
+    assert page.is_checked("#heat")
 
 
 def test_which_way_is_which_is_said_and_changed(open_page):
@@ -377,6 +446,8 @@ def test_the_training_is_drawn(open_page):
     page.wait_for_selector("#training-charts figure path")
     assert page.locator("#training-charts figure").count() >= 6
     assert "2 of 2 epochs" in page.inner_text("#training-state")
+    page.wait_for_selector("#training-words section")
+    assert "Not looked at yet: foreframe probe toy" in page.inner_text("#training-words")
 
 
 @pytest.fixture(scope="module")
@@ -452,6 +523,19 @@ def test_keys_move_both_the_simulator_and_the_imagination(push_page):
     imagined = np.array(page.evaluate(READ), float).reshape(-1, 64, 64, 4)[0, ..., :3]
     given = simulate_sequence(0, 2, 0).frames[1].astype(float)
     assert np.abs(moved - given).mean() > np.abs(moved - imagined).mean()
+
+
+def test_sliders_follow_the_keys(push_page):
+    page = push_page
+    slider = page.locator("#other-actions input").first
+    rest = float(slider.input_value())
+    page.focus("#stage")
+    page.keyboard.down("e")
+    reach(page, 1)
+    assert float(slider.input_value()) > rest
+    page.keyboard.up("e")
+    page.wait_for_timeout(200)
+    assert float(slider.input_value()) == pytest.approx(rest)
 
 
 def test_a_place_is_chosen_by_keyboard_too(push_page):

@@ -76,6 +76,7 @@ class RunOut(BaseModel):
     frame_size: tuple[int, int]
     prior: str
     z_dim: int
+    latent_of_episode: bool
     condition: str
     timing: str
     n_past: int
@@ -121,6 +122,15 @@ class HistoryOut(BaseModel):
     epochs: int
     running: bool
     rows: list[dict[str, float | int | None]]
+
+
+class FindingOut(BaseModel):
+    """What a diagnosis or a probe says; stale where the weights are newer."""
+
+    title: str
+    words: list[str]
+    stale: bool
+    command: str
 
 
 class UploadOut(BaseModel):

@@ -1,18 +1,18 @@
 // The page: what happens when. Each part has a module of its own.
 
-import * as api from "./api.js";
+import * as backend from "./backend.js";
 import { Controls } from "./controls.js";
 import { Going } from "./going.js";
+import { Links } from "./links.js";
 import { drawDirections, latent } from "./latent.js";
-import { cells, drawScores, scored } from "./moment.js";
+import { cells, drawScores, scored, stillness } from "./moment.js";
 import { Play } from "./session.js";
-import * as share from "./share.js";
-import { $, calm, connection, tabs, theme, tried, trouble } from "./shell.js";
+import { $, calm, connection, dialogs, tabs, theme, tried, trouble } from "./shell.js";
 import { Stage } from "./stage.js";
 import { Timeline } from "./timeline.js";
 import { Training } from "./training.js";
 
-const THUMBNAILS = 12;
+const THUMBNAILS = 6;
 
 const state = {
   runs: [],
@@ -36,10 +36,12 @@ const controls = new Controls({
   knob: $("knob"),
   others: $("other-actions"),
   note: $("axes-note"),
+  notes: $("action-notes"),
   strength: () => Number($("strength").value),
 });
+const links = new Links({ state, chooseRun, begin, show });
 const going = new Going({ playing: () => state.play, pause, run, show });
-const training = new Training($("training-state"), $("training-charts"), trouble);
+const training = new Training($("training-state"), $("training-words"), $("training-charts"), trouble);
 
 // -- beginning -----------------------------------------------------------------------------------
 
@@ -101,14 +103,14 @@ async function chooseRun(run) {
 }
 
 async function listThumbnails() {
-  const { total, items } = await api.sequences(state.run.run, state.page * THUMBNAILS, THUMBNAILS);
+  const { total, items } = await backend.sequences(state.run.run, state.page * THUMBNAILS, THUMBNAILS);
   const list = items.map(({ sequence, frames }) => {
     const button = document.createElement("button");
     button.setAttribute("role", "option");
     button.dataset.sequence = sequence;
     button.setAttribute("aria-label", `Sequence ${sequence}, ${frames} frames`);
     const image = document.createElement("img");
-    image.src = api.thumbnail(state.run.run, sequence);
+    image.src = backend.thumbnail(state.run.run, sequence);
     image.alt = "";
     button.append(image);
     button.addEventListener("click", () => begin({ sequence }));
@@ -253,13 +255,14 @@ function show() {
   $("branch").disabled = !current.parent;
   for (const button of document.querySelectorAll("[data-save]")) button.disabled = !current.parent;
   const latency = current.milliseconds ? `, ${current.milliseconds.toFixed(0)} ms a frame` : "";
+  const moments = scored(play);
   $("state").textContent = current.parent
-    ? `Imagined frame ${current.t}, branch ${current.lane + 1} of ${play.lanes}${latency}`
+    ? `Imagined frame ${current.t}, branch ${current.lane + 1} of ${play.lanes}${latency}${stillness(moments, current)}`
     : "The given frames. Steer, run or replay, and the model imagines on.";
   document.body.dataset.moment = current.id;
   document.body.dataset.t = current.t;
   document.body.dataset.lanes = play.lanes;
-  const moments = scored(play);
+  links.remember();
   $("truth-figure").hidden = !moments.length;
   const against = play.wanted.both ? "the simulator" : "the recording";
   $("truth-words").textContent =
@@ -271,7 +274,7 @@ function show() {
 
 function keys() {
   const typing = (event) =>
-    event.ctrlKey || event.metaKey || event.altKey || !$("view-training").hidden ||
+    $("keys").open || event.ctrlKey || event.metaKey || event.altKey || !$("view-training").hidden ||
     event.target.closest("input, select, textarea, [role=tab], [role=option], summary");
   window.addEventListener("keydown", (event) => {
     if (typing(event) || event.defaultPrevented) return;
@@ -286,6 +289,7 @@ function keys() {
       b: () => (pause(), goTo(state.play?.fork())),
       r: replay,
       g: () => going.pick(),
+      "?": () => $("keys").showModal(),
     }[event.key];
     if (known) {
       if (!event.repeat || event.key === "." || event.key === ",") known();
@@ -328,7 +332,7 @@ function buttons() {
   for (const button of document.querySelectorAll("[data-save]")) {
     button.addEventListener("click", () => tried(() => save(button.dataset.save)));
   }
-  $("share").addEventListener("click", () => tried(copyLink));
+  $("share").addEventListener("click", () => tried(() => links.copy()));
   $("upload").addEventListener("submit", (event) => {
     event.preventDefault();
     tried(upload, "upload-notice");
@@ -350,7 +354,7 @@ async function upload() {
   if (total > state.run.limits.upload_bytes) {
     throw new Error(`Uploads have at most ${Math.round(state.run.limits.upload_bytes / 2 ** 20)} MB.`);
   }
-  const made = await api.upload(form);
+  const made = await backend.upload(form);
   await begin({ upload: made.upload }, {}, "upload-notice");
 }
 
@@ -369,37 +373,6 @@ async function save(format) {
   $("kept").textContent = `Saved ${link.download}.`;
 }
 
-async function copyLink() {
-  const link = share.address(state.play);
-  history.replaceState(null, "", link);
-  try {
-    await navigator.clipboard.writeText(link);
-    $("kept").textContent = "The link is in the clipboard, and in the address bar.";
-  } catch {
-    $("kept").textContent = "The link is in the address bar.";
-  }
-}
-
-async function follow(hash) {
-  const what = share.read(hash);
-  if (!what) return false;
-  const run = state.runs.find((one) => one.run === what.run);
-  if (!run) throw new Error(`The link is of the run ${what.run}, which is not served here.`);
-  await chooseRun(run);
-  $("samples").value = what.wanted.samples;
-  $("seed").value = what.wanted.seed;
-  $("both").checked = what.wanted.both && run.simulated;
-  const { sequence, ...rest } = what.wanted;
-  const play = await begin({ sequence }, rest);
-  if (!play) return true;
-  for (const { action, z, recorded } of what.steps) {
-    const row = recorded ? play.recorded(play.current) : null;
-    await play.step(row ? row.action : action, z, row?.position ?? null, recorded);
-  }
-  show();
-  return true;
-}
-
 async function main() {
   theme(() => state.play && show());
   tabs(["play", "training"], (name) => {
@@ -413,11 +386,13 @@ async function main() {
   });
   keys();
   buttons();
-  state.runs = await api.runs();
+  const welcomed = dialogs();
+  $("stage").addEventListener("keydown", welcomed);
+  state.runs = await backend.runs();
   $("run").replaceChildren(...state.runs.map(({ run, name }) => new Option(name, run)));
   shown();
-  if (!(await follow(location.hash))) await chooseRun(state.runs[0]);
-  window.addEventListener("hashchange", () => tried(() => follow(location.hash)));
+  const trouble = await links.begin();
+  if (trouble) tried(() => Promise.reject(trouble));
   requestAnimationFrame(loop);
   document.body.dataset.ready = "yes";
 }

@@ -7,18 +7,24 @@ const PLANAR_KEYS = {
 const OTHER_KEYS = { q: -1, e: 1 };
 const DRAG_PIXELS = 70; // as far as full strength
 const DEAD_ZONE = 0.18;
+const KNOB = 27; // pixels from the middle of the pad at full strength
 
 export class Controls {
-  constructor({ stage, pad, knob, others, note, strength }) {
-    Object.assign(this, { stage, pad, knob, others, note, strength });
+  constructor({ stage, pad, knob, others, note, notes, strength }) {
+    Object.assign(this, { stage, pad, knob, others, note, notes, strength });
     this.held = new Set();
     this.drag = null;
-    this.wheel = [];
+    this.tilted = null;
     this.keyed = null;
     stage.addEventListener("pointerdown", (event) => this.grab(event));
     stage.addEventListener("pointermove", (event) => this.pull(event));
     for (const name of ["pointerup", "pointercancel", "lostpointercapture"]) {
       stage.addEventListener(name, () => this.letGo());
+    }
+    pad.addEventListener("pointerdown", (event) => this.hold(event));
+    pad.addEventListener("pointermove", (event) => this.tilt(event));
+    for (const name of ["pointerup", "pointercancel", "lostpointercapture"]) {
+      pad.addEventListener(name, () => (this.tilted = null));
     }
     window.addEventListener("blur", () => {
       this.held.clear();
@@ -50,6 +56,13 @@ export class Controls {
     });
     this.keyed = [...this.sliders.keys()][0] ?? null;
     this.note.textContent = this.axesInWords();
+    const told = this.numbers.filter(({ description }) => description);
+    this.notes.replaceChildren(...told.flatMap(({ label, description }) => {
+      const [term, words] = [document.createElement("dt"), document.createElement("dd")];
+      term.textContent = label;
+      words.textContent = description;
+      return [term, words];
+    }));
   }
 
   axesInWords() {
@@ -73,17 +86,23 @@ export class Controls {
     const output = document.createElement("output");
     const name = document.createElement("span");
     name.textContent = number.label;
-    const note = document.createElement("small");
-    const keys = this.sliders.size === 0 ? " Keys Q and E." : "";
-    note.textContent = `${number.description}${number.description ? "." : ""}${keys}`;
-    const show = () => {
+    const keys = this.sliders.size === 0 ? " (Q, E)" : "";
+    name.textContent += keys;
+    line.title = number.description;
+    const say = (value) => (output.textContent = value.toPrecision(2));
+    input.addEventListener("input", () => {
       this.set[index] = Number(input.value);
-      output.textContent = this.set[index].toPrecision(2);
+      say(this.set[index]);
+    });
+    say(this.set[index]);
+    line.append(name, input, output);
+    // What the hands give shows in the slider, which goes back when they let go.
+    const follow = (value) => {
+      if (Number(input.value) === value) return;
+      input.value = value;
+      say(value);
     };
-    input.addEventListener("input", show);
-    show();
-    line.append(name, input, output, note);
-    this.sliders.set(index, { input, show });
+    this.sliders.set(index, { input, follow });
     return line;
   }
 
@@ -103,6 +122,23 @@ export class Controls {
     if (down) this.held.add(key);
     else this.held.delete(key);
     return true;
+  }
+
+  // The knob is dragged: its way from the middle of the pad is the direction.
+  hold(event) {
+    if (event.button > 0) return;
+    this.pad.setPointerCapture(event.pointerId);
+    this.tilted = { right: 0, up: 0 };
+    this.tilt(event);
+  }
+
+  tilt(event) {
+    if (!this.tilted) return;
+    const box = this.pad.getBoundingClientRect();
+    const right = (event.clientX - box.left - box.width / 2) / (box.width / 2);
+    const up = (box.top + box.height / 2 - event.clientY) / (box.height / 2);
+    const size = Math.max(1, Math.hypot(right, up));
+    this.tilted = { right: right / size, up: up / size };
   }
 
   grab(event) {
@@ -141,9 +177,10 @@ export class Controls {
       up += byUp;
       other += OTHER_KEYS[key] ?? 0;
     }
-    if (this.drag) {
-      right += this.drag.right;
-      up += this.drag.up;
+    for (const pulled of [this.drag, this.tilted]) {
+      if (!pulled) continue;
+      right += pulled.right;
+      up += pulled.up;
     }
     const pad = this.gamepad();
     if (pad) {
@@ -181,6 +218,8 @@ export class Controls {
 
   draw() {
     const { right, up } = this.direction();
-    this.knob.style.transform = `translate(${(34 * right).toFixed(1)}px, ${(-34 * up).toFixed(1)}px)`;
+    this.knob.style.transform = `translate(${(KNOB * right).toFixed(1)}px, ${(-KNOB * up).toFixed(1)}px)`;
+    const action = this.action();
+    if (action) for (const [index, { follow }] of this.sliders) follow(action[index]);
   }
 }

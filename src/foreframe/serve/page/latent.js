@@ -20,9 +20,12 @@ export function drawDirections(run) {
     return line;
   });
   $("directions").replaceChildren(...lines);
+  $("z-line").hidden = run.latent_of_episode; // it is drawn once, at the beginning
   const turnable = lines.length > 0;
   $("z-mode").querySelector('[value="directions"]').disabled = !turnable;
-  if (!turnable && $("z-mode").value === "directions") $("z-mode").value = "sampled";
+  if ((!turnable && $("z-mode").value === "directions") || run.latent_of_episode) {
+    $("z-mode").value = "sampled";
+  }
 }
 
 // The choice as a step takes it; null is a draw each frame.

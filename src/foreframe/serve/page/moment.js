@@ -62,6 +62,10 @@ export function cells(play, wanted) {
 // The moments up to the present one that can be scored.
 export const scored = (play) => play.path().slice(1).filter((node) => scores(play, node));
 
+// What standing still would score at a moment, in words; nothing where that is not known.
+export const stillness = (moments, node) =>
+  moments.at(-1) === node ? `; standing still ${node.still.toFixed(1)} dB` : "";
+
 export function drawScores(nodes, room) {
   const mean = (values) => values.reduce((all, one) => all + one, 0) / values.length;
   const several = nodes[0].scores.length > 1;

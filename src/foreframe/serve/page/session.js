@@ -1,128 +1,20 @@
-// A tree of imagined moments, and the socket over which it grows.
+// A tree of imagined moments, and how it grows.
 //
 // The page keeps the whole tree: frames, actions and how z was chosen. The service may forget: a
 // moment, to save memory, or the session, after a long pause. Whatever it forgot is replayed from
 // the given frames; the same seed and actions give the same frames.
 
-import * as api from "./api.js";
+import * as backend from "./backend.js";
+import { Refused } from "./refused.js";
 
-const MAGIC = 0x46464d31;
-const HEADER_BYTES = 32;
-const PATIENCE_MS = 20000;
 const FRAMES_KEPT = 2000; // moments whose pixels the page keeps; those of others are asked for again
-
-class Line {
-  // One socket that comes back when it is lost, and the questions that wait for an answer.
-  constructor(session, onState) {
-    this.session = session;
-    this.onState = onState;
-    this.waiting = new Map();
-    this.number = 0;
-    this.delay = 250;
-    this.closed = false;
-    this.opening = null;
-  }
-
-  open() {
-    if (this.socket?.readyState === WebSocket.OPEN) return Promise.resolve();
-    this.opening ??= new Promise((resolve, reject) => {
-      const scheme = location.protocol === "https:" ? "wss:" : "ws:";
-      const socket = new WebSocket(
-        `${scheme}//${location.host}/api/sessions/${encodeURIComponent(this.session)}/steps`,
-      );
-      socket.binaryType = "arraybuffer";
-      socket.onopen = () => {
-        this.socket = socket;
-        this.opening = null;
-        this.delay = 250;
-        this.onState("connected");
-        resolve();
-      };
-      socket.onmessage = (event) => this.heard(event.data);
-      socket.onclose = () => {
-        const wasOpening = this.opening !== null;
-        this.opening = null;
-        this.lost();
-        if (wasOpening) reject(new api.Refused(0, "The connection was lost."));
-      };
-    });
-    return this.opening;
-  }
-
-  lost() {
-    this.socket = null;
-    for (const { reject } of this.waiting.values()) {
-      reject(new api.Refused(0, "The connection was lost."));
-    }
-    this.waiting.clear();
-    if (!this.closed) this.onState("lost");
-  }
-
-  heard(data) {
-    if (typeof data === "string") {
-      const said = JSON.parse(data);
-      const error = new api.Refused(400, said.reason, said.gone);
-      if (said.id === undefined || said.id === null) {
-        for (const { reject } of this.waiting.values()) reject(error);
-        this.waiting.clear();
-      } else {
-        this.settle(said.id, ({ reject }) => reject(error));
-      }
-      return;
-    }
-    const head = new DataView(data);
-    if (head.getUint32(0, true) !== MAGIC) return;
-    const [id, node, t, samples, height, width, micros] = [1, 2, 3, 4, 5, 6, 7].map((i) =>
-      head.getUint32(4 * i, true),
-    );
-    const futures = samples * height * width * 3;
-    const pixels = new Uint8Array(data, HEADER_BYTES, futures);
-    // Where the simulator is driven beside, its picture comes after the futures.
-    const rest = data.byteLength - HEADER_BYTES - futures;
-    const beside = rest ? new Uint8Array(data, HEADER_BYTES + futures) : null;
-    this.settle(id, ({ resolve }) => resolve({ node, t, samples, height, width, micros, pixels, beside }));
-  }
-
-  settle(id, how) {
-    const waiting = this.waiting.get(id);
-    this.waiting.delete(id);
-    if (waiting) {
-      clearTimeout(waiting.timer);
-      how(waiting);
-    }
-  }
-
-  async ask(message) {
-    await this.open();
-    const id = ++this.number;
-    return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => {
-        this.waiting.delete(id);
-        this.socket?.close();
-        reject(new api.Refused(0, "The service took too long."));
-      }, PATIENCE_MS);
-      this.waiting.set(id, { resolve, reject, timer });
-      this.socket.send(JSON.stringify({ type: "step", id, ...message }));
-    });
-  }
-
-  async pause() {
-    await new Promise((resolve) => setTimeout(resolve, this.delay));
-    this.delay = Math.min(5000, 2 * this.delay);
-  }
-
-  close() {
-    this.closed = true;
-    this.socket?.close();
-  }
-}
 
 export class Play {
   // wanted: run, sequence or upload, start, samples, seed, both (the simulator driven beside).
   static async begin(run, wanted, onState) {
     const play = new Play(run, wanted, onState);
     const source = wanted.upload === undefined ? { sequence: wanted.sequence } : { upload: wanted.upload };
-    const [recording] = await Promise.all([api.recording(run.run, source), play.connect()]);
+    const [recording] = await Promise.all([backend.recording(run.run, source), play.connect()]);
     play.recording = recording;
     return play;
   }
@@ -139,13 +31,13 @@ export class Play {
 
   async connect() {
     this.line?.close();
-    const begun = await api.begin({ run: this.run.run, ...this.wanted });
+    const begun = await backend.begin({ run: this.run.run, ...this.wanted });
     this.session = begun.session;
     this.nPast = begun.n_past;
     this.firstRow = begun.first_row;
     this.size = begun.size;
     for (const node of this.nodes) node.remote = node.parent === null ? 0 : null;
-    this.line = new Line(begun.session, this.onState);
+    this.line = new backend.Line(begun.session, this.onState);
     await this.line.open();
   }
 
@@ -188,7 +80,7 @@ export class Play {
   // Ask until there is an answer: after a lost connection again, after a lost moment from the start.
   async asked(parent, how) {
     for (;;) {
-      if (this.closed) throw new api.Refused(0, "closed");
+      if (this.closed) throw new Refused(0, "closed");
       try {
         await this.recall(parent);
         return await this.line.ask(message(parent, how));
@@ -245,7 +137,7 @@ export class Play {
       for (let tries = 0; ; tries++) {
         try {
           await this.recall(from);
-          return await api.plan({ session: this.session, node: from.remote, steps, ...goal });
+          return await backend.plan({ session: this.session, node: from.remote, steps, ...goal });
         } catch (error) {
           if ((!error.gone && error.status !== 404) || tries === 2) throw error;
           await this.forgotten();
@@ -313,7 +205,7 @@ export class Play {
     for (let tries = 0; ; tries++) {
       try {
         await this.recall(this.current);
-        return await api.saved(this.session, this.current.remote, format);
+        return await backend.saved(this.session, this.current.remote, format);
       } catch (error) {
         if (!error.gone && error.status !== 404 || tries === 2) throw error;
         await this.forgotten();
@@ -324,7 +216,7 @@ export class Play {
   close() {
     this.closed = true;
     this.line?.close();
-    if (this.session) api.end(this.session);
+    if (this.session) backend.end(this.session);
   }
 }
 

@@ -7,7 +7,7 @@ const decode = (text) =>
 
 const MOST_STEPS = 600;
 
-export function address(play) {
+export function address(play, { heat = false } = {}) {
   const steps = play.path().slice(1);
   if (play.wanted.upload !== undefined) throw new Error("An upload is not kept, so no link can lead to it.");
   if (steps.length > MOST_STEPS) throw new Error(`A link holds at most ${MOST_STEPS} steps.`);
@@ -26,6 +26,7 @@ export function address(play) {
     samples: play.wanted.samples,
     seed: play.wanted.seed,
     both: play.wanted.both ? 1 : 0,
+    heat: heat ? 1 : 0,
     steps: steps.length,
     recorded: steps.map((node) => (node.replayed ? 1 : 0)).join(""),
     latents,
@@ -63,6 +64,7 @@ export function read(hash) {
         seed: Number(what.seed) || 0,
         both: what.both === 1,
       },
+      heat: what.heat === 1,
       steps,
     };
   } catch {

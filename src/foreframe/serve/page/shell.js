@@ -48,6 +48,34 @@ export function tabs(names, chosen) {
   }
 }
 
+// The list of keys, and what all this is: shown at the first visit, and when asked for.
+export function dialogs() {
+  const key = "foreframe-welcomed";
+  let known = false;
+  try {
+    known = localStorage.getItem(key) === "yes";
+  } catch { /* it is said again, then */ }
+  const welcome = (shown) => {
+    $("welcome").hidden = !shown;
+    window.dispatchEvent(new Event("resize"));
+  };
+  if (!known) welcome(true);
+  const off = () => {
+    if ($("welcome").hidden) return;
+    try {
+      localStorage.setItem(key, "yes");
+    } catch { /* for this visit only */ }
+    welcome(false);
+  };
+  $("help").addEventListener("click", () => $("keys").showModal());
+  $("about").addEventListener("click", () => welcome($("welcome").hidden));
+  $("welcome-off").addEventListener("click", () => {
+    off();
+    $("stage").focus();
+  });
+  return off; // whoever drives has understood
+}
+
 // changed: told that other colours apply.
 export function theme(changed) {
   const dark = matchMedia("(prefers-color-scheme: dark)");

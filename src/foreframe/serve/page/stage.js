@@ -2,6 +2,22 @@
 
 import { element } from "./chart.js";
 
+const GAP = 8;
+const CAPTION = 24; // pixels above each picture
+
+// Columns and the width of a picture, for which count pictures fill a room best.
+export function layout(count, width, height, aspect) {
+  let best = { columns: 1, size: 0 };
+  for (let columns = 1; columns <= count; columns++) {
+    const rows = Math.ceil(count / columns);
+    const across = (width - GAP * (columns - 1)) / columns;
+    const down = ((height - GAP * (rows - 1)) / rows - CAPTION) * aspect;
+    const size = Math.floor(Math.min(across, down));
+    if (size > best.size) best = { columns, size };
+  }
+  return best;
+}
+
 export class Stage {
   constructor(root) {
     this.root = root;
@@ -30,6 +46,10 @@ export class Stage {
       this.cells.push({ figure, label, note, canvas, over, context: canvas.getContext("2d") });
     }
     this.root.dataset.cells = wanted.length;
+    // Padding and the outline of the focus stay outside of the pictures.
+    const room = [this.root.clientWidth, this.root.clientHeight];
+    const { columns, size } = layout(wanted.length, ...room, width / height);
+    this.root.style.gridTemplateColumns = `repeat(${columns}, ${Math.max(40, size)}px)`;
     wanted.forEach((one, i) => {
       const { figure, label, note, canvas, over, context } = this.cells[i];
       figure.className = `cell ${one.kind}`;

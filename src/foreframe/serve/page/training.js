@@ -1,6 +1,6 @@
 // The curves of a run, also while it trains.
 
-import * as api from "./api.js";
+import * as backend from "./backend.js";
 import { chart, legend } from "./chart.js";
 
 const POLL_MS = 3000;
@@ -16,17 +16,42 @@ const CHARTS = [
 ];
 
 export class Training {
-  constructor(state, charts, trouble) {
-    Object.assign(this, { state, charts, trouble });
+  constructor(state, words, charts, trouble) {
+    Object.assign(this, { state, words, charts, trouble });
   }
 
   watch(run) {
     this.stop();
     this.tag = null;
     this.charts.replaceChildren();
+    this.words.replaceChildren();
     this.state.textContent = "";
     this.watched = run;
     this.look();
+    this.tell(run);
+  }
+
+  // What probe and diagnosis have said, or the command that makes them.
+  async tell(run) {
+    const found = await backend.findings(run.run).catch(() => []);
+    if (this.watched !== run) return;
+    this.words.replaceChildren(...found.map(({ title, words, stale, command }) => {
+      const section = document.createElement("section");
+      const head = document.createElement("h2");
+      head.textContent = title;
+      const list = document.createElement("ul");
+      for (const one of words) {
+        const line = document.createElement("li");
+        line.textContent = one;
+        list.append(line);
+      }
+      const note = document.createElement("p");
+      note.className = "quiet";
+      note.textContent = !words.length ? `Not looked at yet: ${command}`
+        : stale ? `The weights are newer than this: ${command}` : "";
+      section.append(head, list, note);
+      return section;
+    }));
   }
 
   stop() {
@@ -39,7 +64,7 @@ export class Training {
     if (!run) return;
     let running = true;
     try {
-      const history = await api.history(run.run, this.tag);
+      const history = await backend.history(run.run, this.tag);
       if (this.watched !== run) return;
       if (history) {
         this.tag = history.tag;

@@ -8,6 +8,7 @@ from fastapi import APIRouter, HTTPException, Request, Response
 
 import foreframe
 from foreframe.serve import schemas
+from foreframe.serve.findings import findings
 from foreframe.serve.refusal import Refusal
 from foreframe.serve.routes.answers import Name, refusals
 from foreframe.serve.served import Served
@@ -59,6 +60,12 @@ def router(service: Service) -> APIRouter:
         ]
         return schemas.HistoryOut(**so_far)
 
+    @router.get("/api/runs/{run}/findings", responses=refusals(404, 422))
+    def found(run: Name) -> list[schemas.FindingOut]:
+        """What diagnosis and probe have said of the run."""
+        served = service.run(run)
+        return findings(served.run, run)
+
     return router
 
 
@@ -72,6 +79,7 @@ def _describe(name: str, served: Served, service: Service) -> schemas.RunOut:
         frame_size=model.frame_size,
         prior=model.prior_name,
         z_dim=model.z_dim,
+        latent_of_episode=model.latent_of_episode,
         condition=model.condition,
         timing=model.timing,
         n_past=served.n_past,
