@@ -11,10 +11,12 @@ from rich.table import Table
 from tyro.conf import Positional, arg
 
 from foreframe.commands.console import console, counting, resumable, say
+from foreframe.errors import ForeframeError
 from foreframe.planning.options import PlannerOptions, PlanOptions, TaskName
 from foreframe.system.workers import Execution
 
 if TYPE_CHECKING:
+    from foreframe.planning.rank import RankResult
     from foreframe.planning.result import PlanResult
 
 _RUN_HELP = "The run folder, or push, the model that comes with the package."
@@ -29,11 +31,17 @@ class Plan:
     """Folder of the result, of each episode's record and GIF; a second call goes on with it."""
     task: TaskName = "push"
     """What is tried: push an object to a place, or reach a place with the gripper."""
+    rank: bool = False
+    """Judge scripted policies of different skill instead: how often each succeeds inside the model,
+    and how often in the simulator."""
     episodes: PlanOptions = field(default_factory=PlanOptions)
     search: PlannerOptions = field(default_factory=PlannerOptions)
     execution: Execution = field(default_factory=Execution)
 
     def run(self, words: Sequence[str]) -> None:
+        if self.rank:
+            self._rank(words)
+            return
         from foreframe.planning.plan import RESULT, plan
 
         with resumable(words), counting("episodes") as progress:
@@ -50,6 +58,47 @@ class Plan:
             )
         show_plan(result)
         say(f"{self.out / RESULT}; a GIF of each episode of the model in {self.out / 'episodes'}")
+
+    def _rank(self, words: Sequence[str]) -> None:
+        if self.task != "push":
+            raise ForeframeError(
+                f"--task {self.task}: the policies that --rank judges push objects."
+            )
+        from foreframe.planning.rank import RANK, RANK_FIGURE, rank
+
+        with resumable(words), counting("episodes") as progress:
+            result = rank(
+                self.run_folder,
+                self.out,
+                self.episodes,
+                execution=self.execution,
+                command=shlex.join(["foreframe", *words]),
+                progress=progress,
+            )
+        show_rank(result)
+        say(f"{self.out / RANK}, {self.out / RANK_FIGURE}")
+
+
+def show_rank(result: "RankResult") -> None:
+    """Print the policies and what they say."""
+    title = (
+        f"{result.run}: policies judged on {result.episodes} tasks, "
+        f"within {100 * result.threshold:g} cm"
+    )
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
+    table.add_column("policy")
+    for head in ("in the simulator", "inside the model", "told other actions"):
+        table.add_column(head, justify="right")
+    for one in result.policies:
+        table.add_row(
+            one.name,
+            _percent(one.happened, one.happened_interval),
+            _percent(one.imagined, one.imagined_interval),
+            _percent(one.shuffled, one.shuffled_interval),
+        )
+    console.print(table)
+    for sentence in result.words:
+        say(sentence)
 
 
 def show_plan(result: "PlanResult") -> None:

@@ -62,12 +62,12 @@ def plan(
     options.check()
     planner.check()
     rows = rows_of(task, options)
-    tasks = _tasks(task, options)
+    tasks = tasks_of(task, options)
     folder = run_folder(run).resolve()
-    _check_model(run, folder)
+    check_model(run, folder)
     hashes = {"weights": weights_hash(folder), "tasks": tasks_hash()}
     settings: dict[str, Any] = {**asdict(planner), **asdict(options)}
-    _begin(out, {"task": task, "weights": hashes["weights"], "tasks": hashes["tasks"], **settings})
+    begin(out, {"task": task, "weights": hashes["weights"], "tasks": hashes["tasks"], **settings})
     trials = [
         Trial(one, row, folder, out.resolve(), planner, options) for one in tasks for row in rows
     ]
@@ -112,7 +112,12 @@ def _tell(
         log(f"{row}: {sum(ends)} of {len(ends)} within {100 * near:g} cm")
 
 
-def _tasks(task: TaskName, options: PlanOptions) -> list[Task]:
+def tasks_of(task: TaskName, options: PlanOptions) -> list[Task]:
+    """The frozen tasks that are asked for.
+
+    Raises:
+        ForeframeError: there are not so many.
+    """
     there = frozen().get(f"{task} {options.split}", [])
     if options.episodes > len(there):
         raise ForeframeError(
@@ -122,7 +127,16 @@ def _tasks(task: TaskName, options: PlanOptions) -> list[Task]:
     return there[: options.episodes]
 
 
-def _check_model(run: Path, folder: Path) -> None:
+def check_model(run: Path, folder: Path) -> None:
+    """Refuse a model that cannot be told the simulator's actions, or sees other frames.
+
+    Args:
+        run: as it was named.
+        folder: where it lies.
+
+    Raises:
+        ForeframeError: says why.
+    """
     config = load_model(folder).config
     if config.condition != "actions" or config.action_dim != 4:
         told = {"none": "nothing", "both": "actions and positions"}.get(
@@ -136,8 +150,12 @@ def _check_model(run: Path, folder: Path) -> None:
         raise ForeframeError(f"{run}: takes frames that are not square; the simulator's are.")
 
 
-def _begin(out: Path, asked: dict[str, Any]) -> None:
-    """Refuse a folder that holds something else; note what is asked for."""
+def begin(out: Path, asked: dict[str, Any]) -> None:
+    """Note what is asked for in the folder of the result.
+
+    Raises:
+        ForeframeError: it holds something else.
+    """
     path = out / _ASKED
     asked = json.loads(json.dumps({k: v for k, v in asked.items() if k not in _MAY_GROW}))
     if path.is_file():
