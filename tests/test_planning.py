@@ -1,6 +1,7 @@
 """Planning: what is found costs little, tasks are honest, and a result is the same again."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,12 +14,13 @@ from foreframe.metrics.intervals import wilson
 from foreframe.planning.costs import ObjectCost, PixelCost, picture
 from foreframe.planning.dynamics import CopiedLast, Imagined, Now, Physics
 from foreframe.planning.episode import SPACE, tried_with_plans, tried_without
-from foreframe.planning.options import PlannerOptions, PlanOptions
+from foreframe.planning.options import OwnTask, PlannerOptions, PlanOptions
+from foreframe.planning.plan import plan
 from foreframe.planning.planner import ActionSpace, coloured_noise, make_plan
 from foreframe.planning.registration import Template
 from foreframe.planning.result import PlanResult
 from foreframe.planning.rows import rows_of
-from foreframe.planning.tasks import THRESHOLDS, find, frozen, place_of, prepare
+from foreframe.planning.tasks import THRESHOLDS, find, frozen, own_task, place_of, prepare
 from foreframe.runs.hub import VideoCVAE, load_model
 from foreframe.runs.shipped import shipped
 
@@ -418,3 +420,47 @@ def test_rows_of_each_cost():
     assert [row.name for row in rows_of("reach", PlanOptions(oracle=False))][2:] == [
         "copy-last-recorded", "shuffled-recorded", "model-recorded",
     ]  # fmt: skip
+
+
+# -- tasks of one's own -------------------------------------------------------------------------
+
+
+def test_a_task_of_ones_own_is_tried(tmp_path):
+    """An object of a scene, and a place: the goal's picture shows it there."""
+    own = OwnTask(goal=(0.05, -0.1), thing=2, sequence=3)
+    task = own_task(own, "test")
+    setting = prepare(task)
+    np.testing.assert_allclose(setting.goal, own.goal, atol=1e-9)
+    before = setting.frames[-1].astype(int)
+    column, row = setting.pixels.astype(int)
+    moved = np.abs(setting.pictures["parked"].astype(int) - before).sum(-1)
+    assert moved[row - 2 : row + 3, column - 2 : column + 3].mean() > 30
+    options = PlanOptions(steps=2, futures=1, oracle=False)
+    made = plan(Path("push"), "push", tmp_path / "own", options, QUICK, own=own)
+    assert made.episodes == 1
+    record = json.loads((tmp_path / "own" / "episodes" / task.name / "nothing.json").read_text())
+    away = np.linalg.norm(place_of(task, setting.live) - setting.goal)
+    assert record["distances"][0] == pytest.approx(away, abs=1e-6)
+    with pytest.raises(ForeframeError, match="other settings"):
+        plan(Path("push"), "push", tmp_path / "own", options, QUICK)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--thing 99 --goal 0 0", "--thing 99: the scene of sequence 0 has 8 objects, numbered 0"),
+        ("--thing 0 --goal 0.5 0", "--goal 0.5 0: lies outside the bin"),
+        ("--thing 0", "both --goal X Y and --thing N"),
+        ("--goal 0 0", "both --goal X Y and --thing N"),
+        ("--thing 0 --goal 0 0 --sequence -1", "--sequence -1"),
+        ("--thing 0 --goal 0 0 --task reach", "--task reach: --goal and --thing"),
+    ],
+)
+def test_goals_outside_the_bin_and_objects_that_are_not_there(tmp_path, capsys, words, said):
+    with pytest.raises(SystemExit) as ended:
+        main(["plan", "push", "--out", str(tmp_path / "out"), *words.split()])
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert len(error.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()

@@ -12,7 +12,7 @@ from tyro.conf import Positional, arg
 
 from foreframe.commands.console import console, counting, resumable, say
 from foreframe.errors import ForeframeError
-from foreframe.planning.options import PlannerOptions, PlanOptions, TaskName
+from foreframe.planning.options import OwnTask, PlannerOptions, PlanOptions, TaskName
 from foreframe.system.workers import Execution
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class Plan:
     """Judge scripted policies of different skill instead: how often each succeeds inside the model,
     and how often in the simulator."""
     episodes: PlanOptions = field(default_factory=PlanOptions)
+    own: OwnTask = field(default_factory=OwnTask)
     search: PlannerOptions = field(default_factory=PlannerOptions)
     execution: Execution = field(default_factory=Execution)
 
@@ -51,6 +52,7 @@ class Plan:
                 self.out,
                 self.episodes,
                 self.search,
+                own=self.own,
                 execution=self.execution,
                 command=shlex.join(["foreframe", *words]),
                 log=say,

@@ -53,6 +53,19 @@ class PlannerOptions:
 
 
 @dataclass(frozen=True)
+class OwnTask:
+    """A task of one's own, in the place of the frozen ones."""
+
+    goal: tuple[float, float] | None = None
+    """Where an object shall be pushed: x (towards the camera) and y (to the image's right) on the
+    table, in metres; the bin's middle is 0 0."""
+    thing: int | None = None
+    """Number of the object in its scene."""
+    sequence: int = 0
+    """Number of the simulated sequence, of --split, whose scene it is."""
+
+
+@dataclass(frozen=True)
 class PlanOptions:
     """What is tried, and how it is judged."""
 

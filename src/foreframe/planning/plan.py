@@ -10,10 +10,10 @@ import foreframe
 from foreframe.config.plain import differences
 from foreframe.errors import ForeframeError
 from foreframe.evaluation.provenance import weights_hash
-from foreframe.planning.options import PlannerOptions, PlanOptions, TaskName
+from foreframe.planning.options import OwnTask, PlannerOptions, PlanOptions, TaskName
 from foreframe.planning.result import PlanResult, summarise, words
 from foreframe.planning.rows import rows_of
-from foreframe.planning.tasks import THRESHOLDS, Task, frozen, tasks_hash
+from foreframe.planning.tasks import THRESHOLDS, Task, frozen, own_task, tasks_hash
 from foreframe.planning.trial import Outcome, Trial, read_outcome, try_once
 from foreframe.runs.hub import load_model
 from foreframe.runs.shipped import run_folder
@@ -33,6 +33,7 @@ def plan(
     options: PlanOptions | None = None,
     planner: PlannerOptions | None = None,
     *,
+    own: OwnTask | None = None,
     execution: Execution | None = None,
     command: str = "",
     log: Callable[[str], None] = print,
@@ -49,6 +50,7 @@ def plan(
         out: folder of the result.
         options: how episodes are tried and judged.
         planner: how actions are searched for.
+        own: a task of one's own, in the place of the frozen ones.
         execution: who does the work; the result does not depend on it.
         command: that was run, for the result.
         log: told how it goes.
@@ -62,12 +64,14 @@ def plan(
     options.check()
     planner.check()
     rows = rows_of(task, options)
-    tasks = tasks_of(task, options)
+    asks = own is not None and own != OwnTask()
+    tasks = [_own(task, own, options)] if own is not None and asks else tasks_of(task, options)
     folder = run_folder(run).resolve()
     check_model(run, folder)
     hashes = {"weights": weights_hash(folder), "tasks": tasks_hash()}
     settings: dict[str, Any] = {**asdict(planner), **asdict(options)}
-    begin(out, {"task": task, "weights": hashes["weights"], "tasks": hashes["tasks"], **settings})
+    mine = {"own": asdict(own)} if own is not None and asks else {}
+    begin(out, {"task": task, **hashes, **settings, **mine})
     trials = [
         Trial(one, row, folder, out.resolve(), planner, options) for one in tasks for row in rows
     ]
@@ -125,6 +129,12 @@ def tasks_of(task: TaskName, options: PlanOptions) -> list[Task]:
             f"{options.split}."
         )
     return there[: options.episodes]
+
+
+def _own(task: TaskName, own: OwnTask, options: PlanOptions) -> Task:
+    if task != "push":
+        raise ForeframeError(f"--task {task}: --goal and --thing are of an object to be pushed.")
+    return own_task(own, options.split)
 
 
 def check_model(run: Path, folder: Path) -> None:

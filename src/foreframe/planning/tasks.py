@@ -19,9 +19,11 @@ import numpy as np
 from jaxtyping import Float64, UInt8
 
 from foreframe.data.lab import SPLITS
-from foreframe.planning.options import Goal, TaskName
+from foreframe.errors import ForeframeError
+from foreframe.planning.options import Goal, OwnTask, TaskName
 from foreframe.simulator.episode import FRAMES, draw_sequence
 from foreframe.simulator.live import Live, Snapshot
+from foreframe.simulator.scene import BIN
 
 SEED = 0
 """Of the simulated dataset that the tasks are of, as ``foreframe simulate`` has it by default."""
@@ -54,6 +56,8 @@ class Task:
         start: frame at which the planner takes over; it sees this one and the one before.
         goal: frame whose state is the goal.
         thing: number of the object; 0 and without meaning for reach.
+        place: x and y of the goal in metres, for a task of somebody's own; None where it is what
+            the recorded actions lead to.
     """
 
     kind: TaskName
@@ -62,11 +66,13 @@ class Task:
     start: int
     goal: int
     thing: int = 0
+    place: tuple[float, float] | None = None
 
     @property
     def name(self) -> str:
         """Of its files."""
-        return f"{self.kind}-{self.split}-{self.number:04d}"
+        own = "" if self.place is None else "-own"
+        return f"{self.kind}-{self.split}-{self.number:04d}{own}"
 
 
 @dataclass(frozen=True)
@@ -120,8 +126,11 @@ def prepare(task: Task, *, size: int = 64) -> Setting:
     gripper = live.gripper()
     camera = sequence.scene.camera
     thing = camera.project(point_of(task, live), size)
-    for t in range(task.start, task.goal):
-        live.step(sequence.actions[t])
+    if task.place is None:
+        for t in range(task.start, task.goal):
+            live.step(sequence.actions[t])
+    else:
+        live.put(task.thing, np.array(task.place))
     goal = place_of(task, live)
     pixels = camera.project(point_of(task, live), size)
     pictures: dict[Goal, np.ndarray] = {"recorded": live.frame()}
@@ -140,6 +149,33 @@ def prepare(task: Task, *, size: int = 64) -> Setting:
         thing,
         sequence.sensor,
     )
+
+
+def own_task(own: OwnTask, split: str) -> Task:
+    """A task that somebody asks for.
+
+    Raises:
+        ForeframeError: the object is not there, or the goal lies outside the bin.
+    """
+    if own.goal is None or own.thing is None:
+        raise ForeframeError("give both --goal X Y and --thing N, or neither.")
+    if own.sequence < 0:
+        raise ForeframeError(f"--sequence {own.sequence}: is a number from 0 on.")
+    scene = draw_sequence(SEED, SPLITS.index(split), own.sequence).scene
+    count = len(scene.things)
+    if not 0 <= own.thing < count:
+        raise ForeframeError(
+            f"--thing {own.thing}: the scene of sequence {own.sequence} has {count} objects, "
+            f"numbered 0 to {count - 1}."
+        )
+    room = np.array(BIN) - scene.things[own.thing].radius
+    if not (np.abs(own.goal) <= room).all():
+        raise ForeframeError(
+            f"--goal {own.goal[0]:g} {own.goal[1]:g}: lies outside the bin; object {own.thing} "
+            f"fits from {-room[0]:.2f} to {room[0]:.2f} in x and from {-room[1]:.2f} to "
+            f"{room[1]:.2f} in y."
+        )
+    return Task("push", split, own.sequence, 1, 1, own.thing, own.goal)
 
 
 @cache
@@ -227,5 +263,6 @@ def _stretches(
 
 def to_json(tasks: list[Task]) -> str:
     """What ``tasks.json`` holds: a task a line."""
-    lines = ",\n".join(json.dumps(asdict(task)) for task in tasks)
+    rows = [{k: v for k, v in asdict(task).items() if v is not None} for task in tasks]
+    lines = ",\n".join(json.dumps(row) for row in rows)
     return f'{{"seed": {SEED}, "tasks": [\n{lines}\n]}}\n'

@@ -106,6 +106,14 @@ class Live:
         self._target = moment.target.copy()
         self.world.pose()
 
+    def put(self, thing: int, place: Floats) -> None:
+        """Put an object at x and y [2] at once, turned as it is: for a picture."""
+        model = self.world.model
+        joint = int(model.body_jntadr[self.world.things[thing]])
+        first = int(model.jnt_qposadr[joint])
+        self.world.data.qpos[first : first + 2] = place
+        self.world.pose()
+
     def park(self, gripper: Floats) -> None:
         """Put the gripper [4] elsewhere at once, through whatever stands there: for a picture."""
         self.world.data.qpos[self.world.slides] = gripper
