@@ -275,6 +275,29 @@ def test_probe_and_diagnosis_are_shown_when_they_were_run(run):
     assert f"earlier state of this run. foreframe probe {run} --data" in report(run).text
 
 
+def test_plans_are_shown_when_they_were_made(run):
+    """Their success, and the first episodes of the model."""
+    rate = {"threshold": 0.05, "successes": 3, "rate": 0.3, "interval": [0.1, 0.6]}
+    row = {"name": "model", "label": "the model", "success": [rate], "reduction": 0.4}
+    row |= {"interval": [0.2, 0.6], "centimetres": 6.0, "seconds": 0.2, "imagined": 900.0}
+    result = {"run": "r", "command": "foreframe plan r", "task": "push", "settings": {}}
+    result |= {"hashes": {"weights": "other"}, "foreframe": "0.1.0", "episodes": 10}
+    result |= {"rows": [{**row, "distances": [0.06] * 10}], "words": ["Said of plans."]}
+    (run / "plan").mkdir()
+    (run / "model.safetensors").write_bytes(b"")
+    write_json(run / "plan" / "plan.json", result)
+    for number in range(5):
+        folder = run / "plan" / "episodes" / f"push-test-{number:04d}"
+        folder.mkdir(parents=True)
+        Image.new("RGB", (4, 4)).save(folder / "model.gif")
+    page = report(run)
+    assert "What it is good for: planning" in [t for tag, t in page.headings if tag == "h2"]
+    assert "The model: within 5 cm in 30 % [10, 60]." in page.text
+    assert "Said of plans." in page.text
+    assert sum("push-test-000" in values["alt"] for values in page.all("img")) == 3
+    assert f"earlier state of this run. foreframe plan {run} --out" in page.text
+
+
 # -- the data -----------------------------------------------------------------------------------
 
 

@@ -13,6 +13,7 @@ from tyro.conf import Positional, arg
 from foreframe.commands.console import console, counting, resumable, say
 from foreframe.errors import ForeframeError
 from foreframe.planning.options import OwnTask, PlannerOptions, PlanOptions, TaskName
+from foreframe.runs.folder import PLAN
 from foreframe.system.workers import Execution
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Plan:
         if self.rank:
             self._rank(words)
             return
-        from foreframe.planning.plan import RESULT, plan
+        from foreframe.planning.plan import plan
 
         with resumable(words), counting("episodes") as progress:
             result = plan(
@@ -59,7 +60,7 @@ class Plan:
                 progress=progress,
             )
         show_plan(result)
-        say(f"{self.out / RESULT}; a GIF of each episode of the model in {self.out / 'episodes'}")
+        say(f"{self.out / PLAN}; a GIF of each episode of the model in {self.out / 'episodes'}")
 
     def _rank(self, words: Sequence[str]) -> None:
         if self.task != "push":

@@ -15,12 +15,12 @@ from foreframe.planning.result import PlanResult, summarise, words
 from foreframe.planning.rows import rows_of
 from foreframe.planning.tasks import THRESHOLDS, Task, frozen, own_task, tasks_hash
 from foreframe.planning.trial import Outcome, Trial, read_outcome, try_once
+from foreframe.runs.folder import PLAN
 from foreframe.runs.hub import load_model
 from foreframe.runs.shipped import run_folder
 from foreframe.system.files import read_json, write_json
 from foreframe.system.workers import Execution, side_by_side
 
-RESULT = "plan.json"
 _ASKED = "asked.json"
 _MAY_GROW = ("episodes", "oracle")
 """What a second call may ask for otherwise: more episodes, and rows that were left out."""
@@ -102,7 +102,7 @@ def plan(
         rows=summed,
         words=words(summed),
     )
-    write_json(out / RESULT, result.to_json())
+    write_json(out / PLAN, result.to_json())
     return result
 
 

@@ -1,26 +1,31 @@
-"""The results of a probe and of a diagnosis, for the report of their run."""
+"""The results of a probe, of a diagnosis and of planning, for the report of their run."""
 
 import shlex
 from pathlib import Path
 from typing import Any
 
 from foreframe.diagnosis.result import Diagnosis
+from foreframe.evaluation.provenance import weights_hash
+from foreframe.planning.result import PlanResult, PlanRow
 from foreframe.probe.result import ProbeResult
 from foreframe.report.numbers import plural
 from foreframe.report.pictures import uri
 from foreframe.report.read import Run
-from foreframe.runs.folder import DIAGNOSIS_FIGURE, PROBE_FIGURE, PROBE_MAPS
+from foreframe.runs.folder import DIAGNOSIS_FIGURE, PLANS, PROBE_FIGURE, PROBE_MAPS
 
+_FILMS = 3
 _LEVELS = {"healthy": "Healthy", "mind": "Mind", "ill": "Ill"}
 
 
 def findings(run: Run) -> list[dict[str, Any]]:
-    """A section for each of probe and diagnosis that was run, with its sentences and pictures."""
+    """A section for each of probe, diagnosis and planning that was run: sentences and pictures."""
     sections = []
     if run.probe is not None:
         sections.append(_probe(run, run.probe))
     if run.diagnosis is not None:
         sections.append(_diagnosis(run, run.diagnosis))
+    if run.plans is not None:
+        sections.append(_planning(run, run.plans))
     return sections
 
 
@@ -57,6 +62,40 @@ def _diagnosis(run: Run, diagnosis: Diagnosis) -> dict[str, Any]:
         "pictures": _pictures(run.folder, pictures),
         "about": f"Diagnosis on the {diagnosis.split} split.",
     }
+
+
+def _planning(run: Run, plans: PlanResult) -> dict[str, Any]:
+    """Success of each row, and the first episodes of the model, unselected."""
+    folder = run.folder / PLANS
+    films = sorted((folder / "episodes").glob("*/model*.gif"))[:_FILMS]
+    return {
+        "name": "planning",
+        "title": "What it is good for: planning",
+        "stale": plans.hashes.get("weights") != weights_hash(run.folder),
+        "command": f"foreframe plan {shlex.quote(str(run.folder))} --out "
+        f"{shlex.quote(str(folder))}",
+        "words": [*(_row(row) for row in plans.rows), *plans.words],
+        "pictures": [
+            {
+                "uri": uri(film.read_bytes(), "gif"),
+                "alt": f"Animation of {film.parent.name}: what happened, the goal, and what was "
+                "imagined when each action was planned.",
+                "title": f"{film.parent.name}, one of the first episodes, not selected",
+            }
+            for film in films
+        ],
+        "about": f"{plural(plans.episodes, 'episode')} of {plans.task}; brackets give 95 % "
+        f"intervals. Command: {plans.command or 'not recorded'}",
+    }
+
+
+def _row(row: PlanRow) -> str:
+    rates = [
+        f"within {100 * rate.threshold:g} cm in {100 * rate.rate:.0f} % "
+        f"[{100 * rate.interval[0]:.0f}, {100 * rate.interval[1]:.0f}]"
+        for rate in row.success
+    ]
+    return f"{row.label[0].upper()}{row.label[1:]}: {', '.join(rates)}."
 
 
 def _command(run: Run, verb: str) -> str:

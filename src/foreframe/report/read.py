@@ -12,6 +12,7 @@ import numpy as np
 from foreframe.diagnosis.result import Diagnosis
 from foreframe.errors import ForeframeError
 from foreframe.evaluation.card import Card
+from foreframe.planning.result import PlanResult
 from foreframe.probe.result import ProbeResult
 from foreframe.runs.folder import (
     BEST,
@@ -19,6 +20,8 @@ from foreframe.runs.folder import (
     EVALUATION,
     EVALUATION_FRAMES,
     HISTORY,
+    PLAN,
+    PLANS,
     PROBE,
     RUN_CONFIG,
 )
@@ -55,6 +58,8 @@ class Run:
     """What a probe measured, if the run was probed."""
     diagnosis: Diagnosis | None
     """What a diagnosis measured, if the run was diagnosed."""
+    plans: PlanResult | None
+    """How often the run succeeds in planning, if that was tried in its folder ``plan``."""
     sample: Path | None
     """The latest sample GIF of the training."""
     collapses: list[Path]
@@ -79,6 +84,7 @@ def read_run(folder: Path) -> Run:
     """
     config = _json(folder / RUN_CONFIG, _is_config, "the configuration of a run")
     frames, probe, diagnosis = (folder / k for k in (EVALUATION_FRAMES, PROBE, DIAGNOSIS))
+    plans = folder / PLANS / PLAN
     results = {"card": EVALUATION, "probe": PROBE, "diagnosis": DIAGNOSIS}
     return Run(
         folder=folder,
@@ -87,6 +93,7 @@ def read_run(folder: Path) -> Run:
         card=_card(folder / EVALUATION),
         probe=ProbeResult.read(probe) if probe.exists() else None,
         diagnosis=Diagnosis.read(diagnosis) if diagnosis.exists() else None,
+        plans=PlanResult.read(plans) if plans.exists() else None,
         frames=read_frames(frames) if frames.exists() else None,
         stale=frozenset(
             what for what, name in results.items() if _is_older(folder / name, folder / BEST)

@@ -37,6 +37,8 @@ PROBE_FIGURE = "probe.png"
 PROBE_MAPS = "probe-maps.png"
 DIAGNOSIS = "diagnosis.json"
 DIAGNOSIS_FIGURE = "diagnosis.png"
+PLANS = "plan"
+PLAN = "plan.json"
 
 FROM_DATA = ("action_dim", "position_dim")
 """Settings of the model that the training data decide, whatever was asked for."""
