@@ -9,7 +9,7 @@ from foreframe.probe.result import ProbeResult
 from foreframe.report.numbers import plural
 from foreframe.report.pictures import uri
 from foreframe.report.read import Run
-from foreframe.runs.folder import DIAGNOSIS_FIGURE, PROBE_FIGURE, PROBE_MAPS
+from foreframe.runs.folder import DIAGNOSIS_FIGURE, PROBE_FIGURE, PROBE_LANDSCAPE, PROBE_MAPS
 
 _LEVELS = {"healthy": "Healthy", "mind": "Mind", "ill": "Ill"}
 
@@ -31,6 +31,10 @@ def _probe(run: Run, probe: ProbeResult) -> dict[str, Any]:
         "how far samples spread, as charts",
         PROBE_MAPS: "Where samples differ, as heat over recorded frames",
     }
+    if probe.landscape is not None:
+        pictures[PROBE_LANDSCAPE] = (
+            "What actions about the true one cost, as a heat map with the minimum of each start"
+        )
     return {
         "name": "probe",
         "title": "Does it listen, does it spread",

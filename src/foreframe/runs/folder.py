@@ -35,6 +35,7 @@ EVALUATION_FRAMES = "evaluation.npz"
 PROBE = "probe.json"
 PROBE_FIGURE = "probe.png"
 PROBE_MAPS = "probe-maps.png"
+PROBE_LANDSCAPE = "probe-landscape.png"
 DIAGNOSIS = "diagnosis.json"
 DIAGNOSIS_FIGURE = "diagnosis.png"
 
