@@ -6,7 +6,6 @@ that really followed, so the best action is known: the recorded one.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -20,6 +19,7 @@ from foreframe.data.store.store import Store
 from foreframe.evaluation.conditions import lenders
 from foreframe.evaluation.sampling import sequence_noise
 from foreframe.metrics.intervals import bootstrap, paired
+from foreframe.model.imagines import Imagines
 from foreframe.probe.inverse import Columns
 from foreframe.probe.options import ProbeOptions
 from foreframe.probe.result import (
@@ -43,14 +43,6 @@ AT_ONCE = 256
 
 _FLAT = 1e-5
 """Share of the least cost by which another point may cost more and still be as good: rounding."""
-
-
-class Steps(Protocol):
-    """Whatever imagines step by step: ``VideoCVAE``, or anything with its three methods."""
-
-    begin: Callable[..., Any]
-    step: Callable[..., tuple[Tensor, Any]]
-    step_unseen: Callable[..., Any]
 
 
 @dataclass(frozen=True)
@@ -126,7 +118,7 @@ def why_none(config: ModelConfig, columns: Sequence[int] | None) -> str | None:
 
 
 def landscape(
-    model: Steps,
+    model: Imagines,
     config: ModelConfig,
     store: Store,
     columns: Sequence[int],
@@ -181,7 +173,7 @@ def _starts(recordings: Sequence[str], count: int) -> list[int]:
 class _Surfaces:
     """Costs of all points about the actions of a sequence."""
 
-    model: Steps
+    model: Imagines
     config: ModelConfig
     store: Store
     columns: list[int]

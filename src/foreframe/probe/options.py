@@ -18,9 +18,9 @@ class ProbeOptions(SequenceOptions):
     """Replays of each scene under other physics: half to fit the readout, half to compare with."""
     inverse_steps: int = 1500
     """Training steps of the inverse model, at most; it ends where the validation error does."""
-    starts: int = 16
+    starts: int = 12
     """Recordings from whose start the landscape of actions is measured; 0 leaves it out."""
-    grid: int = 9
+    grid: int = 7
     """Points a side of that landscape, an odd number."""
     workers: int | None = None
     """Processes that simulate side by side, by default one a core; the result is the same."""

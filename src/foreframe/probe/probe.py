@@ -41,6 +41,7 @@ from foreframe.probe.spread import (
 from foreframe.probe.words import words
 from foreframe.runs.folder import PROBE, PROBE_FIGURE, PROBE_LANDSCAPE, PROBE_MAPS
 from foreframe.runs.hub import VideoCVAE, load_model
+from foreframe.runs.shipped import run_folder
 from foreframe.simulator.replay import Simulation, find_simulation
 from foreframe.system.asides import sweep
 from foreframe.system.device import choose_device
@@ -72,7 +73,7 @@ def probe(
     """Probe a run's best weights; writes ``probe.json`` and its pictures, ``probe*.png``.
 
     Args:
-        run: the run folder.
+        run: the run folder, or the name of a model that comes with the package.
         data: root of the dataset; its train and validate splits are for the inverse model.
         options: by default those of ``ProbeOptions``.
         out: folder of what is written, by default the run's.
@@ -85,6 +86,8 @@ def probe(
     """
     options = options or ProbeOptions()
     options.check()
+    if out is None and not run.exists() and run_folder(run).exists():
+        raise ForeframeError(f"{run}: comes with foreframe; say where to write with --out.")
     device = choose_device(options.device)
     model = load_model(run, device)
     sweep(run)
@@ -124,7 +127,7 @@ def probe(
         n_future=options.n_future,
         seed=options.seed,
         condition=config.condition_name,
-        hashes=provenance(run, store, n_frames=options.n_frames, sequences=sequences),
+        hashes=provenance(run_folder(run), store, n_frames=options.n_frames, sequences=sequences),
         foreframe=foreframe.__version__,
         listening=listening,
         spread=spreading,
@@ -180,7 +183,7 @@ def _landscape(
     options: ProbeOptions,
     stage: Stage,
 ) -> tuple[Landscape | None, str | None]:
-    """What actions cost about the true ones; or why that cannot be measured, if it was asked for."""
+    """What actions cost about the true ones; or why there is no saying, if it was asked for."""
     if options.starts == 0:
         return None, None
     columns = None
