@@ -97,7 +97,7 @@ class Candidates:
         """Yield imagined frames, some of the candidates at a time, one frame after another.
 
         Args:
-            past: the given frames, encoded once for all candidates of a sequence.
+            past: the given frames, bytes or float32, encoded once for all candidates of a sequence.
             told: the actions between them.
             planned: S candidates for each of B sequences.
             last_only: yield the last frame of each candidate alone.

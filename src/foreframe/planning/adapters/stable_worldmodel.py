@@ -119,7 +119,6 @@ class GoalCost(nn.Module):
         """
         imagined = info_dict[PREDICTED]
         goal = self._frames(info_dict, "goal")[:, -1].to(imagined.device)
-        goal = goal if goal.is_floating_point() else goal.float().div(255)
         return (imagined - goal[:, None, None]).square().mean((2, 3, 4, 5))
 
     def _context(self, info_dict: Mapping[str, Any], candidates: Tensor) -> tuple[Tensor, Tensor]:
@@ -146,7 +145,7 @@ class GoalCost(nn.Module):
         return pixels[:, -n_past:], told[:, 0, 1 - n_past :].float()
 
     def _frames(self, info_dict: Mapping[str, Any], name: str) -> Tensor:
-        """[B, T, 3, H, W] of the first candidate."""
+        """[B, T, 3, H, W] of the first candidate, float32 in [0, 1]."""
         if name not in info_dict:
             raise ForeframeError(f"info_dict: has no {name!r}.")
         frames = torch.as_tensor(info_dict[name])
@@ -156,6 +155,7 @@ class GoalCost(nn.Module):
                 "candidates, frames, ...]."
             )
         try:
-            return given(frames[:, 0], None, None, self.model.config.frame_size).past
+            seen = given(frames[:, 0], None, None, self.model.config.frame_size).past
         except ForeframeError as error:
             raise ForeframeError(f"info_dict[{name!r}], {error}") from error
+        return seen.float().div(1 if seen.is_floating_point() else 255)

@@ -123,7 +123,8 @@ class VP2Model:
         seen = given(batch["video"], batch["actions"], None, size)
         assert seen.actions is not None
         known = self.num_context - 1
-        past, told, planned = seen.past, seen.actions[:, :known], seen.actions[:, known:]
+        past = seen.past.float().div(1 if seen.past.is_floating_point() else 255)
+        told, planned = seen.actions[:, :known], seen.actions[:, known:]
         self._candidates.check(past, told, planned)
         frames = self._frames(past, told, planned).movedim(-3, -1).cpu().numpy()
         return {_RGB: frames if self._candidates.futures > 1 else frames[0]}
@@ -131,10 +132,8 @@ class VP2Model:
     def _frames(self, past: Tensor, told: Tensor, planned: Tensor) -> Tensor:
         """[K, B, T, 3, H, W]."""
         count, (horizon, futures) = len(past), (planned.shape[1], self._candidates.futures)
-        x = past if past.is_floating_point() else past.float().div(255)
-        x = x.float()
-        frames = x.new_empty(futures, count, self.num_context - 1 + horizon, *x.shape[2:])
-        frames[:, :, : self.num_context - 1] = x[:, 1:]
+        frames = past.new_empty(futures, count, self.num_context - 1 + horizon, *past.shape[2:])
+        frames[:, :, : self.num_context - 1] = past[:, 1:]
         later = frames[:, :, self.num_context - 1 :]
         # VP2 repeats one context for all candidates; it need not be encoded again for each.
         if (past == past[:1]).all() and (told == told[:1]).all():
