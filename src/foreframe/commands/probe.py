@@ -122,8 +122,10 @@ def _show_landscape(landscape: "Landscape") -> None:
         MEAN_ACTION: (landscape.mean_action.mean, landscape.mean_action.interval),
     }
     if landscape.borrowed is not None:
-        name = f"minimum, {BORROWED} in the middle"
-        distances[name] = (landscape.borrowed.mean, landscape.borrowed.interval)
+        distances[f"minimum about {BORROWED}"] = (
+            landscape.borrowed.mean,
+            landscape.borrowed.interval,
+        )
     gains = [None, *(landscape.nearer[k] for k in landscape.nearer)]
     for (name, (distance, interval)), gain in zip(distances.items(), gains, strict=True):
         table.add_row(
@@ -134,10 +136,12 @@ def _show_landscape(landscape: "Landscape") -> None:
             _interval(None if gain is None else gain.interval),
         )
     console.print(table)
-    for column, found in zip(landscape.columns, landscape.per_column, strict=True):
+    steps = [2 * landscape.reach * one / (landscape.side - 1) for one in landscape.deviation]
+    for column, found, step in zip(landscape.columns, landscape.per_column, steps, strict=True):
+        low, high = found.interval
         say(
-            f"Along number {column} of the action the minimum is {found.mean:.3g} off, in its own "
-            f"units ({found.interval[0]:.3g} to {found.interval[1]:.3g})."
+            f"Along number {column} of the action the minimum is {found.mean:.3g} off in its own "
+            f"units ({low:.3g} to {high:.3g}), where points are {step:.3g} apart."
         )
 
 

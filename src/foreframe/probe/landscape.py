@@ -16,6 +16,7 @@ from torch import Tensor
 from foreframe.config.model import ModelConfig
 from foreframe.data.statistics import Statistics
 from foreframe.data.store.store import Store
+from foreframe.errors import ForeframeError
 from foreframe.evaluation.conditions import lenders
 from foreframe.evaluation.sampling import sequence_noise
 from foreframe.metrics.intervals import bootstrap, paired
@@ -58,7 +59,8 @@ class Grid:
     @property
     def ticks(self) -> Float64[np.ndarray, " side"]:
         """Offsets along one side."""
-        return np.linspace(-REACH, REACH, self.side)
+        half = self.side // 2
+        return REACH * np.arange(-half, half + 1) / half
 
     @property
     def points(self) -> Float64[np.ndarray, "points 2"]:
@@ -80,6 +82,27 @@ class Grid:
     def chance(self) -> float:
         """Mean distance of all points from the middle: that of one drawn at random."""
         return float(np.linalg.norm(self.points, axis=1).mean())
+
+
+def check_columns(asked: Sequence[int] | None, statistics: Statistics | None) -> None:
+    """Refuse columns of an action that are not there or do not vary.
+
+    Args:
+        asked: numbers of columns; None if none were asked for.
+        statistics: of the training split's actions; None if it has none.
+
+    Raises:
+        ForeframeError: names those that vary.
+    """
+    if asked is None or statistics is None:
+        return
+    kept = Columns.of(statistics).kept
+    if not set(asked) <= set(kept):
+        listed = ", ".join(map(str, kept)) or "none"
+        raise ForeframeError(
+            f"--columns {' '.join(map(str, asked))}: of the {len(statistics.mean)} numbers of an "
+            f"action, those that vary in the training split are {listed}."
+        )
 
 
 def chosen_columns(columns: Columns, shown: Recovery) -> list[int]:
@@ -274,11 +297,16 @@ def _landscape(
         mean_action=_distance(mean_action),
         borrowed=_distance(others) if others else None,
         nearer={name: _nearer(values, away) for name, values in baselines.items()},
-        minima=[(float(y), float(x)) for y, x in (points.mean(0) for points in minima)],
+        minima=[_alone(points) for points in minima],
         surface=np.mean([costs / max(costs.mean(), 1e-30) for costs in own], 0)
         .reshape(grid.side, grid.side)
         .tolist(),
     )
+
+
+def _alone(points: Float64[np.ndarray, "minima 2"]) -> tuple[float, float] | None:
+    """The minimum, if there is one alone."""
+    return (float(points[0, 0]), float(points[0, 1])) if len(points) == 1 else None
 
 
 def _distance(values: Sequence[float] | NDArray[np.float64]) -> Distance:

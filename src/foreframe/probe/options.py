@@ -22,6 +22,9 @@ class ProbeOptions(SequenceOptions):
     """Recordings from whose start the landscape of actions is measured; 0 leaves it out."""
     grid: int = 7
     """Points a side of that landscape, an odd number."""
+    columns: tuple[int, int] | None = None
+    """Two numbers of an action that it varies, counted from 0; by default those that true frames
+    show best."""
     workers: int | None = None
     """Processes that simulate side by side, by default one a core; the result is the same."""
 
@@ -41,3 +44,5 @@ class ProbeOptions(SequenceOptions):
             raise ForeframeError(
                 f"--grid {self.grid}: must be odd, so that one point is the true action."
             )
+        if self.columns is not None and self.columns[0] == self.columns[1]:
+            raise ForeframeError(f"--columns {self.columns[0]} {self.columns[1]}: are the same.")

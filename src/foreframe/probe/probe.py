@@ -18,7 +18,7 @@ from foreframe.metrics import METRICS
 from foreframe.metrics.intervals import bootstrap, paired
 from foreframe.probe.calibrate import calibration
 from foreframe.probe.inverse import Inverse, fit_inverse
-from foreframe.probe.landscape import chosen_columns, landscape, why_none
+from foreframe.probe.landscape import check_columns, chosen_columns, landscape, why_none
 from foreframe.probe.listen import Heard, listen
 from foreframe.probe.options import ProbeOptions
 from foreframe.probe.pushed import pushed_objects
@@ -101,6 +101,7 @@ def probe(
             )
     store = stores[options.split]
     require(store, n_frames=options.n_frames, needs=config.needs)
+    check_columns(options.columns, stores["train"].statistics()["actions"])
     inverse, why_no_actions = _inverse(stores, options, device, stage)
     with stage("listening") as progress:
         heard = listen(
@@ -186,8 +187,8 @@ def _landscape(
     """What actions cost about the true ones; or why there is no saying, if it was asked for."""
     if options.starts == 0:
         return None, None
-    columns = None
-    if inverse is not None:
+    columns = None if options.columns is None else list(options.columns)
+    if columns is None and inverse is not None:
         columns = chosen_columns(inverse.columns, heard.recovered["true"])
     why = why_none(model.config, columns)
     statistics = stores["train"].statistics()["actions"]

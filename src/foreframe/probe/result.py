@@ -252,7 +252,8 @@ class Landscape:
         side: points a side of the grid.
         reach: from the middle of the grid to its edge.
         starts: names of the sequences, each of another recording.
-        least: from the true action to the point of least cost.
+        least: from the true action to the point of least cost; the mean over the points where
+            several cost as little.
         at_truth: starts in which the true action itself costs least.
         per_column: the same distance along each of the two, in the action's own units.
         chance: from the true action to a point of the grid drawn at random.
@@ -261,7 +262,7 @@ class Landscape:
             the grid: what the middle alone is good for; None with one recording.
         nearer: by how much ``least`` is nearer than ``RANDOM_POINT``, ``MEAN_ACTION`` and
             ``BORROWED``, where there is one.
-        minima: the offset of the minimum in each start; the mean where several cost as little.
+        minima: the offset of the minimum in each start; None where several cost as little.
         surface: [side, side] cost by the mean cost of the start's grid, mean over the starts; rows
             are offsets of the first number, from low to high, columns of the second.
     """
@@ -279,7 +280,7 @@ class Landscape:
     mean_action: Distance
     borrowed: Distance | None
     nearer: dict[str, Nearer]
-    minima: list[tuple[float, float]]
+    minima: list[tuple[float, float] | None]
     surface: list[list[float]]
 
 

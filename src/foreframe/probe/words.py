@@ -128,7 +128,8 @@ def _landscape(landscape: Landscape) -> Iterator[str]:
         f"Of offsets to numbers {first} and {second} of the actions over {landscape.frames} "
         f"{frames}, the one whose last frame is nearest to what followed is "
         f"{landscape.least.mean:.2f} ({_span(landscape.least.interval)}) standard deviations from "
-        f"the true action; in {landscape.at_truth} of {starts} starts it is the true action itself."
+        f"the true action (points are {2 * landscape.reach / (landscape.side - 1):.2f} apart); in "
+        f"{landscape.at_truth} of {starts} starts it is the true action itself."
     )
     yield (
         f"A random point of the grid is {landscape.chance:.2f} from it, the mean action "

@@ -14,13 +14,14 @@ if TYPE_CHECKING:
 
 _COLOUR_MAP = "viridis"
 _DOT = 26.0  # points squared, of one start
+_LEAST_SPAN = (0.95, 1.05)  # of the colours, so that a flat landscape looks flat
 
 
 def landscape_figure(
     path: Path,
     surface: Sequence[Sequence[float]],
     reach: float,
-    minima: Sequence[tuple[float, float]],
+    minima: Sequence[tuple[float, float] | None],
     columns: Sequence[int],
 ) -> None:
     """Draw the mean landscape as a heat map, the true action in its middle, as PNG.
@@ -31,7 +32,8 @@ def landscape_figure(
         path: of the file.
         surface: [side, side] cost by the mean of the grid; rows are offsets of the first number.
         reach: standard deviations from the middle to the outermost points.
-        minima: offsets of the minimum, first and second number, in each start.
+        minima: offsets of the minimum, first and second number, in each start; None where there is
+            not one alone, which is not drawn.
         columns: the two numbers of an action.
 
     Raises:
@@ -42,9 +44,13 @@ def landscape_figure(
     ink = COLOURS["chart-ink"]
     # Points are the middles of the cells.
     edge = reach * len(surface) / (len(surface) - 1)
+    values = np.asarray(surface)
+    low, high = _LEAST_SPAN
     # The first number to the right, the second upwards.
     picture = ax.imshow(
-        np.asarray(surface).T,
+        values.T,
+        vmin=min(values.min(), low),
+        vmax=max(values.max(), high),
         origin="lower",
         extent=(-edge, edge, -edge, edge),
         cmap=_COLOUR_MAP,
@@ -52,7 +58,7 @@ def landscape_figure(
     )
     ax.axhline(0, color="white", linewidth=0.8, alpha=0.7)
     ax.axvline(0, color="white", linewidth=0.8, alpha=0.7)
-    _dots(ax, minima)
+    _dots(ax, [offset for offset in minima if offset is not None])
     ax.set_title("What actions about the true one cost", loc="left", fontsize=10, color=ink)
     ax.set_xlabel(f"number {columns[0]} of the action, deviations from the true", fontsize=9)
     ax.set_ylabel(f"number {columns[1]}, likewise", fontsize=9)
@@ -70,6 +76,8 @@ def landscape_figure(
 
 
 def _dots(ax: "Axes", minima: Sequence[tuple[float, float]]) -> None:
+    if not minima:
+        return
     places, counts = np.unique(np.asarray(minima).round(6), axis=0, return_counts=True)
     ax.scatter(
         places[:, 0],
