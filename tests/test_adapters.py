@@ -4,12 +4,16 @@ The planners here are stand-ins. They ask for what the published ones ask for, i
 shapes and ranges, and search as those do.
 """
 
+import importlib
+import re
 import sys
-from types import SimpleNamespace
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from torch import nn
 
 from foreframe import ModelConfig, VideoCVAE
@@ -18,7 +22,9 @@ from foreframe.planning.adapters.stable_worldmodel import PREDICTED, GoalCost
 from foreframe.planning.adapters.vp2 import VP2Model
 from foreframe.runs.hub import load_model
 from foreframe.runs.shipped import shipped
+from foreframe.training.checkpoint import save_best
 
+PAGE = Path(__file__).parents[1] / "docs" / "planning.md"
 SMALL = {"net": "dcgan64", "width": 0.125, "g_dim": 8, "z_dim": 2, "rnn_size": 8}
 HORIZON, A = 3, 4
 
@@ -186,8 +192,13 @@ def test_adapters_load_a_shipped_model_by_its_name():
         VP2Model.load("no-such-run", device="cpu")
 
 
-def test_adapters_need_nothing_of_the_planners():
-    assert not {"vp2", "stable_worldmodel", "hydra", "gymnasium"} & set(sys.modules)
+def test_adapters_import_nothing_of_the_planners():
+    named = set()
+    for path in (PAGE.parents[1] / "src/foreframe/planning/adapters").glob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        named |= set(re.findall(r"^\s*(?:from|import) (\w+)", text, re.MULTILINE))
+    assert {"foreframe", "torch"} <= named
+    assert not named & {"vp2", "stable_worldmodel", "hydra", "gymnasium"}
 
 
 # -- stable-worldmodel --------------------------------------------------------------------------
@@ -199,6 +210,7 @@ class Solver:
     def __init__(self, cost, samples=8, horizon=HORIZON):
         self.cost, self.samples, self.horizon = cost, samples, horizon
         self.dtype = next(cost.parameters()).dtype
+        self.action_dim = A
         self.random = torch.Generator().manual_seed(0)
 
     @torch.inference_mode()
@@ -210,10 +222,10 @@ class Solver:
                 values = values.to(self.dtype) if values.is_floating_point() else values
                 values = values.unsqueeze(1).expand(envs, self.samples, *values.shape[1:])
             expanded[key] = values
-        mean = torch.zeros(envs, self.horizon, A, dtype=self.dtype)
+        mean = torch.zeros(envs, self.horizon, self.action_dim, dtype=self.dtype)
         deviation = torch.full_like(mean, 0.03)
         for _ in range(iterations):
-            shape = (envs, self.samples, self.horizon, A)
+            shape = (envs, self.samples, self.horizon, self.action_dim)
             drawn = torch.randn(shape, generator=self.random, dtype=self.dtype)
             candidates = drawn * deviation[:, None] + mean[:, None]
             candidates[:, 0] = mean
@@ -363,3 +375,70 @@ def test_candidates_that_cannot_be_imagined_are_refused(svg):
         GoalCost(svg).get_cost(info, torch.zeros(2, 3, HORIZON, A, requires_grad=True))
     with pytest.raises(ForeframeError, match="one tensor"):
         GoalCost(svg).get_cost(info, {"arm": torch.zeros(2, 3, HORIZON, A)})
+
+
+# -- the page -----------------------------------------------------------------------------------
+
+
+def snippets(language):
+    """Of the page's part about other planners."""
+    text = PAGE.read_text(encoding="utf-8").partition("## In other people's planners")[2]
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+def test_the_configuration_for_vp2_makes_a_model(tmp_path):
+    (text,) = snippets("yaml")
+    save_best(tmp_path / "robodesk", small())
+    settings = yaml.safe_load(text.replace("/home/me/runs", str(tmp_path)))
+    settings["planning_modalities"] = ["rgb"]  # what Hydra puts there
+    where, _, method = settings.pop("_target_").rpartition(".")
+    module, _, name = where.rpartition(".")
+    target = getattr(getattr(importlib.import_module(module), name), method)
+    model = target(**settings)
+    assert model.max_batch_size == 200
+    made = model({"video": frames(2, model.num_context), "actions": actions(2, 4)})
+    assert made["rgb"].shape == (2, 4, 64, 64, 3)
+
+
+def test_the_snippet_for_vp2_runs():
+    first, _ = snippets("python")
+    names = {}
+    exec(first, names)
+    assert names["rgb"].shape == (8, 11, 64, 64, 3)
+    assert np.array_equal(names["rgb"][:, 0], names["video"][:, 1].astype(np.float32))
+
+
+class Policy:
+    """A stand-in for stable-worldmodel's policy: it keeps frames, and acts by its solver's plan."""
+
+    def __init__(self, solver, config):
+        self.solver, self.config = solver, config
+        solver.horizon, solver.action_dim = config.horizon, 2
+        assert config.action_block == 1
+
+    def get_action(self, envs):
+        info = information(envs, self.config.history_len)
+        info["action_history"] = info["action_history"][..., :2]
+        return self.solver.solve(info).actions[:, : self.config.receding_horizon]
+
+
+def test_the_snippet_for_stable_worldmodel_runs(tmp_path, monkeypatch):
+    save_best(tmp_path / "runs" / "pusht", small(action_dim=2))
+    monkeypatch.chdir(tmp_path)
+    worlds = []
+
+    def world(name, *, num_envs, image_shape):
+        assert image_shape == (64, 64)
+        worlds.append(SimpleNamespace(num_envs=num_envs))
+        worlds[0].set_policy = lambda policy: setattr(worlds[0], "policy", policy)
+        return worlds[0]
+
+    package, planning = ModuleType("stable_worldmodel"), ModuleType("stable_worldmodel.planning")
+    package.World, package.PlanConfig = world, lambda **fields: SimpleNamespace(**fields)
+    package.policy = SimpleNamespace(WorldModelPolicy=Policy)
+    planning.CEMSolver = lambda cost, num_samples: Solver(cost, num_samples // 20)
+    monkeypatch.setitem(sys.modules, "stable_worldmodel", package)
+    monkeypatch.setitem(sys.modules, "stable_worldmodel.planning", planning)
+    exec(snippets("python")[1], {})
+    (only,) = worlds
+    assert only.policy.get_action(only.num_envs).shape == (4, 2, 2)
