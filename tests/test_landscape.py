@@ -313,7 +313,7 @@ def test_the_command_measures_draws_and_reports_it(run, toy_data, tmp_path, caps
             SimpleNamespace(folder=folder, probe=result, diagnosis=None, stale=(), config={})
         )
         titles = [picture["title"] for picture in page[0]["pictures"]]
-        assert any("actions about the true one" in title for title in titles) == shown
+        assert any("actions around the true one" in title for title in titles) == shown
 
 
 def test_no_starts_leave_it_out_and_take_an_older_picture_away(run, toy_data, tmp_path, capsys):

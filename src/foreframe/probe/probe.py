@@ -184,7 +184,7 @@ def _landscape(
     options: ProbeOptions,
     stage: Stage,
 ) -> tuple[Landscape | None, str | None]:
-    """What actions cost about the true ones; or why there is no saying, if it was asked for."""
+    """What actions around the true ones cost; or why there is no saying, if it was asked for."""
     if options.starts == 0:
         return None, None
     columns = None if options.columns is None else list(options.columns)

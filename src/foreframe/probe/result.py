@@ -243,7 +243,7 @@ class Nearer:
 
 @dataclass(frozen=True)
 class Landscape:
-    """What actions cost about the true ones; distances in standard deviations of the actions.
+    """What actions around the true ones cost; distances in standard deviations of the actions.
 
     Attributes:
         columns: the two numbers of an action that were varied.
@@ -302,7 +302,7 @@ class ProbeResult(Result):
         listening: the first question.
         spread: the second.
         words: the answers, a sentence each.
-        landscape: what actions cost about the true ones; None if it was not measured, or in a file
+        landscape: what actions around the true ones cost; None if it was not measured, or in a file
             that was written before it was.
         why_no_landscape: the reason, if it could not be measured.
     """

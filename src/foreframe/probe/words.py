@@ -37,7 +37,7 @@ def words(
     Args:
         listening: what false conditions cost, and which actions frames show.
         spread: of the samples and of the physics.
-        landscape: what actions cost about the true ones; None if it was not measured.
+        landscape: what actions around the true ones cost; None if it was not measured.
         why_no_landscape: the reason, if it could not be measured.
     """
     said = [*_costs(listening)]

@@ -33,7 +33,7 @@ def _probe(run: Run, probe: ProbeResult) -> dict[str, Any]:
     }
     if probe.landscape is not None:
         pictures[PROBE_LANDSCAPE] = (
-            "What actions about the true one cost, as a heat map with the minimum of each start"
+            "Cost of actions around the true one, as a heat map with the minimum of each start"
         )
     return {
         "name": "probe",

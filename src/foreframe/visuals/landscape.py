@@ -1,4 +1,4 @@
-"""The landscape of actions drawn: what actions about the true one cost, and where the least is."""
+"""The landscape of actions drawn: what actions around the true one cost, and where the least is."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,7 +59,7 @@ def landscape_figure(
     ax.axhline(0, color="white", linewidth=0.8, alpha=0.7)
     ax.axvline(0, color="white", linewidth=0.8, alpha=0.7)
     _dots(ax, [offset for offset in minima if offset is not None])
-    ax.set_title("What actions about the true one cost", loc="left", fontsize=10, color=ink)
+    ax.set_title("Cost of actions around the true one", loc="left", fontsize=10, color=ink)
     ax.set_xlabel(f"number {columns[0]} of the action, deviations from the true", fontsize=9)
     ax.set_ylabel(f"number {columns[1]}, likewise", fontsize=9)
     for label in (ax.xaxis.label, ax.yaxis.label):
