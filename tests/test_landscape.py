@@ -104,6 +104,7 @@ def test_the_true_action_costs_least_where_the_model_does_what_it_is_told(world)
     found = explored(world)
     assert found.least.mean == 0
     assert found.at_truth == 10
+    assert found.at_edge == 0
     assert found.minima == [(0.0, 0.0)] * 10
     assert np.unravel_index(np.argmin(found.surface), (7, 7)) == (3, 3)
     assert found.chance == pytest.approx(np.linalg.norm(Grid(7).points, axis=1).mean())
@@ -143,6 +144,8 @@ def test_a_shift_is_found_in_its_column_and_in_the_actions_own_units(world):
     assert found.per_column[1].mean == 0
     surface = np.array(found.surface)
     assert np.unravel_index(surface.argmin(), surface.shape) == (5, 3)
+    assert found.at_edge == 0
+    assert explored(world, lambda action: action[:, :2] - 3 * step).at_edge == 10
 
 
 def test_rows_are_those_that_lead_to_the_frames_in_either_timing(world):
@@ -228,6 +231,8 @@ def test_the_words_follow_from_the_intervals(said):
     assert "in 10 of 10 starts it is the true action itself" in listens
     assert "nearer than a random point and the mean action" in listens
     assert "being in the middle does not explain it" in listens
+    assert "edge" not in listens
+    assert "edge of the grid: the least may be beyond" in said(lambda action: action[:, :2] - 2)
     deaf = said(lambda action: 0 * action[:, :2])
     assert "not separable from a random point" in deaf
     assert "nearer than a random point" not in deaf

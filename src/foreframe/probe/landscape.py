@@ -292,6 +292,7 @@ def _landscape(
         starts=[found.store.names[k] for k in numbers],
         least=_distance(away),
         at_truth=sum(len(points) == 1 and not points.any() for points in minima),
+        at_edge=sum(len(points) == 1 and np.abs(points).max() == REACH for points in minima),
         per_column=[_distance(column) for column in units.T],
         chance=chance,
         mean_action=_distance(mean_action),

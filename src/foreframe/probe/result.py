@@ -255,6 +255,7 @@ class Landscape:
         least: from the true action to the point of least cost; the mean over the points where
             several cost as little.
         at_truth: starts in which the true action itself costs least.
+        at_edge: starts in which a point at the edge of the grid does: the least may lie beyond.
         per_column: the same distance along each of the two, in the action's own units.
         chance: from the true action to a point of the grid drawn at random.
         mean_action: from the true action to the training split's mean.
@@ -275,6 +276,7 @@ class Landscape:
     starts: list[str]
     least: Distance
     at_truth: int
+    at_edge: int
     per_column: list[Distance]
     chance: float
     mean_action: Distance

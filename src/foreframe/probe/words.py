@@ -131,6 +131,11 @@ def _landscape(landscape: Landscape) -> Iterator[str]:
         f"the true action (points are {2 * landscape.reach / (landscape.side - 1):.2f} apart); in "
         f"{landscape.at_truth} of {starts} starts it is the true action itself."
     )
+    if landscape.at_edge:
+        yield (
+            f"In {landscape.at_edge} of {starts} starts it lies at the edge of the grid: the least "
+            "may be beyond."
+        )
     yield (
         f"A random point of the grid is {landscape.chance:.2f} from it, the mean action "
         f"{landscape.mean_action.mean:.2f}{_landscape_verdict(landscape)}."
