@@ -30,6 +30,7 @@ def expected(model):
         (PAST.numpy(), ACTIONS.numpy()),
         (PAST.numpy(), ACTIONS.double().numpy()),
         (PAST.float() / 255, ACTIONS.tolist()),
+        (PAST.numpy() / 255, ACTIONS),
         (PAST.movedim(2, -1), ACTIONS),
         (np.ascontiguousarray(PAST.movedim(2, -1).numpy()), ACTIONS),
     ],

@@ -12,13 +12,14 @@ from tyro.conf import Positional, arg
 
 from foreframe.commands.console import console, counting, say
 from foreframe.probe.options import ProbeOptions
-from foreframe.runs.folder import PROBE, PROBE_FIGURE, PROBE_MAPS
+from foreframe.runs.folder import PROBE, PROBE_FIGURE, PROBE_LANDSCAPE, PROBE_MAPS
 from foreframe.system.places import place
 
 if TYPE_CHECKING:
     from foreframe.probe.result import (
         Actions,
         Calibration,
+        Landscape,
         Listening,
         ProbeResult,
         Pushed,
@@ -51,7 +52,10 @@ class Probe:
         )
         show_probe(result)
         folder = self.out or self.run_folder
-        say(f"{folder / PROBE}, {folder / PROBE_FIGURE}, {folder / PROBE_MAPS}")
+        pictures = [PROBE_FIGURE, PROBE_MAPS]
+        if result.landscape is not None:
+            pictures.append(PROBE_LANDSCAPE)
+        say(", ".join(str(folder / name) for name in (PROBE, *pictures)))
 
 
 def show_probe(result: "ProbeResult") -> None:
@@ -64,6 +68,8 @@ def show_probe(result: "ProbeResult") -> None:
     _show_costs(listening, head)
     if listening.actions is not None:
         _show_actions(listening.actions)
+    if result.landscape is not None:
+        _show_landscape(result.landscape)
     if spread.calibration is not None:
         _show_calibration(spread, spread.calibration)
         if spread.calibration.pushed is not None:
@@ -98,6 +104,45 @@ def _show_actions(actions: "Actions") -> None:
                 *("" if v is None else f"{v:.2f}" for v in recovery.per_dimension),
             )
     console.print(table)
+
+
+def _show_landscape(landscape: "Landscape") -> None:
+    from foreframe.probe.result import BORROWED, MEAN_ACTION, RANDOM_POINT
+
+    numbers = " and ".join(f"\\[{k}]" for k in landscape.columns)
+    title = (
+        f"Where actions cost least, over {numbers}: {landscape.side} by {landscape.side} points, "
+        f"{landscape.frames} frames, starts: {len(landscape.starts)}"
+    )
+    names = ("deviations", "95 %", "minimum nearer by", "95 %")
+    table = _table(title, "distance from the middle", *names)
+    distances: dict[str, tuple[float, tuple[float, float] | None]] = {
+        "minimum": (landscape.least.mean, landscape.least.interval),
+        RANDOM_POINT: (landscape.chance, None),
+        MEAN_ACTION: (landscape.mean_action.mean, landscape.mean_action.interval),
+    }
+    if landscape.borrowed is not None:
+        distances[f"minimum about {BORROWED}"] = (
+            landscape.borrowed.mean,
+            landscape.borrowed.interval,
+        )
+    gains = [None, *(landscape.nearer[k] for k in landscape.nearer)]
+    for (name, (distance, interval)), gain in zip(distances.items(), gains, strict=True):
+        table.add_row(
+            name,
+            f"{distance:.2f}",
+            _interval(interval),
+            "" if gain is None else f"{gain.mean:+.2f}",
+            _interval(None if gain is None else gain.interval),
+        )
+    console.print(table)
+    steps = [2 * landscape.reach * one / (landscape.side - 1) for one in landscape.deviation]
+    for column, found, step in zip(landscape.columns, landscape.per_column, steps, strict=True):
+        low, high = found.interval
+        say(
+            f"Along number {column} of the action the minimum is {found.mean:.3g} off in its own "
+            f"units ({low:.3g} to {high:.3g}), where points are {step:.3g} apart."
+        )
 
 
 def _show_calibration(spread: "Spreading", calibration: "Calibration") -> None:

@@ -89,6 +89,8 @@ class Imagines(Conditioned):
                 ``n_future`` says how far.
         """
         seen = given(past, actions, positions, self.config.frame_size)
+        if seen.past.is_floating_point():  # NumPy's are float64 unless somebody says otherwise
+            seen = seen._replace(past=seen.past.to(next(self.parameters()).dtype))
         if n_future is None:
             n_future = self._rows(seen.actions, seen.positions) - seen.past.shape[1]
         if noise is None:

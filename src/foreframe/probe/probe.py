@@ -18,6 +18,7 @@ from foreframe.metrics import METRICS
 from foreframe.metrics.intervals import bootstrap, paired
 from foreframe.probe.calibrate import calibration
 from foreframe.probe.inverse import Inverse, fit_inverse
+from foreframe.probe.landscape import check_columns, chosen_columns, landscape, why_none
 from foreframe.probe.listen import Heard, listen
 from foreframe.probe.options import ProbeOptions
 from foreframe.probe.pushed import pushed_objects
@@ -25,6 +26,7 @@ from foreframe.probe.result import (
     Actions,
     ConditionScore,
     Cost,
+    Landscape,
     Listening,
     Pixels,
     ProbeResult,
@@ -37,14 +39,15 @@ from foreframe.probe.spread import (
     spread_of_samples,
 )
 from foreframe.probe.words import words
-from foreframe.runs.folder import PROBE, PROBE_FIGURE, PROBE_MAPS
+from foreframe.runs.folder import PROBE, PROBE_FIGURE, PROBE_LANDSCAPE, PROBE_MAPS
 from foreframe.runs.hub import VideoCVAE, load_model
+from foreframe.runs.shipped import run_folder
 from foreframe.simulator.replay import Simulation, find_simulation
 from foreframe.system.asides import sweep
 from foreframe.system.device import choose_device
 from foreframe.system.files import write_json
 from foreframe.system.places import Place
-from foreframe.visuals import probe_figure, spread_maps
+from foreframe.visuals import landscape_figure, probe_figure, spread_maps
 
 _MAP_STEPS = 4
 
@@ -67,10 +70,10 @@ def probe(
     log: Callable[[str], None] = print,
     stage: Stage = _silent,
 ) -> ProbeResult:
-    """Probe a run's best weights; writes ``probe.json``, ``probe.png`` and ``probe-maps.png``.
+    """Probe a run's best weights; writes ``probe.json`` and its pictures, ``probe*.png``.
 
     Args:
-        run: the run folder.
+        run: the run folder, or the name of a model that comes with the package.
         data: root of the dataset; its train and validate splits are for the inverse model.
         options: by default those of ``ProbeOptions``.
         out: folder of what is written, by default the run's.
@@ -83,6 +86,8 @@ def probe(
     """
     options = options or ProbeOptions()
     options.check()
+    if out is None and not run.exists() and run_folder(run).exists():
+        raise ForeframeError(f"{run}: comes with foreframe; say where to write with --out.")
     device = choose_device(options.device)
     model = load_model(run, device)
     sweep(run)
@@ -96,6 +101,7 @@ def probe(
             )
     store = stores[options.split]
     require(store, n_frames=options.n_frames, needs=config.needs)
+    check_columns(options.columns, stores["train"].statistics()["actions"])
     inverse, why_no_actions = _inverse(stores, options, device, stage)
     with stage("listening") as progress:
         heard = listen(
@@ -108,6 +114,7 @@ def probe(
             device=device,
             progress=progress,
         )
+    around, why_no_landscape = _landscape(model, stores, inverse, heard, options, stage)
     spread, why_no_calibration = _spread(model, store, data, options, stage)
     listening = _listening(heard, config, inverse, why_no_actions)
     spreading = _spreading(spread, options, why_no_calibration)
@@ -121,16 +128,23 @@ def probe(
         n_future=options.n_future,
         seed=options.seed,
         condition=config.condition_name,
-        hashes=provenance(run, store, n_frames=options.n_frames, sequences=sequences),
+        hashes=provenance(run_folder(run), store, n_frames=options.n_frames, sequences=sequences),
         foreframe=foreframe.__version__,
         listening=listening,
         spread=spreading,
-        words=words(listening, spreading),
+        words=words(listening, spreading, around, why_no_landscape),
+        landscape=around,
+        why_no_landscape=why_no_landscape,
     )
     folder = run if out is None else out
     _draw(folder / PROBE_FIGURE, result)
     steps = np.unique(np.linspace(0, options.n_future - 1, _MAP_STEPS).round().astype(int))
     spread_maps(folder / PROBE_MAPS, spread.maps, steps.tolist())
+    (folder / PROBE_LANDSCAPE).unlink(missing_ok=True)  # of a probe before
+    if around is not None:
+        landscape_figure(
+            folder / PROBE_LANDSCAPE, around.surface, around.reach, around.minima, around.columns
+        )
     write_json(folder / PROBE, result.to_json())
     return result
 
@@ -160,6 +174,38 @@ def _inverse(
             progress=progress,
         )
     return inverse, None
+
+
+def _landscape(
+    model: VideoCVAE,
+    stores: dict[str, Store],
+    inverse: Inverse | None,
+    heard: Heard,
+    options: ProbeOptions,
+    stage: Stage,
+) -> tuple[Landscape | None, str | None]:
+    """What actions around the true ones cost; or why there is no saying, if it was asked for."""
+    if options.starts == 0:
+        return None, None
+    columns = None if options.columns is None else list(options.columns)
+    if columns is None and inverse is not None:
+        columns = chosen_columns(inverse.columns, heard.recovered["true"])
+    why = why_none(model.config, columns)
+    statistics = stores["train"].statistics()["actions"]
+    if why is not None or columns is None or statistics is None:
+        return None, why
+    with stage("imagining other actions") as progress:
+        found = landscape(
+            model,
+            model.config,
+            stores[options.split],
+            columns,
+            statistics,
+            options,
+            device=next(model.parameters()).device,
+            progress=progress,
+        )
+    return found, None
 
 
 def _spread(

@@ -5,6 +5,13 @@ from typing import Any, Self
 
 from foreframe.config.results import Interval, Result
 
+RANDOM_POINT, MEAN_ACTION, BORROWED = (
+    "a random point",
+    "the mean action",
+    "another recording's actions",
+)
+"""What the minimum of a landscape of actions is held against."""
+
 
 @dataclass(frozen=True)
 class ConditionScore:
@@ -212,6 +219,74 @@ class Spreading:
 
 
 @dataclass(frozen=True)
+class Distance:
+    """A distance: mean over the starts, and 95 % of it by the bootstrap over them."""
+
+    mean: float
+    interval: Interval
+
+
+@dataclass(frozen=True)
+class Nearer:
+    """By how much the minimum is nearer to the true action than something else, deviations.
+
+    Attributes:
+        mean: over the starts.
+        interval: 95 % of it, paired.
+        separable: whether the interval excludes zero, over at least two starts.
+    """
+
+    mean: float
+    interval: Interval
+    separable: bool
+
+
+@dataclass(frozen=True)
+class Landscape:
+    """What actions around the true ones cost; distances in standard deviations of the actions.
+
+    Attributes:
+        columns: the two numbers of an action that were varied.
+        deviation: of each in the training split, in the action's own units.
+        frames: imagined; the last of them is compared with the recorded one.
+        side: points a side of the grid.
+        reach: from the middle of the grid to its edge.
+        starts: names of the sequences, each of another recording.
+        least: from the true action to the point of least cost; the mean over the points where
+            several cost as little.
+        at_truth: starts in which the true action itself costs least.
+        at_edge: starts in which a point at the edge of the grid does: the least may lie beyond.
+        per_column: the same distance along each of the two, in the action's own units.
+        chance: from the true action to a point of the grid drawn at random.
+        mean_action: from the true action to the training split's mean.
+        borrowed: from the middle to the minimum where another recording's actions are the middle of
+            the grid: what the middle alone is good for; None with one recording.
+        nearer: by how much ``least`` is nearer than ``RANDOM_POINT``, ``MEAN_ACTION`` and
+            ``BORROWED``, where there is one.
+        minima: the offset of the minimum in each start; None where several cost as little.
+        surface: [side, side] cost by the mean cost of the start's grid, mean over the starts; rows
+            are offsets of the first number, from low to high, columns of the second.
+    """
+
+    columns: list[int]
+    deviation: list[float]
+    frames: int
+    side: int
+    reach: float
+    starts: list[str]
+    least: Distance
+    at_truth: int
+    at_edge: int
+    per_column: list[Distance]
+    chance: float
+    mean_action: Distance
+    borrowed: Distance | None
+    nearer: dict[str, Nearer]
+    minima: list[tuple[float, float] | None]
+    surface: list[list[float]]
+
+
+@dataclass(frozen=True)
 class ProbeResult(Result):
     """What a probe measured.
 
@@ -229,6 +304,9 @@ class ProbeResult(Result):
         listening: the first question.
         spread: the second.
         words: the answers, a sentence each.
+        landscape: what actions around the true ones cost; None if it was not measured, or in a file
+            that was written before it was.
+        why_no_landscape: the reason, if it could not be measured.
     """
 
     WHAT = "a probe"
@@ -246,6 +324,8 @@ class ProbeResult(Result):
     listening: Listening
     spread: Spreading
     words: list[str]
+    landscape: Landscape | None = None
+    why_no_landscape: str | None = None
 
     @classmethod
     def from_json(cls, values: Any, where: str) -> Self:

@@ -4,10 +4,15 @@ from collections.abc import Iterator
 
 from foreframe.probe.pushed import PUSHED
 from foreframe.probe.result import (
+    BORROWED,
+    MEAN_ACTION,
+    RANDOM_POINT,
     Actions,
     Calibration,
     Cost,
+    Landscape,
     Listening,
+    Nearer,
     Pixels,
     Pushed,
     Recovery,
@@ -21,13 +26,29 @@ _LEAST_READOUT = 0.5
 """Share of the variance of positions that the readout must explain."""
 
 
-def words(listening: Listening, spread: Spreading) -> list[str]:
-    """The answers to both questions, a sentence each."""
+def words(
+    listening: Listening,
+    spread: Spreading,
+    landscape: Landscape | None = None,
+    why_no_landscape: str | None = None,
+) -> list[str]:
+    """The answers, a sentence each.
+
+    Args:
+        listening: what false conditions cost, and which actions frames show.
+        spread: of the samples and of the physics.
+        landscape: what actions around the true ones cost; None if it was not measured.
+        why_no_landscape: the reason, if it could not be measured.
+    """
     said = [*_costs(listening)]
     if listening.actions is None:
         said.append(f"Actions recovered from frames: n/a, {listening.why_no_actions}.")
     else:
         said += _actions(listening.actions)
+    if landscape is not None:
+        said += _landscape(landscape)
+    elif why_no_landscape is not None:
+        said.append(f"Landscape of actions: n/a, {why_no_landscape}")
     said.append(_pixels(spread.pixels))
     if spread.calibration is None:
         said.append(f"Calibration: n/a, {spread.why_no_calibration}")
@@ -97,6 +118,63 @@ def _permuted(given: Recovery, recorded: Recovery) -> str:
         )
         + f": R² {given.overall:.2f} against {recorded.overall:.2f}."
     )
+
+
+def _landscape(landscape: Landscape) -> Iterator[str]:
+    first, second = landscape.columns
+    starts = len(landscape.starts)
+    frames = "frame" if landscape.frames == 1 else "frames"
+    yield (
+        f"Of offsets to numbers {first} and {second} of the actions over {landscape.frames} "
+        f"{frames}, the one whose last frame is nearest to what followed is "
+        f"{landscape.least.mean:.2f} ({_span(landscape.least.interval)}) standard deviations from "
+        f"the true action (points are {2 * landscape.reach / (landscape.side - 1):.2f} apart); in "
+        f"{landscape.at_truth} of {starts} starts it is the true action itself."
+    )
+    if landscape.at_edge:
+        yield (
+            f"In {landscape.at_edge} of {starts} starts it lies at the edge of the grid: the least "
+            "may be beyond."
+        )
+    yield (
+        f"A random point of the grid is {landscape.chance:.2f} from it, the mean action "
+        f"{landscape.mean_action.mean:.2f}{_landscape_verdict(landscape)}."
+    )
+    other = landscape.nearer.get(BORROWED)
+    if landscape.borrowed is not None and other is not None:
+        yield (
+            "With another recording's actions in the middle of the grid, the minimum is "
+            f"{landscape.borrowed.mean:.2f} ({_span(landscape.borrowed.interval)}) from the middle"
+            f"{_borrowed_verdict(landscape, other)}."
+        )
+
+
+def _landscape_verdict(landscape: Landscape) -> str:
+    starts = len(landscape.starts)
+    if starts < 2:
+        return "; one start shows nothing more"
+    found = {name: landscape.nearer[name] for name in (RANDOM_POINT, MEAN_ACTION)}
+    nearer = [name for name, gain in found.items() if gain.separable and gain.mean > 0]
+    farther = [name for name, gain in found.items() if gain.separable and gain.mean < 0]
+    open_ = [name for name, gain in found.items() if not gain.separable]
+    said = []
+    if nearer:
+        said.append(f"the minimum is nearer than {' and '.join(nearer)}")
+    if farther:
+        said.append(f"the minimum is farther than {' and '.join(farther)}")
+    if open_:
+        said.append(f"it is not separable from {' and '.join(open_)} with {starts} starts")
+    return f": {', '.join(said)}"
+
+
+def _borrowed_verdict(landscape: Landscape, other: Nearer) -> str:
+    if len(landscape.starts) < 2:
+        return ""
+    if not other.separable:
+        return ": not separable from that with the true ones there"
+    if other.mean > 0:
+        return ", so being in the middle does not explain it"
+    return ", nearer than with the true ones there"
 
 
 def _pixels(pixels: Pixels) -> str:

@@ -11,7 +11,13 @@ from foreframe.probe.result import ProbeResult
 from foreframe.report.numbers import plural
 from foreframe.report.pictures import uri
 from foreframe.report.read import Run
-from foreframe.runs.folder import DIAGNOSIS_FIGURE, PLANS, PROBE_FIGURE, PROBE_MAPS
+from foreframe.runs.folder import (
+    DIAGNOSIS_FIGURE,
+    PLANS,
+    PROBE_FIGURE,
+    PROBE_LANDSCAPE,
+    PROBE_MAPS,
+)
 
 _FILMS = 3
 _LEVELS = {"healthy": "Healthy", "mind": "Mind", "ill": "Ill"}
@@ -36,6 +42,10 @@ def _probe(run: Run, probe: ProbeResult) -> dict[str, Any]:
         "how far samples spread, as charts",
         PROBE_MAPS: "Where samples differ, as heat over recorded frames",
     }
+    if probe.landscape is not None:
+        pictures[PROBE_LANDSCAPE] = (
+            "Cost of actions around the true one, as a heat map with the minimum of each start"
+        )
     return {
         "name": "probe",
         "title": "Does it listen, does it spread",

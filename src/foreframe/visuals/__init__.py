@@ -9,6 +9,7 @@ from foreframe.visuals.frames import (
     samples_gif,
     save_strip,
 )
+from foreframe.visuals.landscape import landscape_figure
 from foreframe.visuals.latent import latent_figure
 from foreframe.visuals.overlay import overlaid_chart
 from foreframe.visuals.probe import SpreadMap, probe_figure, spread_maps
@@ -19,6 +20,7 @@ __all__ = [
     "SpreadMap",
     "StripGrid",
     "frames_to_png",
+    "landscape_figure",
     "latent_figure",
     "overlaid_chart",
     "prediction_gif",
