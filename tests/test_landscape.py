@@ -315,7 +315,9 @@ def test_the_command_measures_draws_and_reports_it(run, toy_data, tmp_path, caps
     assert all(sentence in printed for sentence in result.words)
     for folder, shown in ((tmp_path, True), (run, False)):
         page = findings(
-            SimpleNamespace(folder=folder, probe=result, diagnosis=None, stale=(), config={})
+            SimpleNamespace(
+                folder=folder, probe=result, diagnosis=None, plans=None, stale=(), config={}
+            )
         )
         titles = [picture["title"] for picture in page[0]["pictures"]]
         assert any("actions around the true one" in title for title in titles) == shown
