@@ -54,7 +54,7 @@ COMMANDS: dict[str, Any] = {
 
 _GROUP_HELP = {
     "import": "Turn videos, arrays or robot datasets into a store.",
-    "export": "Write a store in another form.",
+    "export": "Write a store or a model in another form.",
 }
 
 

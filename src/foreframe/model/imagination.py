@@ -33,12 +33,12 @@ class Imagination(NamedTuple):
     @property
     def batch(self) -> int:
         """Sequences B."""
-        return len(self.past)
+        return self.past.shape[0]
 
     @property
     def n_samples(self) -> int:
         """Futures K of each."""
-        return len(self.x) // len(self.past)
+        return self.x.shape[0] // self.past.shape[0]
 
     @staticmethod
     def join(parts: Sequence["Imagination"]) -> "Imagination":

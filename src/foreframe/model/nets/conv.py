@@ -114,11 +114,11 @@ def _in_portions(
     portion = steps
     if x.device.type == "cpu":
         size = 2 if torch.is_autocast_enabled("cpu") else 4
-        portion = max(1, min(steps, _CACHE // (values * size * (len(x) // steps))))
+        portion = max(1, min(steps, _CACHE // (values * size * (x.shape[0] // steps))))
     if portion == steps:
         return function(x, steps)
-    parts = x.split(portion * (len(x) // steps))
-    return torch.cat([function(part, steps * len(part) // len(x)) for part in parts])
+    parts = x.split(portion * (x.shape[0] // steps))
+    return torch.cat([function(part, steps * part.shape[0] // x.shape[0]) for part in parts])
 
 
 def _pixels(size: Size) -> int:
@@ -258,8 +258,8 @@ class DecoderStage(nn.Module):
             steps: time steps in ``x``.
         """
         x = F.conv_transpose2d(x, kernel, stride=2, padding=1)
-        samples = len(x) // steps // len(term)
-        x = x.unflatten(0, (steps, len(term), samples)) + term[:, None]
+        samples = x.shape[0] // steps // term.shape[0]
+        x = x.unflatten(0, (steps, term.shape[0], samples)) + term[:, None]
         output: Tensor = self.rest(x.flatten(0, 2), steps)
         return output
 

@@ -63,7 +63,7 @@ def carried(
 ) -> Float[Tensor, "steps frames channels 64 64"]:
     """``source`` as seen at the places of each step; shared by K samples of a sequence."""
     steps, frames = grid.shape[:2]
-    batch = len(source)
+    batch = source.shape[0]
     rows = grid.unflatten(1, (batch, -1)).permute(1, 0, 2, 3, 4, 5).reshape(batch, -1, 64, 2)
     seen = moved(source, rows).view(batch, -1, steps, frames // batch, 64, 64)
     return seen.permute(2, 0, 3, 1, 4, 5).flatten(1, 2)

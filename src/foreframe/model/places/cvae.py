@@ -308,7 +308,7 @@ class PlacesCVAE(Imagines):
 
     @staticmethod
     def _z(of: Gaussian, noise: Tensor) -> Tensor:
-        samples = len(noise) // len(of.mu)
+        samples = noise.shape[0] // of.mu.shape[0]
         return Gaussian(shared(of.mu, samples), shared(of.logvar, samples)).sample(noise)
 
     # -- step by step -----------------------------------------------------------------------------

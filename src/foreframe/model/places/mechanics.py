@@ -100,7 +100,7 @@ class Mechanics(nn.Module):
         self, things: Things, z: Float[Tensor, "batch_samples secret height width"]
     ) -> Motion:
         """The things at rest in the given frame, each with its part of the latent."""
-        samples = len(z) // len(things.place)
+        samples = z.shape[0] // things.place.shape[0]
         place = shared(things.place, samples)
         with full_precision(place):
             secret = moved(z.float(), place[:, :, None])[..., 0].transpose(1, 2)
@@ -125,7 +125,7 @@ class Mechanics(nn.Module):
             forced: where they truly are after each step: the next step then begins there (teacher
                 forcing; NaN: where the thing is taken to be).
         """
-        samples = len(motion.place) // len(things.place)
+        samples = motion.place.shape[0] // things.place.shape[0]
         there = shared(things.there, samples)
         others = (
             there[:, :, None]

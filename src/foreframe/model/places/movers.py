@@ -55,12 +55,12 @@ class Movers(nn.Module):
             poses: x, y and turn of each, of K samples.
         """
         with torch.autocast(poses.device.type, enabled=False):
-            samples = poses.shape[1] // len(things.place)
+            samples = poses.shape[1] // things.place.shape[0]
             place, turn = poses.split([2, 1], -1)
             place = place + shared(things.anchor - things.place, samples)
             colour, cover = pasted(things.sprite, place, turn, self.tilt.exp()).split([3, 1], 2)
             # [steps, batch, samples, ...] each, what all samples share with one for all.
-            shape = (len(things.place), samples)
+            shape = (things.place.shape[0], samples)
             colour, cover = (part.unflatten(1, shape) for part in (colour, cover))
             behind = frames[:, :, None]
             seen = torch.sigmoid(shown)[:, :, None] / cover.clamp(min=1)
@@ -70,7 +70,7 @@ class Movers(nn.Module):
 
 def no_things(frame: Float[Tensor, "batch 3 64 64"]) -> Things:
     """The things of a model that knows none."""
-    batch = len(frame)
+    batch = frame.shape[0]
     return Things(
         place=frame.new_zeros(batch, 0, 2),
         there=frame.new_zeros(batch, 0, 1),
@@ -84,4 +84,4 @@ def no_things(frame: Float[Tensor, "batch 3 64 64"]) -> Things:
 
 def no_motion(frames: Tensor) -> Motion:
     """How they move, in ``len(frames)`` futures."""
-    return Motion(*(frames.new_zeros(len(frames), 0, n) for n in (2, 2, 1, 1, 1, 1)))
+    return Motion(*(frames.new_zeros(frames.shape[0], 0, n) for n in (2, 2, 1, 1, 1, 1)))

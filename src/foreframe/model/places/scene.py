@@ -52,7 +52,7 @@ class Scene(nn.Module):
                 of a sequence.
         """
         batch = arm.shape[1]
-        samples = len(state) // batch
+        samples = state.shape[0] // batch
         both = torch.cat([arm[1:], arm[:-1]], 2).flatten(0, 1)
         # What the arm says is convolved for all steps at once, and once for all samples.
         said = zip(self.gate_arm(both).split(batch), self.new_arm(both).split(batch), strict=True)

@@ -149,7 +149,7 @@ def _told(told: Tensor) -> tuple[Tensor, Tensor]:
 
 def _cut(x: Tensor, place: Tensor, window: Tensor) -> Tensor:
     """[B, things, C, n, n]: ``x`` about each place."""
-    n = len(window)
+    n = window.shape[0]
     grid = window + place[:, :, None, None]
     cut = moved(x, grid.flatten(1, 2)).unflatten(2, (place.shape[1], n))
     return cut.transpose(1, 2)

@@ -205,17 +205,17 @@ class World(nn.Module):
         return Seen(last, before, self.skip(fine), coarse, alpha, arm.pose, things), arm
 
     def _placed(self, coarse: Tensor) -> Tensor:
-        grid = self.grid.to(coarse.dtype).expand(len(coarse), -1, -1, -1)
+        grid = self.grid.to(coarse.dtype).expand(coarse.shape[0], -1, -1, -1)
         return torch.cat([coarse, grid], 1)
 
     def begin(self, seen: Seen, arm: ArmState, z: Float[Tensor, "batch_samples z"]) -> Now:
         """The state at the last given frame, for K samples of z."""
         first = self.first(self._placed(seen.coarse))
-        at = z.view(len(z), -1, LATENT, LATENT)
+        at = z.view(z.shape[0], -1, LATENT, LATENT)
         maps = self.maps(arm.hidden, self.maps.where(arm.hidden, arm.pose))
         if self.movers is not None:
             return Now(arm, maps, torch.tanh(first), self.at_rest(seen, z))
-        first = shared(first, len(z) // len(seen.last))
+        first = shared(first, z.shape[0] // seen.last.shape[0])
         scene = torch.tanh(first + self.z_in(F.relu(torch.cat([self.z_up(at), first], 1))))
         return Now(arm, maps, scene, no_motion(z))
 
@@ -224,8 +224,9 @@ class World(nn.Module):
         course = self.arm(arm, condition)
         hidden, pose = course.hidden.flatten(0, 1), course.pose.flatten(0, 1)
         bumps = self.maps.where(hidden, pose)
+        steps = condition.shape[0]
         maps, place, height = (
-            part.unflatten(0, (len(condition), -1)) for part in (self.maps(hidden, bumps), *bumps)
+            part.unflatten(0, (steps, -1)) for part in (self.maps(hidden, bumps), *bumps)
         )
         return Drive(course.after, course.pose, maps, Bumps(place, height), self.hand(arm, course))
 
@@ -238,7 +239,7 @@ class World(nn.Module):
     def at_rest(self, seen: Seen, z: Float[Tensor, "batch_samples z"]) -> Motion:
         """The things of the given frame before they move, for K samples of z."""
         assert self.movers is not None
-        return self.movers.mechanics.begin(seen.things, z.view(len(z), -1, LATENT, LATENT))
+        return self.movers.mechanics.begin(seen.things, z.view(z.shape[0], -1, LATENT, LATENT))
 
     # -- the steps --------------------------------------------------------------------------------
 
@@ -273,7 +274,7 @@ class World(nn.Module):
         to nothing there, and they are laid over b (``Movers.laid``).
         """
         count, scenes = steps.scene.shape[:2]
-        samples = scenes // len(seen.last)
+        samples = scenes // seen.last.shape[0]
         content, logits, shown = self._decoded(seen, steps).split(
             [3, self.sources, int(self.movers is not None)], 1
         )
@@ -301,7 +302,7 @@ class World(nn.Module):
     def _decoded(self, seen: Seen, steps: Steps) -> Tensor:
         """New content and the logits of all sources [steps * scenes, ., 64, 64]."""
         count, scenes = steps.scene.shape[:2]
-        shape, samples = (count, -1), scenes // len(seen.last)
+        shape, samples = (count, -1), scenes // seen.last.shape[0]
         arm = self.from_arm(steps.maps.flatten(0, 1)).unflatten(0, shape)
         x = self.from_scene(steps.scene.flatten(0, 1)) + over_samples(arm, samples)
         x = self.up(batch_norm(x, self.norm, slope=0.0))
