@@ -10,7 +10,7 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from foreframe.check import CheckOptions
 from foreframe.commands.console import counting, say
-from foreframe.commands.model_exports import ExportOnnx
+from foreframe.commands.model_exports import ExportOnnx, ExportPage
 from foreframe.data.imports.description import DESCRIPTION
 from foreframe.data.imports.importing import Imported, ImportOptions
 from foreframe.data.sources import SOURCES, Source
@@ -204,7 +204,7 @@ def _tell_exported(out: Path, counts: dict[str, int]) -> None:
 
 
 IMPORTS = {name: _import_command(source) for name, source in SOURCES.items()}
-EXPORTS = {"lab": ExportLab, "lerobot": ExportLerobot, "onnx": ExportOnnx}
+EXPORTS = {"lab": ExportLab, "lerobot": ExportLerobot, "onnx": ExportOnnx, "page": ExportPage}
 GROUPS: dict[str, dict[str, Any]] = {"import": IMPORTS, "export": EXPORTS}
 """Commands of two words."""
 

@@ -83,7 +83,7 @@ async function chooseRun(run) {
     "linear map that was fitted on the training recordings.";
   $("data-notes").hidden = !run.notes.length;
   $("data-notes").textContent = run.notes.join(" ");
-  $("go-there").hidden = !run.actions.length;
+  $("go-there").hidden = !run.actions.length || !backend.CAN.plan;
   $("both-line").hidden = !run.simulated;
   if (!run.simulated) $("both").checked = false;
   $("samples").max = Math.min(8, run.limits.samples);
@@ -373,7 +373,20 @@ async function save(format) {
   $("kept").textContent = `Saved ${link.download}.`;
 }
 
+// What this page cannot do is not offered.
+function offer({ train, save, frames }) {
+  $("tab-training").hidden = !train;
+  for (const button of document.querySelectorAll("[data-save]")) {
+    button.hidden = !save.includes(button.dataset.save);
+  }
+  if (frames) {
+    $("upload-words").textContent = frames.words;
+    $("upload-frames").accept = frames.accept;
+  }
+}
+
 async function main() {
+  offer(backend.CAN);
   theme(() => state.play && show());
   tabs(["play", "training"], (name) => {
     if (name === "training") {

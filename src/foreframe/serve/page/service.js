@@ -7,7 +7,7 @@ const HEADER_BYTES = 32;
 const PATIENCE_MS = 20000;
 
 // What the page can do with it.
-export const CAN = { upload: true, train: true, plan: true, save: ["gif", "mp4", "lab"] };
+export const CAN = { train: true, plan: true, save: ["gif", "mp4", "lab"] };
 
 async function asked(path, options) {
   let answer;

@@ -1,0 +1,3 @@
+// Who imagines: this browser.
+
+export * from "./inbrowser.js";
