@@ -27,7 +27,7 @@ from pip._vendor.packaging.utils import parse_wheel_filename
 ROOT = Path(__file__).parents[1]
 LOCK = ROOT / "constraints.lock"
 PYTHONS = ("py3", "py2", "cp311", "cp312", "cp313", "cp314")
-EXTRAS = ("data", "hdf5", "mcap", "cluster", "web", "test", "docs", "dev")
+EXTRAS = ("data", "hdf5", "mcap", "cluster", "onnx", "pusht", "web", "test", "docs", "dev")
 BUILDING = ("hatchling", "editables")
 Files = dict[tuple[str, str], set[str]]  # name and version: hashes
 

@@ -19,6 +19,9 @@ NAMED = {
     "tqdm": "MPL-2.0 AND MIT",
     "hypothesis": "MPL-2.0",
     "pathspec": "Mozilla Public License 2.0 (MPL 2.0)",
+    # Needed by gym-pusht alone (the extra pusht): a library that is linked at run time, unchanged.
+    "pygame": "GNU Library or Lesser General Public License (LGPL)",
+    "cffi": "MIT-0",
     # Says it only in its file: MIT.
     "axe-playwright-python": "",
 }

@@ -1,4 +1,4 @@
-"""The command that simulates a dataset of a robot pushing objects."""
+"""The command that simulates a dataset: a robot that pushes objects, or PushT."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from foreframe.system.workers import Execution
 
 @dataclass(frozen=True)
 class Simulate:
-    """Simulate a robot pushing objects: a dataset to train on."""
+    """Simulate a robot that pushes objects, or PushT: a dataset to train on."""
 
     out: Positional[Path]
     """New folder of the dataset (or one that was begun with the same settings)."""

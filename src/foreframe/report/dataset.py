@@ -66,10 +66,14 @@ def _simulated(said: Mapping[str, Any], data: str) -> Origin:
         edge = size[0] if isinstance(size, list) and size else None
         words = f"foreframe simulate {shlex.quote(data)} --sequences {total}"
         words += f" --seed {said.get('seed', 0)}"
+        words += " --world pusht" if said.get("world") == "pusht" else ""
         command = (
             words if edge == 64 or not is_number(edge) else f"{words} --size {number(edge)}",
         )
     versions = {"MuJoCo (dataset)": str(said["mujoco"])} if said.get("mujoco") else {}
+    if said.get("world") == "pusht":
+        versions = {"gym-pusht (dataset)": str(said.get("gym-pusht", ""))}
+        return Origin("simulated PushT", command, versions)
     return Origin("simulated robot pushing", command, versions)
 
 

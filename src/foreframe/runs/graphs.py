@@ -140,21 +140,21 @@ def graphs_of(model: VideoCVAE, n_past: int) -> Graphs:
     }
     row = [torch.zeros(1, width) for width in _widths(model)]
     row_names = [name.removesuffix("s") for name in told]
-    noise = [] if model.config.latent_of_episode else [torch.randn(EXAMPLE, model.config.z_dim)]
+    drawn = [] if model.config.latent_of_episode else [torch.randn(EXAMPLE, model.config.z_dim)]
     with torch.no_grad():
         named = dict(zip(row_names, row, strict=True))
         _, after = model.step(
             moments[0],
             named.get("action"),
             named.get("position"),
-            noise=None if not noise else noise[0][None],
+            noise=None if not drawn else drawn[0][None],
         )
     later = _leaves(model, after)
     free = [k for k in range(len(values)) if k not in constants]
     changing = [k for k in free if later[k] is not values[k]]
     leaves = [Leaf(names[k], _axis(values[k], others[k]), k in changing) for k in free]
     begin_inputs = ["frames", *told, "noise"]
-    step_inputs = [*row_names, *(["noise"] if noise else []), *(leaf.name for leaf in leaves)]
+    step_inputs = [*row_names, *(["noise"] if drawn else []), *(leaf.name for leaf in leaves)]
     return Graphs(
         _Begin(model, told, free),
         begin_inputs,
@@ -162,7 +162,7 @@ def graphs_of(model: VideoCVAE, n_past: int) -> Graphs:
         step_inputs,
         leaves,
         # Cloned: where two leaves are one tensor, tracing would take them for one ever after.
-        (example, (*row, *noise, *(values[k].clone() for k in free))),
+        (example, (*row, *drawn, *(values[k].clone() for k in free))),
     )
 
 

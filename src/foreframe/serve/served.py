@@ -29,7 +29,7 @@ from foreframe.runs.training_data import (
 )
 from foreframe.serve.directions import Weights
 from foreframe.serve.refusal import Refusal
-from foreframe.simulator.simulate import GENERATOR
+from foreframe.simulator.worlds import GENERATORS
 from foreframe.system.device import choose_device
 from foreframe.system.files import read_json
 from foreframe.system.places import Place, place
@@ -104,7 +104,7 @@ class Served:
             if kept is not None and train is not store:
                 self._compare(kept, train)
         self.test: Store | Starts | None = store
-        if store is None and kept is not None and kept.generator == GENERATOR:
+        if store is None and kept is not None and kept.generator == GENERATORS["robot"]:
             self.test = self._starts(kept)
         elif store is None:
             where = kept.path if kept else read_json(run / RUN_CONFIG).get("data") or "hand"
@@ -294,7 +294,10 @@ class Served:
             return SEED if isinstance(self.test, Starts) else None
         told = description(self._root)
         seed = told.get("seed")
-        own = told.get("generator") == GENERATOR and self.config.model.needs["actions"] is not None
+        own = (
+            told.get("generator") == GENERATORS["robot"]
+            and self.config.model.needs["actions"] is not None
+        )
         return seed if own and isinstance(seed, int) else None
 
     def first_frame(self, number: int) -> UInt8[np.ndarray, "height width 3"]:

@@ -17,6 +17,7 @@ from foreframe.simulator.scene import (
     draw_physics,
     draw_scene,
 )
+from foreframe.simulator.streams import stream
 
 Floats = NDArray[np.float64]
 
@@ -53,12 +54,6 @@ class Episode:
         tracks = np.full((length, 2 * MOST_THINGS), np.nan, np.float32)
         tracks[:, : 2 * count] = seen.reshape(length, -1)
         return tracks
-
-
-def _stream(seed: int, split: int, number: int, *key: int) -> np.random.Generator:
-    # Keyed by what a sequence is, not by how many were drawn before it: sequence 7 of the test
-    # split is the same whatever the size of the dataset and whatever process draws it.
-    return np.random.default_rng(np.random.SeedSequence((seed, split, number), spawn_key=key))
 
 
 def moved_pixels(centres: Floats, camera: Camera, size: int) -> Floats:
@@ -122,12 +117,12 @@ class Sequence:
 
 def draw_sequence(seed: int, split: int, number: int, physics: int | Physics = 0) -> Sequence:
     """What sequence ``number`` of a split is made of; see ``simulate_sequence``."""
-    scene = draw_scene(_stream(seed, split, number, _SCENE))
-    actions = draw_actions(scene, _stream(seed, split, number, _ACTIONS), FRAMES)
+    scene = draw_scene(stream(seed, split, number, _SCENE))
+    actions = draw_actions(scene, stream(seed, split, number, _ACTIONS), FRAMES)
     if not isinstance(physics, Physics):
-        stream = _stream(seed, split, number, _PHYSICS, physics)
-        physics = draw_physics(stream, len(scene.things))
-    return Sequence(scene, physics, actions, _stream(seed, split, number, _SENSOR))
+        drawn = stream(seed, split, number, _PHYSICS, physics)
+        physics = draw_physics(drawn, len(scene.things))
+    return Sequence(scene, physics, actions, stream(seed, split, number, _SENSOR))
 
 
 def simulate_sequence(

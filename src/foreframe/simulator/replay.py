@@ -8,7 +8,8 @@ from jaxtyping import Float64, UInt8
 
 from foreframe.data.lab import SPLITS
 from foreframe.errors import ForeframeError
-from foreframe.simulator.simulate import DESCRIPTION, GENERATOR
+from foreframe.simulator.simulate import DESCRIPTION
+from foreframe.simulator.worlds import GENERATORS
 from foreframe.system.places import Place
 
 
@@ -86,9 +87,14 @@ def find_simulation(root: Place) -> Simulation:
         ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ForeframeError(f"{path}: is not a description of a simulated dataset.") from error
-    if generator != GENERATOR or height != width:
+    if generator == GENERATORS["pusht"]:
         raise ForeframeError(
-            f"{path}: made by {generator!r}, and this version simulates as {GENERATOR!r}. "
-            "Simulate the data again."
+            f"{root}: is of PushT, where nothing is hidden that could be drawn again; only the "
+            "robot's data can be replayed under other physics."
+        )
+    if generator != GENERATORS["robot"] or height != width:
+        raise ForeframeError(
+            f"{path}: made by {generator!r}, and this version simulates as "
+            f"{GENERATORS['robot']!r}. Simulate the data again."
         )
     return Simulation(seed, int(height))

@@ -1,4 +1,4 @@
-"""A whole dataset of simulated robot pushing, in the lab's layout, made by several processes."""
+"""A whole simulated dataset, in the lab's layout, made by several processes."""
 
 import json
 from collections.abc import Callable
@@ -9,12 +9,10 @@ from typing import Any
 from foreframe.config.plain import differences
 from foreframe.data.lab import SPLITS, write_sequence
 from foreframe.errors import ForeframeError, at_least
+from foreframe.simulator.worlds import GENERATORS, WorldName, recorder
 from foreframe.system.asides import sweep
 from foreframe.system.files import write_json
 from foreframe.system.workers import Execution, do_jobs
-
-GENERATOR = "foreframe simulated robot pushing, version 1"
-"""The number goes up when the same seed no longer gives the same files."""
 
 SHARD = 256
 """Sequences in one folder, as in the lab's data."""
@@ -29,6 +27,8 @@ _MAY_DIFFER = ("foreframe", "sequences", "complete")
 class SimulateOptions:
     """What is simulated."""
 
+    world: WorldName = "robot"
+    """A robot that pushes objects about in a bin, or PushT: a disc that pushes a T (gym-pusht)."""
     sequences: int = 600
     """Sequences in all splits together, of 30 frames each."""
     validate: int | None = None
@@ -82,42 +82,15 @@ def _sequence_folder(out: Path, split: int, number: int) -> Path:
 
 
 def _describe(options: SimulateOptions) -> dict[str, Any]:
-    # Imported here and below, not above: the other commands must work without MuJoCo.
     from foreframe import __version__
-    from foreframe.simulator import actions, camera, episode, scene
-    from foreframe.simulator.mujoco_import import mujoco
 
     return {
-        "generator": GENERATOR,
+        "generator": GENERATORS[options.world],
         "foreframe": __version__,
-        "mujoco": mujoco.__version__,
         "seed": options.seed,
         "sequences": dict(zip(SPLITS, options.counts, strict=True)),
         "complete": False,
-        "frames": episode.FRAMES,
-        "size": [options.size, options.size],
-        "frame_interval_seconds": episode.INTERVAL,
-        "units": "metres, radians, kilograms",
-        "actions": list(actions.COLUMNS),
-        "actions_held_frames": actions.HOLD,
-        "alignment": "action t acts between frame t and frame t + 1; position t is at frame t",
-        "positions": ["x", "y", "z"],
-        "tracks": {
-            "objects": scene.MOST_THINGS,
-            "columns": "x0, y0, x1, y1, ..., fractions of the frame; nan for objects not there",
-        },
-        "camera": {
-            "position": list(camera.POSITION),
-            "look_at": list(camera.LOOK_AT),
-            "vertical_field_of_view_degrees": camera.FIELD_OF_VIEW,
-            "position_jitter": camera.JITTER,
-            "noise": episode.NOISE,
-        },
-        "hidden": {
-            "mass_log_uniform": list(scene.MASS),
-            "friction_log_uniform": list(scene.FRICTION),
-            "centre_of_mass_sigma": scene.CENTRE_OF_MASS,
-        },
+        **recorder(options.world).describe(options.size),
     }
 
 
@@ -171,12 +144,10 @@ def _conflicts(before: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
 
 
 def _make(job: _SequenceJob) -> None:
-    from foreframe.simulator.episode import simulate_sequence
-
     options = job.options
-    episode = simulate_sequence(options.seed, job.split, job.number, size=options.size)
-    tracks = episode.tracks() if job.tracks else None
-    write_sequence(job.folder, episode.frames, episode.actions, episode.positions, tracks)
+    made = recorder(options.world).record(options.seed, job.split, job.number, size=options.size)
+    tracks = made.tracks if job.tracks else None
+    write_sequence(job.folder, made.frames, made.actions, made.positions, tracks)
 
 
 def simulate(
@@ -199,8 +170,8 @@ def simulate(
         progress: called with (sequences there, sequences in all) at the start and after each.
 
     Raises:
-        ForeframeError: the numbers make no sense, ``out`` holds something else, MuJoCo is
-            missing, or a file could not be written.
+        ForeframeError: the numbers make no sense, ``out`` holds something else, what the world
+            is simulated with is missing, or a file could not be written.
         KeyboardInterrupt: after the processes have ended; what is written is whole and stays.
     """
     out, options, execution = Path(out), options or SimulateOptions(), execution or Execution()
