@@ -5,8 +5,8 @@ frames decide (``kept``) stay as they are from step to step, the others (``state
 depends on the weights alone is part of the graph.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -50,7 +50,8 @@ class _Begin(nn.Module):
         frames, *rows, noise = given
         named = dict(zip(self.told, rows, strict=True))
         leaves = _leaves(self.model, _begun(self.model, frames, named, noise))
-        return tuple(leaves[k] for k in self.wanted)
+        # Cloned: two leaves may be one tensor here, and need names of their own.
+        return tuple(leaves[k].clone() for k in self.wanted)
 
 
 class _Step(nn.Module):
@@ -108,6 +109,28 @@ class Graphs:
     step_inputs: list[str]
     leaves: list[Leaf]
     examples: tuple[tuple[Tensor, ...], tuple[Tensor, ...]]
+
+    def without(self, names: Collection[str]) -> "Graphs":
+        """The same with less of the moment: leaves that no step reads need not travel.
+
+        Only ``begin`` is another function; of ``step``, who runs it leaves out what is not read.
+        """
+        assert isinstance(self.begin, _Begin)
+        kept = [k for k, leaf in enumerate(self.leaves) if leaf.name not in names]
+        begin = _Begin(self.begin.model, self.begin.told, [self.begin.wanted[k] for k in kept])
+        leaves = [self.leaves[k] for k in kept]
+        inputs, example = [], []
+        for name, tensor in zip(self.step_inputs, self.examples[1], strict=True):
+            if name not in names:
+                inputs.append(name)
+                example.append(tensor)
+        return replace(
+            self,
+            begin=begin,
+            step_inputs=inputs,
+            leaves=leaves,
+            examples=(self.examples[0], tuple(example)),
+        )
 
 
 def graphs_of(model: VideoCVAE, n_past: int) -> Graphs:

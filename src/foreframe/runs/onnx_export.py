@@ -54,25 +54,25 @@ def export_onnx(run: Path, out: Path, *, precision: Precision = "float32") -> di
     graphs = graphs_of(model, n_past)
     known = len(graphs.step_inputs) - len(graphs.leaves)
     drawn = not model.config.latent_of_episode
-    written = {
-        BEGIN: _graph(
-            graphs.begin,
-            graphs.examples[0],
-            graphs.begin_inputs,
-            [leaf.name for leaf in graphs.leaves],
-            [*[None] * (len(graphs.begin_inputs) - 1), 0],
-            precision,
-        ),
-        STEP: _graph(
-            graphs.step,
-            graphs.examples[1],
-            graphs.step_inputs,
-            ["frames", *(f"{leaf.name}.next" for leaf in graphs.leaves if leaf.changes)],
-            [*[0 if drawn and k == known - 1 else None for k in range(known)]]
-            + [leaf.axis for leaf in graphs.leaves],
-            precision,
-        ),
-    }
+    step = _graph(
+        graphs.step,
+        graphs.examples[1],
+        graphs.step_inputs,
+        ["frames", *(f"{leaf.name}.next" for leaf in graphs.leaves if leaf.changes)],
+        [*[0 if drawn and k == known - 1 else None for k in range(known)]]
+        + [leaf.axis for leaf in graphs.leaves],
+        precision,
+    )
+    graphs = graphs.without(_unread(step, {leaf.name for leaf in graphs.leaves}))
+    begin = _graph(
+        graphs.begin,
+        graphs.examples[0],
+        graphs.begin_inputs,
+        [leaf.name for leaf in graphs.leaves],
+        [*[None] * (len(graphs.begin_inputs) - 1), 0],
+        precision,
+    )
+    written = {BEGIN: begin.SerializeToString(), STEP: step.SerializeToString()}
     out.mkdir(parents=True, exist_ok=True)
     (out / DESCRIPTION).unlink(missing_ok=True)  # what it said is true no longer
     for name, content in written.items():
@@ -108,9 +108,10 @@ def _graph(
     outputs: Sequence[str],
     axes: Sequence[int | None],
     precision: Precision,
-) -> bytes:
-    """A function as the bytes of an ONNX file; futures may be any number."""
+) -> Any:
+    """A function as an ONNX model; futures may be any number."""
     import onnx
+    from onnxscript import optimizer
 
     futures = torch.export.Dim("futures", min=2, max=_MOST)
     shapes = tuple(None if axis is None else {axis: futures} for axis in axes)
@@ -128,18 +129,39 @@ def _graph(
                 opset_version=_OPSET,
                 input_names=list(inputs),
                 output_names=list(outputs),
+                optimize=False,
                 verbose=False,
             )
             assert program is not None
+            # The exporter's own optimisation would merge norms into weights, which half precision
+            # then no longer holds exactly; onnxruntime merges them when it loads a graph.
+            optimizer.inline(program.model)
+            optimizer.fold_constants(program.model)
+            optimizer.remove_unused_nodes(program.model)
             program.save(f"{aside}/graph.onnx")
             graph = onnx.load(f"{aside}/graph.onnx")
     finally:
         logging.disable(before)
     _forget_where(graph)
     if precision == "float16":
-        _halve(graph)
+        _halve(graph, {name for name, _ in module.named_parameters()})
     onnx.checker.check_model(graph)
-    return bytes(graph.SerializeToString())
+    return graph
+
+
+def _unread(model: Any, leaves: set[str]) -> set[str]:
+    """Leaves that no step reads, neither to draw nor to go on: taken out of the step's graph."""
+    graph = model.graph
+    read = {name for node in graph.node for name in node.input}
+    unread = leaves - read
+    for ends, names in (
+        (graph.input, unread),
+        (graph.output, {f"{name}.next" for name in unread}),
+    ):
+        kept = [end for end in ends if end.name not in names]
+        del ends[:]
+        ends.extend(kept)
+    return unread
 
 
 def _forget_where(graph: Any) -> None:
@@ -157,8 +179,12 @@ def _forget_where(graph: Any) -> None:
         del weight.metadata_props[:]
 
 
-def _halve(graph: Any) -> None:
-    """Store large weights in half precision; a node makes them float32 again."""
+def _halve(graph: Any, weights: set[str]) -> None:
+    """Store large weights in half precision; a node makes them float32 again.
+
+    So are others that half precision holds exactly: weights that were turned beforehand. Buffers
+    and constants stay what they are.
+    """
     from onnx import TensorProto, helper, numpy_helper
 
     casts = []
@@ -169,7 +195,8 @@ def _halve(graph: Any) -> None:
         if values.size < _LARGE:
             continue
         half = values.astype(np.float16)
-        if not np.isfinite(half).all():
+        exact = np.array_equal(half.astype(np.float32), values)
+        if not exact and (weight.name not in weights or not np.isfinite(half).all()):
             continue
         name = weight.name
         weight.CopyFrom(numpy_helper.from_array(half, f"{name}.half"))
