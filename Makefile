@@ -100,6 +100,11 @@ format: $(VENV)/.dev
 
 docs: $(VENV)/.dev
 	$(BIN)/mkdocs build --strict
+	@if command -v npm >/dev/null 2>&1; then \
+	    rm -rf site/play; $(BIN)/foreframe export page push site/play; \
+	else \
+	    echo 'site/play, the playground without a server, is left out: npm is not here.'; \
+	fi
 
 wheel: $(VENV)/.dev
 	bash scripts/check_wheel.sh $(BIN)/python

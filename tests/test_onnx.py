@@ -134,7 +134,10 @@ def test_what_goes_in_and_out_is_described(push_export):
     assert told["latent_of_episode"]
     assert [one["label"] for one in told["actions"]] == ["dx", "dy", "lift", "dyaw"]
     assert told["frame_rate"] == 10
-    assert {one["name"] for one in told["state"] if one["changes"]} >= {"now.arm.pose", "now.motion.place"}
+    assert {one["name"] for one in told["state"] if one["changes"]} >= {
+        "now.arm.pose",
+        "now.motion.place",
+    }
     # No path of the machine that wrote it.
     assert b"site-packages" not in (push_export / "step.onnx").read_bytes()
 

@@ -10,9 +10,25 @@ export const CAN = {
   frames: { words: "Frames: pictures, in the order of their names; they stay on this machine", accept: "image/*" },
 };
 
+const TRIED = "foreframe-isolated";
 const RECORDINGS = "starts/starts.json";
 const MODEL = "model/model.json";
 const SIZES = { upload_bytes: 64 * 2 ** 20, upload_frames: 300, steps_per_second: 240, n_future: 600 };
+
+// Threads need a page that is isolated from others. Where the host does not make it so, a service
+// worker does, and the page is loaded once more, before anything large was read.
+async function isolated() {
+  if (self.crossOriginIsolated || !navigator.serviceWorker || sessionStorage.getItem(TRIED)) return;
+  try {
+    sessionStorage.setItem(TRIED, "yes");
+    await navigator.serviceWorker.register("./isolate.js");
+    await navigator.serviceWorker.ready;
+    location.reload();
+    await new Promise(() => {}); // until it is loaded again
+  } catch { /* one thread, then */ }
+}
+
+await isolated();
 
 const worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
 const waiting = new Map();
