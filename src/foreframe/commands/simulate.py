@@ -13,7 +13,7 @@ from foreframe.system.workers import Execution
 
 @dataclass(frozen=True)
 class Simulate:
-    """Simulate a robot that pushes objects, or PushT: a dataset to train on."""
+    """Simulate a robot that pushes things: a dataset to train on."""
 
     out: Positional[Path]
     """New folder of the dataset (or one that was begun with the same settings)."""
