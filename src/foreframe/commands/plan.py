@@ -31,7 +31,8 @@ class Plan:
     out: Path
     """Folder of the result, of each episode's record and GIF; a second call goes on with it."""
     task: TaskName = "push"
-    """What is tried: push an object to a place, or reach a place with the gripper."""
+    """What is tried: push an object to a place, reach a place with the gripper, or bring the T of
+    PushT to a pose."""
     rank: bool = False
     """Judge scripted policies of different skill instead: how often each succeeds inside the model,
     and how often in the simulator."""
@@ -106,7 +107,10 @@ def show_rank(result: "RankResult") -> None:
 
 def show_plan(result: "PlanResult") -> None:
     """Print the rows and what they say."""
+    from foreframe.planning.tasks import said
+
     settings = result.settings
+    end = "not covered at the end, %" if result.task == "pusht" else "at the end, cm"
     title = (
         f"{result.run}: {result.task}, {result.episodes} episodes of {settings['steps']} actions, "
         f"cost {settings['cost']}, {settings['planner']} {settings['samples']} x "
@@ -115,8 +119,9 @@ def show_plan(result: "PlanResult") -> None:
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
     table.add_column("who plans")
     for rate in result.rows[0].success:
-        table.add_column(f"within {100 * rate.threshold:g} cm", justify="right")
-    for head in ("distance taken away", "at the end, cm", "s a plan"):
+        table.add_column(said(result.task, rate.threshold), justify="right")
+    taken = "taken away" if result.task == "pusht" else "distance taken away"
+    for head in (taken, end, "s a plan"):
         table.add_column(head, justify="right")
     for row in result.rows:
         table.add_row(

@@ -10,17 +10,9 @@ from jaxtyping import Float64, UInt8
 from foreframe.planning.costs import Cost
 from foreframe.planning.dynamics import Dynamics, Imagined, Now
 from foreframe.planning.options import PlannerOptions, PlanOptions
-from foreframe.planning.planner import ActionSpace, Plan, coloured_noise, make_plan
-from foreframe.planning.tasks import Setting, Task, idle, place_of
-from foreframe.simulator.actions import LONGEST_STEP, STEP, TURN
-
-SPACE = ActionSpace(
-    low=np.array([-LONGEST_STEP, -LONGEST_STEP, 0.0, -3 * TURN]),
-    high=np.array([LONGEST_STEP, LONGEST_STEP, 0.09, 3 * TURN]),
-    mean=np.zeros(4),
-    deviation=np.array([STEP, STEP, 0.03, TURN]),
-)
-"""The simulator's robot: as large as the commands that it is recorded with."""
+from foreframe.planning.planner import Plan, coloured_noise, make_plan
+from foreframe.planning.spaces import SPACE as SPACE
+from foreframe.planning.tasks import Setting, Task
 
 _PLANNER, _RANDOM = 1, 2
 """Keys of the draws."""
@@ -68,25 +60,23 @@ def carry_out(
     live = setting.live
     live.restore(setting.start)
     frames, last = list(setting.frames), setting.action
-    distances = [_distance(task, setting)]
+    distances = [setting.away()]
     taken: list[np.ndarray] = []
     while len(taken) < steps:
-        now = Now(np.stack(frames[-2:]), last, live.snapshot(), setting.thing, _rows(taken))
+        now = Now(
+            np.stack(frames[-2:]), last, live.snapshot(), setting.thing, _rows(setting, taken)
+        )
         for action in act(now)[: steps - len(taken)]:
             live.step(action)
             frames.append(live.frame(setting.sensor))
-            distances.append(_distance(task, setting))
+            distances.append(setting.away())
             taken.append(action)
             last = np.asarray(action, np.float64)
     return np.stack(frames), np.stack(taken), np.array(distances)
 
 
-def _rows(taken: list[np.ndarray]) -> np.ndarray:
-    return np.stack(taken) if taken else np.empty((0, len(SPACE.mean)))
-
-
-def _distance(task: Task, setting: Setting) -> float:
-    return float(np.linalg.norm(place_of(task, setting.live) - setting.goal))
+def _rows(setting: Setting, taken: list[np.ndarray]) -> np.ndarray:
+    return np.stack(taken) if taken else np.empty((0, len(setting.space.mean)))
 
 
 def tried_with_plans(
@@ -120,7 +110,7 @@ def tried_with_plans(
         random = np.random.default_rng((options.seed, _PLANNER, task.number, now.step))
         before = make_plan(
             dynamics.costs(now, cost),
-            SPACE,
+            setting.space,
             min(planner.horizon, options.steps - now.step),
             planner,
             random,
@@ -143,10 +133,11 @@ def tried_without(
     task: Task, setting: Setting, options: PlanOptions, *, random: PlannerOptions | None = None
 ) -> Tried:
     """An episode of no actions, or of random ones as a planner draws its first candidates."""
-    actions = np.tile(idle(setting.action), (options.steps, 1))
+    space = setting.space
+    actions = np.tile(setting.rest, (options.steps, 1))
     if random is not None:
         draws = np.random.default_rng((options.seed, _RANDOM, task.number))
-        noise = coloured_noise(draws, 1, options.steps, len(SPACE.mean), random.beta)
-        actions = np.clip(SPACE.mean + SPACE.deviation * noise[0], SPACE.low, SPACE.high)
+        noise = coloured_noise(draws, 1, options.steps, len(space.mean), random.beta)
+        actions = np.clip(space.mean + space.deviation * noise[0], space.low, space.high)
     done = carry_out(task, setting, lambda now: actions[now.step :], steps=options.steps)
     return Tried(*done, 0, 0.0, 0)

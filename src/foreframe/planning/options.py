@@ -5,7 +5,7 @@ from typing import Literal
 
 from foreframe.errors import ForeframeError, at_least
 
-TaskName = Literal["push", "reach"]
+TaskName = Literal["push", "reach", "pusht"]
 CostName = Literal["pixels", "lpips", "object"]
 Goal = Literal["recorded", "parked"]
 

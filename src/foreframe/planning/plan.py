@@ -1,5 +1,6 @@
 """Planning measured: episodes of every row, side by side, and one result."""
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
@@ -13,7 +14,7 @@ from foreframe.evaluation.provenance import weights_hash
 from foreframe.planning.options import OwnTask, PlannerOptions, PlanOptions, TaskName
 from foreframe.planning.result import PlanResult, summarise, words
 from foreframe.planning.rows import rows_of
-from foreframe.planning.tasks import THRESHOLDS, Task, frozen, own_task, tasks_hash
+from foreframe.planning.tasks import THRESHOLDS, Task, frozen, own_task, said, tasks_hash
 from foreframe.planning.trial import Outcome, Trial, read_outcome, try_once
 from foreframe.runs.folder import PLAN
 from foreframe.runs.hub import load_model
@@ -67,8 +68,8 @@ def plan(
     asks = own is not None and own != OwnTask()
     tasks = [_own(task, own, options)] if own is not None and asks else tasks_of(task, options)
     folder = run_folder(run).resolve()
-    check_model(run, folder)
-    hashes = {"weights": weights_hash(folder), "tasks": tasks_hash()}
+    check_model(run, folder, task)
+    hashes = {"weights": weights_hash(folder), "tasks": _hash(task)}
     settings: dict[str, Any] = {**asdict(planner), **asdict(options)}
     mine = {"own": asdict(own)} if own is not None and asks else {}
     begin(out, {"task": task, **hashes, **settings, **mine})
@@ -100,7 +101,7 @@ def plan(
         foreframe=foreframe.__version__,
         episodes=len(tasks),
         rows=summed,
-        words=words(summed),
+        words=words(summed, task),
     )
     write_json(out / PLAN, result.to_json())
     return result
@@ -113,7 +114,7 @@ def _tell(
     near = THRESHOLDS[task][0]
     ends = [one.distances[-1] < near for one in outcomes if one.row == row]
     if len(ends) % 10 == 0:
-        log(f"{row}: {sum(ends)} of {len(ends)} within {100 * near:g} cm")
+        log(f"{row}: {sum(ends)} of {len(ends)} {said(task, near)}")
 
 
 def tasks_of(task: TaskName, options: PlanOptions) -> list[Task]:
@@ -122,7 +123,12 @@ def tasks_of(task: TaskName, options: PlanOptions) -> list[Task]:
     Raises:
         ForeframeError: there are not so many.
     """
-    there = frozen().get(f"{task} {options.split}", [])
+    listed = frozen()
+    if task == "pusht":
+        from foreframe.planning import pusht
+
+        listed = pusht.frozen()
+    there = listed.get(f"{task} {options.split}", [])
     if options.episodes > len(there):
         raise ForeframeError(
             f"--episodes {options.episodes}: there are {len(there)} tasks of this kind in "
@@ -137,24 +143,38 @@ def _own(task: TaskName, own: OwnTask, options: PlanOptions) -> Task:
     return own_task(own, options.split)
 
 
-def check_model(run: Path, folder: Path) -> None:
+def _hash(task: TaskName) -> str:
+    if task != "pusht":
+        return tasks_hash()
+    from foreframe.planning import pusht
+
+    return hashlib.sha256(pusht.file_of_tasks()).hexdigest()
+
+
+_WIDTHS = {"push": 4, "reach": 4, "pusht": 2}
+
+
+def check_model(run: Path, folder: Path, task: TaskName = "push") -> None:
     """Refuse a model that cannot be told the simulator's actions, or sees other frames.
 
     Args:
         run: as it was named.
         folder: where it lies.
+        task: that it shall do.
 
     Raises:
         ForeframeError: says why.
     """
     config = load_model(folder).config
-    if config.condition != "actions" or config.action_dim != 4:
+    width = _WIDTHS[task]
+    if config.condition != "actions" or config.action_dim != width:
         told = {"none": "nothing", "both": "actions and positions"}.get(
             config.condition, config.condition
         )
         raise ForeframeError(
             f"{run}: is told {told} ({config.condition_dim} numbers a step); a plan is made of the "
-            "simulator's 4 actions alone. Train a model with --condition actions on simulated data."
+            f"simulator's {width} actions alone. Train a model with --condition actions on data of "
+            f"foreframe simulate{' --world pusht' if task == 'pusht' else ''}."
         )
     if config.frame_size[0] != config.frame_size[1]:
         raise ForeframeError(f"{run}: takes frames that are not square; the simulator's are.")

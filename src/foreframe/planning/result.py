@@ -11,6 +11,7 @@ from foreframe.metrics.intervals import bootstrap, paired, wilson
 from foreframe.planning.options import TaskName
 from foreframe.planning.rows import Row
 from foreframe.planning.tasks import THRESHOLDS
+from foreframe.planning.tasks import said as said_of
 from foreframe.planning.trial import Outcome
 
 
@@ -41,7 +42,8 @@ class PlanRow:
         success: for each threshold, the first one first; judged after the last action.
         reduction: mean share of the distance to the goal that was taken away.
         interval: 95 % of it, by the bootstrap over episodes.
-        centimetres: mean distance to the goal at the end.
+        centimetres: mean distance to the goal at the end; of PushT the mean percentage that is not
+            covered.
         seconds: of one plan; None without plans.
         imagined: frames that were imagined, or simulated, for a plan.
         distances: metres at the end of each episode.
@@ -78,7 +80,7 @@ class PlanResult(Result):
 
     run: str
     command: str
-    task: str
+    task: TaskName
     settings: dict[str, Any]
     hashes: dict[str, str]
     foreframe: str
@@ -120,9 +122,10 @@ def _rate(ends: np.ndarray, threshold: float) -> Rate:
     return Rate(threshold, count, count / len(ends), wilson(count, len(ends)))
 
 
-def words(rows: Sequence[PlanRow]) -> list[str]:
+def words(rows: Sequence[PlanRow], task: TaskName = "push") -> list[str]:
     """What the rows say, and nothing that their intervals do not."""
     found = {row.name: row for row in rows}
+    unit = "cm" if task != "pusht" else "% not covered"
     said: list[str] = []
     for name, row in found.items():
         kind, _, goal = name.partition("-")
@@ -131,7 +134,9 @@ def words(rows: Sequence[PlanRow]) -> list[str]:
         ending = f"-{goal}" if goal else ""
         arm = f" (arm {goal})" if goal else ""
         for other, what in (("random", "random actions"), (f"shuffled{ending}", "shuffled ones")):
-            said.append(f"The model{arm} {_compared(row, found[other])} {what} at {_cm(row)} cm.")
+            said.append(
+                f"The model{arm} {_compared(row, found[other])} {what} at {_near(row, task)}."
+            )
         physics, truth = found.get(f"physics{ending}"), found.get("truth")
         if physics is None or truth is None:
             continue
@@ -145,15 +150,16 @@ def words(rows: Sequence[PlanRow]) -> list[str]:
             lost = paired(worse.distances, better.distances)
             low, high = 100 * lost.low, 100 * lost.high
             said.append(
-                f"The {whose}'s error{arm} is worth {low:.1f} to {high:.1f} cm at the end."
+                f"The {whose}'s error{arm} is worth {low:.1f} to {high:.1f} {unit} at the end."
                 if lost.low > 0
-                else f"An error of the {whose}{arm} is not seen ({low:.1f} to {high:.1f} cm)."
+                else f"An error of the {whose}{arm} is not seen ({low:.1f} to {high:.1f} {unit})."
             )
     return said
 
 
-def _cm(row: PlanRow) -> str:
-    return f"{100 * row.success[0].threshold:g}"
+def _near(row: PlanRow, task: TaskName) -> str:
+    threshold = row.success[0].threshold
+    return f"{100 * threshold:g} cm" if task != "pusht" else said_of(task, threshold)
 
 
 def _compared(ours: PlanRow, theirs: PlanRow) -> str:

@@ -116,7 +116,7 @@ def try_once(trial: Trial) -> Outcome:
 def _tried(trial: Trial) -> tuple[Setting, Tried]:
     model = _model(trial.run)
     height = model.config.frame_size[0]
-    setting = prepare(trial.task, size=height)
+    setting = _prepared(trial.task, height)
     kind = trial.row.kind
     if kind in ("nothing", "random"):
         random = trial.planner if kind == "random" else None
@@ -134,6 +134,14 @@ def _tried(trial: Trial) -> tuple[Setting, Tried]:
     )
 
 
+def _prepared(task: Task, size: int) -> Setting:
+    if task.kind == "pusht":
+        from foreframe.planning import pusht  # only where its packages are needed
+
+        return pusht.prepare(task, size=size)
+    return prepare(task, size=size)
+
+
 @lru_cache(maxsize=1)
 def _code() -> str:
     return code_hash()
@@ -149,6 +157,10 @@ def _dynamics(trial: Trial, model: Imagines, setting: Setting) -> Dynamics:
     kind, options = trial.row.kind, trial.options
     if kind == "copy-last":
         return CopiedLast()
+    if kind in ("truth", "physics") and trial.task.kind == "pusht":
+        from foreframe.planning import pusht
+
+        return pusht.PushTPhysics(setting, options, truth=kind == "truth")
     if kind == "truth":
         return Physics(setting.live, options, trial.task, setting.goal)
     if kind == "physics":

@@ -82,7 +82,7 @@ class LivePushT:
         _put(self._easel, self._state)
         picture = Image.fromarray(np.ascontiguousarray(self._easel.render()))
         # Each pixel is the mean of the area that it covers.
-        return np.asarray(picture.resize((self._size, self._size), Image.Resampling.BOX))
+        return np.array(picture.resize((self._size, self._size), Image.Resampling.BOX))
 
     def positions(self) -> Floats:
         """[2]: the disc now."""
