@@ -195,9 +195,11 @@ def test_nothing_jumps_and_everything_shows_without_scrolling(open_page):
     page.click("#welcome-off")
     below = lambda: page.locator("#run-button").bounding_box()["y"]  # noqa: E731
     before = below()
-    for count in (1, 2, 3, 5, 8):
-        page.fill("#samples", str(count))
-        page.wait_for_function("() => document.body.dataset.t === '0'")
+    for count in (1, 2, 3, 5, 8):  # 4 at first
+        with page.expect_response("**/api/sessions"):
+            page.fill("#samples", str(count))
+        page.wait_for_selector("#stage .given")
+        page.wait_for_timeout(200)
         page.click("#step")
         page.wait_for_selector(f"#stage[data-cells='{count}'] .imagined")
         assert below() == before

@@ -62,10 +62,6 @@ class Moment:
     state: Imagination | None
     beside: "Snapshot | None" = None
 
-    def forget(self) -> None:
-        """Keep no more than what it takes to be played again."""
-        self.state = self.beside = None
-
     @property
     def state_bytes(self) -> int:
         """Memory of the state; what the given frames say is shared by all moments of a session."""

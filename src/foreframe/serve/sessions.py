@@ -142,7 +142,8 @@ class Sessions:
             if oldest is not None and oldest != next(reversed(states)):
                 self._drop(client, oldest)
                 name, number = oldest
-                self._open[name].moments[number].forget()
+                moment = self._open[name].moments[number]
+                moment.state = moment.beside = None
                 return True
         return False
 
